@@ -1,0 +1,30 @@
+"""caloforge: learn a calorimeter's response from Geant4, then make showers thousands of times faster.
+
+>>> import caloforge as cf
+>>> showers = cf.read("showers.h5")
+>>> fresh = cf.load("run/").generate(energy=[50e3], seed=1)
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from caloforge.io.shower_file import read, write
+from caloforge.showers import Showers
+
+if TYPE_CHECKING:
+    from caloforge.inference.generate import Generator, load
+
+__all__ = ["Generator", "Showers", "__version__", "load", "read", "write"]
+
+__version__ = version("caloforge")
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes a second to import; reading files needs none of it.
+    if name in ("Generator", "load"):
+        from caloforge.inference import generate
+
+        return getattr(generate, name)
+    raise AttributeError(f"module 'caloforge' has no attribute {name!r}")

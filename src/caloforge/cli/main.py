@@ -1,0 +1,62 @@
+"""The ``caloforge`` program: its list of commands, and how errors reach the user."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import typer
+
+from caloforge.cli import inspect
+from caloforge.errors import CaloforgeError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="caloforge",
+    help="Learn a calorimeter's response from Geant4, then make showers thousands of times faster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+COMMANDS = (inspect,)
+
+# typer brings its own click or the installed one, by version: take the class that it raises.
+WrongUse: Any = typer.BadParameter.__base__
+
+for _module in COMMANDS:
+    _name = _module.__name__.rpartition(".")[2]
+    app.command(_name, epilog="\n\n".join(("Examples:", *_module.EXAMPLES)))(_module.run)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep sub-commands even where only one is registered."""
+
+
+def main() -> NoReturn:
+    """Run the command line: exit code 0 done, 1 failed, 2 wrong use; errors are one line."""
+    try:
+        code = app(standalone_mode=False)
+    except WrongUse as error:
+        where = error.ctx.command_path if error.ctx is not None else "caloforge"
+        _fail(f"{where}: {error.format_message()} (`{where} --help` has examples)", 2)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("caloforge: interrupted", 130)
+    except CaloforgeError as error:
+        _fail(f"caloforge: {error}", error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        _fail(f"caloforge: {error.filename or 'system'}: {error.strerror or error}", 1)
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(" ".join(message.split()), file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,27 @@
+"""Errors that a user can cause, each told in one line."""
+
+from __future__ import annotations
+
+__all__ = ["CaloforgeError", "MissingExtraError", "UsageError"]
+
+
+class CaloforgeError(Exception):
+    """Something failed; the message is one line that says what and what was expected."""
+
+    exit_code = 1
+
+
+class UsageError(CaloforgeError):
+    """The user asked for something that cannot be: a wrong option, value, path or setting."""
+
+    exit_code = 2
+
+
+class MissingExtraError(CaloforgeError):
+    """An optional dependency is not installed.
+
+    Parameters: ``feature`` needs it, ``extra`` is the name in ``pip install 'caloforge[extra]'``.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional package: pip install 'caloforge[{extra}]'")

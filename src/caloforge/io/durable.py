@@ -1,0 +1,73 @@
+"""Files that are whole or absent: a temporary name, fsync, rename; and checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from caloforge.errors import CaloforgeError, UsageError
+
+__all__ = ["atomic_path", "check_output_path", "sha256", "sync_folder", "write_json", "write_text"]
+
+
+def check_output_path(path: Path) -> None:
+    """Say early that a file cannot be written at ``path``. Raises UsageError."""
+    if path.is_dir():
+        raise UsageError(f"{path}: expected a file name, this is a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: the folder {path.parent} is not writable")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; on success it becomes ``path``.
+
+    The data is on the disk before the name changes. On any error, KeyboardInterrupt included, the
+    temporary file goes away and ``path`` stays as it was. Raises CaloforgeError for a full disk or
+    other operating system errors.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise CaloforgeError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write indented JSON whole or not at all; NaN and infinities are refused (ValueError)."""
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file's bytes, as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Generators of showers: networks with their transformations inside."""

@@ -1,0 +1,1 @@
+"""Observables, comparisons and the report."""

@@ -1,0 +1,1 @@
+"""Real showers from Geant4."""

@@ -1,0 +1,1 @@
+"""From a store of showers to a trained model."""
