@@ -1,0 +1,60 @@
+"""``caloforge bench``: how fast is each part on this machine?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caloforge.cli.console import Json, print_result, print_table, progress
+
+EXAMPLES = ("caloforge bench geant4 --minutes 0.5 -o results.json",)
+
+
+class Bench(StrEnum):
+    """The benchmarks; each is a module of :mod:`caloforge.bench`."""
+
+    geant4 = "geant4"
+
+
+def run(
+    name: Annotated[Bench, typer.Argument(help="What to measure.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the result here.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="About how long to measure.")] = 2.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 1,
+    json: Json = False,
+) -> None:
+    """Measure one part's speed, side by side with what it is compared to, in one run."""
+    from importlib import import_module
+
+    from caloforge.bench import Measure
+    from caloforge.bench.machine import describe_machine, package_versions
+    from caloforge.io.durable import check_output_path, write_json
+
+    if output is not None:
+        check_output_path(output)
+    measure: Measure = import_module(f"caloforge.bench.{name.value}").measure
+    with progress(f"bench {name.value}", "steps") as report:
+        rows = measure(minutes * 60, seed, report)
+    machine = describe_machine()
+    result = {
+        "bench": name.value,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": seed,
+        "machine": machine,
+        "versions": package_versions(),
+        "rows": rows,
+    }
+    if output is not None:
+        write_json(output, result)
+    if json:
+        print_result(result, as_json=True)
+    else:
+        title = f"{name.value} on {machine['cpu']}, {machine['cores']} cores"
+        columns = list(rows[0]) if rows else []
+        print_table(title, columns, [[row[column] for column in columns] for row in rows])
