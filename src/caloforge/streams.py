@@ -8,10 +8,13 @@ run was interrupted, and a checkpoint stores no generator state.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["stream", "stream_seed"]
+__all__ = ["BLOCK", "rows", "stream", "stream_seed"]
 
 
 def stream_seed(seed: int, *address: str | int) -> int:
@@ -24,3 +27,28 @@ def stream_seed(seed: int, *address: str | int) -> int:
 def stream(seed: int, *address: str | int) -> np.random.Generator:
     """Open the stream at ``address``: a generator that no other address shares."""
     return np.random.Generator(np.random.Philox(key=stream_seed(seed, *address)))
+
+
+BLOCK = 256
+"""Rows that one stream of :func:`rows` serves; part of the meaning of a seed, never to change."""
+
+
+def rows(
+    draw: Callable[[np.random.Generator, tuple[int, int]], NDArray[Any]],
+    width: int,
+    first: int,
+    count: int,
+    seed: int,
+    *address: str | int,
+) -> NDArray[Any]:
+    """Draw rows ``first`` to ``first + count`` of an endless table of random numbers.
+
+    ``draw(generator, shape)`` makes a block of the table, (BLOCK, width). Row ``i`` is the same in
+    whatever pieces the table is read. Returns (count, width).
+    """
+    blocks = range(first // BLOCK, -(-(first + count) // BLOCK))
+    if not blocks:
+        return draw(stream(seed, *address, 0), (BLOCK, width))[:0]
+    table = np.concatenate([draw(stream(seed, *address, block), (BLOCK, width)) for block in blocks])
+    start = first - blocks.start * BLOCK
+    return table[start : start + count]

@@ -1,0 +1,71 @@
+"""The one contract that every kind of generator keeps: showers from conditions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from caloforge.detector import Grid
+from caloforge.models.transforms import Transform
+from caloforge.showers import Conditions
+from caloforge.streams import rows
+
+__all__ = ["ShowerModel"]
+
+
+class ShowerModel(nn.Module, ABC):
+    """A generator of showers on one grid, with its transformations inside.
+
+    Outside of a model there are only MeV and rad: nobody else scales, thresholds or takes a power
+    of a cell. A subclass sets the attributes below and writes :meth:`forward`.
+
+    Attributes
+    ----------
+    grid : the read-out grid of the showers it makes
+    threshold_MeV : deposits below it are not read out; samples hold zero there
+    transform : from deposits (MeV) to the image that the networks see
+    noise_size : random numbers a shower needs
+    listens_to_angle : whether the incident angle changes the shower
+    """
+
+    grid: Grid
+    threshold_MeV: float
+    transform: Transform
+    noise_size: int
+    listens_to_angle: bool = False
+
+    @abstractmethod
+    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+        """Make images (B, nx, ny, nz) in network units; energies in MeV, angles in rad."""
+
+    def noise(self, seed: int, first: int, count: int) -> Tensor:
+        """Draw the standard normal noise (count, noise_size) of showers ``first``, ``first + 1``, ..."""
+        noise_BL = rows(
+            lambda generator, shape: generator.standard_normal(shape, dtype=np.float32),
+            self.noise_size,
+            first,
+            count,
+            seed,
+            "noise",
+        )
+        return torch.from_numpy(noise_BL)
+
+    @torch.inference_mode()
+    def sample(self, conditions: Conditions, seed: int, first: int = 0) -> NDArray[np.float32]:
+        """Make showers: deposits (N, nx, ny, nz) in MeV.
+
+        Shower ``i`` of this call is shower ``first + i`` of ``seed``, in whatever pieces they are
+        made. The model must be in evaluation mode.
+        """
+        device = next(self.parameters()).device
+        energy_B = torch.from_numpy(np.ascontiguousarray(conditions.incident_energy)).to(device)
+        theta_B = torch.from_numpy(np.ascontiguousarray(conditions.incident_theta)).to(device)
+        noise_BL = self.noise(seed, first, len(conditions)).to(device)
+        deposits_BXYZ = self.transform.inverse(self(energy_B, theta_B, noise_BL).float())
+        read_out = torch.where(deposits_BXYZ >= self.threshold_MeV, deposits_BXYZ, 0.0)
+        result: NDArray[np.float32] = read_out.contiguous().cpu().numpy()
+        return result
