@@ -1,0 +1,195 @@
+"""The layers of the published 3DGAN networks, with the conventions of the Keras code they come from.
+
+Arrays are (B, C, x, y, z) in ``channels_last_3d`` memory, in which a view as (B, x, y, z, C) is
+Keras' order of cells, so that weights need no permutation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from caloforge.errors import UsageError
+
+__all__ = [
+    "LEAK",
+    "Convolution",
+    "Crop",
+    "Discriminator",
+    "FromCells",
+    "Triple",
+    "count_weights",
+    "dense",
+    "normalisation",
+    "same",
+]
+
+Triple = tuple[int, int, int]
+Init = Literal["he_uniform", "glorot_uniform", "glorot_normal"]
+
+LEAK = 0.3
+"""Slope of Keras' LeakyReLU."""
+
+DROPPED = 0.2
+"""Fraction of the discriminators' features that training sets to zero."""
+
+
+def same(kernel: Triple) -> tuple[tuple[int, int], ...]:
+    """Pad so that the shape is kept; an even kernel has one more cell after than before."""
+    return tuple(((k - 1) // 2, k // 2) for k in kernel)
+
+
+def _initialise(weight: Tensor, init: Init) -> None:
+    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight)
+    if init == "glorot_normal":
+        # Keras cuts the normal at two deviations and widens it to keep the variance.
+        std = math.sqrt(2 / (fan_in + fan_out)) / 0.87962566103423978
+        nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+    else:
+        bound = math.sqrt(6 / (fan_in if init == "he_uniform" else fan_in + fan_out))
+        nn.init.uniform_(weight, -bound, bound)
+
+
+class Convolution(nn.Module):
+    """Nearest-neighbour upsampling, zero padding and a convolution of stride 1, in this order.
+
+    ``pad`` holds, for x, y and z, the cells added before and after.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        kernel: Triple,
+        *,
+        pad: Sequence[tuple[int, int]] = ((0, 0),) * 3,
+        upsample: Triple = (1, 1, 1),
+        bias: bool = True,
+        init: Init = "glorot_uniform",
+    ) -> None:
+        super().__init__()
+        self.pad, self.upsample = tuple(pad), upsample
+        self.weight = nn.Parameter(torch.empty(filters, channels, *kernel))
+        self.bias = nn.Parameter(torch.zeros(filters)) if bias else None
+        _initialise(self.weight, init)
+
+    def forward(self, x_BCXYZ: Tensor) -> Tensor:
+        """Map (B, channels, x, y, z) to (B, filters, x', y', z')."""
+        if self.upsample != (1, 1, 1):
+            x_BCXYZ = F.interpolate(x_BCXYZ, scale_factor=[float(u) for u in self.upsample])
+        x_BCXYZ = F.pad(x_BCXYZ, [cells for pair in reversed(self.pad) for cells in pair])
+        return F.conv3d(x_BCXYZ, self.weight, self.bias)
+
+    def out_shape(self, shape: Triple) -> Triple:
+        """Give the grid that comes out of a grid of ``shape``."""
+        x, y, z = (
+            size * up + sum(pad) - kernel + 1
+            for size, up, pad, kernel in zip(
+                shape, self.upsample, self.pad, self.weight.shape[2:], strict=True
+            )
+        )
+        return x, y, z
+
+
+def dense(inputs: int, outputs: int) -> nn.Linear:
+    """Give a fully connected layer with Keras' initial weights: glorot_uniform, zero bias."""
+    layer = nn.Linear(inputs, outputs)
+    _initialise(layer.weight, "glorot_uniform")
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def normalisation(channels: int, eps: float = 1e-3) -> nn.BatchNorm3d:
+    """Give a batch normalisation with Keras' momentum (0.99 there is 0.01 here)."""
+    return nn.BatchNorm3d(channels, eps=eps, momentum=0.01)
+
+
+class FromCells(nn.Module):
+    """Turn (B, x*y*z*C), cells in Keras' order, into (B, C, x, y, z)."""
+
+    def __init__(self, shape: Triple, channels: int) -> None:
+        super().__init__()
+        self.shape = (*shape, channels)
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """Give a view in channels_last_3d memory."""
+        return x_BF.view(-1, *self.shape).movedim(-1, 1)
+
+
+class Crop(nn.Module):
+    """Keep the central cells of an image that is larger than the wanted ``shape``."""
+
+    def __init__(self, shape: Triple) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x_BCXYZ: Tensor) -> Tensor:
+        """Map (B, 1, x, y, z) to (B, *shape)."""
+        x_BXYZ = x_BCXYZ.squeeze(1)
+        for axis, size in enumerate(self.shape, start=1):
+            x_BXYZ = x_BXYZ.narrow(axis, (x_BXYZ.shape[axis] - size) // 2, size)
+        return x_BXYZ
+
+
+class Discriminator(nn.Module):
+    """What both discriminators share: four convolutions, average pooling, two dense heads.
+
+    ``pads`` holds for each valid convolution after the first the cells added on both sides of x, y
+    and z. Along an axis too short for that, the convolutions keep the shape instead, so that any
+    grid of at least two cells an axis fits; a smaller one raises UsageError.
+    """
+
+    def __init__(
+        self, shape: Triple, kernel: Triple, filters: Sequence[int], pads: Sequence[Triple]
+    ) -> None:
+        super().__init__()
+        if min(shape) < 2:
+            cells = "x".join(map(str, shape))
+            raise UsageError(
+                f"detector: the 3DGAN discriminator needs at least 2x2x2 cells, got {cells}"
+            )
+        keep = same(kernel)
+        left = [
+            n + 2 * sum(pad) - len(pads) * (k - 1)
+            for n, k, *pad in zip(shape, kernel, *pads, strict=True)
+        ]
+        paddings = [
+            [(p, p) if n >= 2 else both for n, p, both in zip(left, pad, keep, strict=True)]
+            for pad in pads
+        ]
+        layers: list[nn.Module] = [
+            Convolution(1, filters[0], kernel, pad=keep),
+            nn.LeakyReLU(LEAK),
+            nn.Dropout(DROPPED),
+        ]
+        for channels, outputs, pad in zip(filters, filters[1:], paddings, strict=False):
+            layers += [
+                Convolution(channels, outputs, kernel, pad=pad),
+                nn.LeakyReLU(LEAK),
+                normalisation(outputs),
+                nn.Dropout(DROPPED),
+            ]
+        self.layers = nn.Sequential(*layers, nn.AvgPool3d(2))
+        pooled = math.prod((m if m >= 2 else n) // 2 for m, n in zip(left, shape, strict=True))
+        self.real = dense(pooled * filters[-1], 1)
+        self.energy = dense(pooled * filters[-1], 1)
+
+    def judge(self, image_BXYZ: Tensor) -> tuple[Tensor, Tensor]:
+        """Give (B,) each: logit of being real, primary energy / 100 GeV."""
+        x_BCXYZ = image_BXYZ.unsqueeze(1).contiguous(memory_format=torch.channels_last_3d)
+        features_BF = self.layers(x_BCXYZ).movedim(1, -1).flatten(1)
+        return self.real(features_BF).squeeze(1), self.energy(features_BF).squeeze(1)
+
+
+def count_weights(module: nn.Module) -> int:
+    """Count weights as Keras does: parameters and the running statistics of normalisations."""
+    return sum(
+        tensor.numel()
+        for name, tensor in module.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    )
