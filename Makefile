@@ -20,7 +20,7 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/sp-repo-review --quiet .
+	$(BIN)/sp-repo-review --show err .
 	$(BIN)/pytest -n 2 --cov
 	$(BIN)/mkdocs build --strict --quiet
 
