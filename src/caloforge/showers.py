@@ -16,7 +16,7 @@ from caloforge.errors import CaloforgeError, MissingExtraError
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["ELECTRON", "NORMAL_INCIDENCE", "Conditions", "Showers"]
+__all__ = ["ELECTRON", "MAX_INCIDENT_MEV", "NORMAL_INCIDENCE", "Conditions", "Showers"]
 
 NORMAL_INCIDENCE = math.pi / 2
 """Incident angle (rad) of a particle that hits the calorimeter's face at a right angle."""
@@ -24,10 +24,17 @@ NORMAL_INCIDENCE = math.pi / 2
 ELECTRON = 11
 """PDG id of the electron."""
 
+MAX_INCIDENT_MEV = 1e9
+"""A primary above 1,000 TeV is taken for a mistake in units."""
+
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """What a shower is given: kinetic energy (N,) in MeV and angle to the face (N,) in rad."""
+    """What a shower is given: kinetic energy (N,) in MeV and angle to the face (N,) in rad.
+
+    Raises CaloforgeError naming the first shower whose energy is not in (0, 1e9] MeV or whose angle
+    is not in (0, pi) rad.
+    """
 
     incident_energy: NDArray[np.float32]
     incident_theta: NDArray[np.float32]
@@ -38,6 +45,10 @@ class Conditions:
                 "conditions: expected incident_energy (N,) and incident_theta (N,), got "
                 f"{self.incident_energy.shape} and {self.incident_theta.shape}"
             )
+        energy_N, theta_N = self.incident_energy, self.incident_theta
+        good_N = (energy_N > 0) & (energy_N <= MAX_INCIDENT_MEV)
+        _require(good_N, "incident_energy", "0 < E <= 1e9 MeV", energy_N)
+        _require((theta_N > 0) & (theta_N < math.pi), "incident_theta", "0 < theta < pi rad", theta_N)
 
     @classmethod
     def of(cls, energy_MeV: object, theta_rad: object = None) -> Conditions:
@@ -87,7 +98,11 @@ class Showers:
         for name, shape in wanted.items():
             values = getattr(self, name)
             if values is not None and values.shape != shape:
-                raise CaloforgeError(f"{name}: expected shape {shape}, got {values.shape}")
+                raise CaloforgeError(f"field {name}: expected shape {shape}, got {values.shape}")
+        Conditions(self.incident_energy, self.incident_theta)  # raises where a value is impossible
+        if self.impact_xy is not None:
+            good_N = np.asarray(np.isfinite(self.impact_xy).all(axis=1))
+            _require(good_N, "impact_xy", "finite positions in mm", self.impact_xy)
 
     def __len__(self) -> int:
         return len(self.deposits)
@@ -141,3 +156,9 @@ class Showers:
             },
             depth_limit=1,
         )
+
+
+def _require(good_N: NDArray[np.bool_], name: str, expected: str, values: NDArray[Any]) -> None:
+    if not good_N.all():
+        shower = int(np.argmin(good_N))
+        raise CaloforgeError(f"field {name}: expected {expected}, shower {shower} has {values[shower]}")

@@ -19,7 +19,9 @@ __all__ = ["BLOCK", "rows", "stream", "stream_seed"]
 
 def stream_seed(seed: int, *address: str | int) -> int:
     """Derive a 63-bit seed for the stream at ``address`` from the run's ``seed``."""
-    text = "/".join([str(int(seed)), *map(str, address)])
+    # Texts are quoted: neither ("a", "b") and ("a/b",) nor ("1",) and (1,) share a stream.
+    parts = (repr(part) if isinstance(part, str) else str(int(part)) for part in (seed, *address))
+    text = "/".join(parts)
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

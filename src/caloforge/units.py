@@ -41,7 +41,8 @@ class Spectrum:
         Numbers are multiplied by ``unit``. Raises UsageError naming ``what`` when the text is none
         of these, a bound is not finite or positive, or the bounds are not in order.
         """
-        expected = f"{what}: expected a:b, log:a:b or a,b,c with positive numbers, got {text!r}"
+        got = repr(text if len(text) <= 60 else text[:60] + "...")
+        expected = f"{what}: expected a:b, log:a:b or a,b,c with positive numbers, got {got}"
         kind: Literal["uniform", "log", "discrete"] = "discrete"
         fields = text.split(",")
         if ":" in text:
@@ -57,7 +58,7 @@ class Spectrum:
         if not all(math.isfinite(value) and value > 0 for value in values):
             raise UsageError(expected)
         if kind != "discrete" and not values[0] < values[1]:
-            raise UsageError(f"{what}: the lower bound must be below the upper one, got {text!r}")
+            raise UsageError(f"{what}: the lower bound must be below the upper one, got {got}")
         return cls(kind, values)
 
     @property
@@ -72,12 +73,14 @@ class Spectrum:
 
     def quantile(self, u_N: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map uniform numbers in [0, 1) to values: the inverse of the cumulative distribution."""
+        if self.kind == "discrete":
+            choice = np.minimum((u_N * len(self.values)).astype(np.int64), len(self.values) - 1)
+            return np.asarray(self.values, dtype=np.float64)[choice]
         if self.kind == "uniform":
-            return self.low + u_N * (self.high - self.low)
-        if self.kind == "log":
-            return np.asarray(self.low * (self.high / self.low) ** u_N)
-        choice = np.minimum((u_N * len(self.values)).astype(np.int64), len(self.values) - 1)
-        return np.asarray(self.values, dtype=np.float64)[choice]
+            values = self.low + u_N * (self.high - self.low)
+        else:
+            values = np.exp(math.log(self.low) + u_N * (math.log(self.high) - math.log(self.low)))
+        return np.clip(values, self.low, self.high)  # rounding must not leave the range
 
     def to_json(self) -> dict[str, object]:
         """Give a JSON-ready form."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from caloforge.errors import CaloforgeError
 
@@ -15,6 +17,8 @@ CYLINDRICAL = ("r", "phi", "layer")
 
 MAX_CELLS = 1 << 24
 """A grid above this is taken for a mistake: a shower of it would need 64 MiB."""
+
+MAX_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,24 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.axes not in (CARTESIAN, CYLINDRICAL):
-            raise CaloforgeError(
-                f"detector {self.name!r}, field axes: expected {list(CARTESIAN)} or "
-                f"{list(CYLINDRICAL)}, got {list(self.axes)}"
-            )
+            self._refuse("axes", f"{list(CARTESIAN)} or {list(CYLINDRICAL)}", self.axes)
         if min(self.shape) < 1 or math.prod(self.shape) > MAX_CELLS:
-            raise CaloforgeError(
-                f"detector {self.name!r}, field shape: expected three positive numbers of cells, "
-                f"at most {MAX_CELLS} in all, got {list(self.shape)}"
-            )
+            limit = f"three positive numbers of cells, at most {MAX_CELLS} in all"
+            self._refuse("shape", limit, list(self.shape))
+        if self.cell_size is not None and not all(0 < size < math.inf for size in self.cell_size):
+            self._refuse(self._size_key, "two positive numbers", list(self.cell_size))
+        if self.layer_pitch_mm is not None and not 0 < self.layer_pitch_mm < math.inf:
+            self._refuse("layer_pitch_mm", "a positive number", self.layer_pitch_mm)
+        if not 0 <= self.threshold_MeV < math.inf:
+            self._refuse("threshold_MeV", "a number >= 0", self.threshold_MeV)
+
+    def _refuse(self, name: str, expected: str, found: object) -> NoReturn:
+        got = str(found)[:60]
+        raise CaloforgeError(f"detector {self.name!r}, field {name}: expected {expected}, got {got}")
+
+    @property
+    def _size_key(self) -> str:
+        return "cell_size_mm" if self.cartesian else "cell_size_mm_rad"
 
     @property
     def n_cells(self) -> int:
@@ -74,13 +87,12 @@ class Grid:
 
     def to_json(self) -> dict[str, Any]:
         """Give the form that a shower file's ``detector`` attribute holds."""
-        size_key = "cell_size_mm" if self.cartesian else "cell_size_mm_rad"
         known = {
             "name": self.name,
             "axes": list(self.axes),
             "shape": list(self.shape),
             "layers": self.n_layers,
-            size_key: None if self.cell_size is None else list(self.cell_size),
+            self._size_key: None if self.cell_size is None else list(self.cell_size),
             "layer_pitch_mm": self.layer_pitch_mm,
             "threshold_MeV": self.threshold_MeV,
         }
@@ -94,36 +106,77 @@ class Grid:
         """
         if not isinstance(data, dict):
             raise CaloforgeError("detector: expected a JSON object")
-        fields = dict(data)
-        name = fields.pop("name", None)
-        if not isinstance(name, str) or not name:
-            raise CaloforgeError("detector, field name: expected a text")
-        declared = fields.pop("shape", None if shape is None else list(shape))
-        axes = fields.pop("axes", list(CARTESIAN))
-        mm, mm_rad = fields.pop("cell_size_mm", None), fields.pop("cell_size_mm_rad", None)
-        size = mm_rad if mm is None else mm
-        pitch = fields.pop("layer_pitch_mm", None)
-        threshold = fields.pop("threshold_MeV", 0.0)
-        fields.pop("layers", None)
-        try:
-            n_1, n_2, n_layers = declared
-            axis_1, axis_2, axis_3 = axes
-            grid = cls(
-                name=name,
-                shape=(int(n_1), int(n_2), int(n_layers)),
-                axes=(str(axis_1), str(axis_2), str(axis_3)),
-                cell_size=None if size is None else (float(size[0]), float(size[1])),
-                layer_pitch_mm=None if pitch is None else float(pitch),
-                threshold_MeV=float(threshold),
-                extra=fields,
-            )
-        except (TypeError, ValueError, IndexError):
-            raise CaloforgeError(
-                f"detector {name!r}: expected shape, axes, cell_size_mm, layer_pitch_mm and "
-                "threshold_MeV to be numbers (texts for axes)"
-            ) from None
+        name = data.get("name")
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+            raise CaloforgeError(f"detector, field name: expected a text of 1 to {MAX_NAME} characters")
+        numbers = _Numbers(name, data)
+        axes = data.get("axes", list(CARTESIAN))
+        declared = numbers.whole("shape", 3) or shape
+        if declared is None:
+            raise CaloforgeError(f"detector {name!r}, field shape is missing")
+        pitch, threshold = numbers.real("layer_pitch_mm", 1), numbers.real("threshold_MeV", 1)
+        grid = cls(
+            name=name,
+            shape=(declared[0], declared[1], declared[2]),
+            axes=tuple(axes) if isinstance(axes, list) else axes,
+            cell_size=numbers.pair("cell_size_mm" if axes == list(CARTESIAN) else "cell_size_mm_rad"),
+            layer_pitch_mm=None if pitch is None else pitch[0],
+            threshold_MeV=0.0 if threshold is None else threshold[0],
+            extra={key: value for key, value in data.items() if key not in _KNOWN},
+        )
         if shape is not None and grid.shape != tuple(shape):
             raise CaloforgeError(
                 f"detector {name!r}, field shape: {list(grid.shape)}, but the showers have {list(shape)}"
             )
+        layers = numbers.whole("layers", 1)
+        if layers is not None and layers != (grid.n_layers,):
+            raise CaloforgeError(
+                f"detector {name!r}, field layers: {layers[0]}, but the shape is {list(grid.shape)}"
+            )
         return grid
+
+
+_KNOWN = frozenset(
+    (
+        "name",
+        "axes",
+        "shape",
+        "layers",
+        "layer_pitch_mm",
+        "threshold_MeV",
+        "cell_size_mm",
+        "cell_size_mm_rad",
+    )
+)
+
+
+class _Numbers:
+    """Numbers out of JSON that anybody may have written."""
+
+    def __init__(self, name: str, data: Mapping[str, Any]) -> None:
+        self._name = name
+        self._data = data
+
+    def real(self, key: str, count: int, kind: str = "number") -> tuple[float, ...] | None:
+        found = self._data.get(key)
+        if found is None:
+            return None
+        values = found if isinstance(found, list) else [found]
+        with suppress(OverflowError):  # an integer beyond every float
+            # bool is an int to Python, not to a physicist.
+            if len(values) == count and all(type(value) in (int, float) for value in values):
+                return tuple(map(float, values))
+        plural = "s" if count > 1 else ""
+        raise CaloforgeError(f"detector {self._name!r}, field {key}: expected {count} {kind}{plural}")
+
+    def pair(self, key: str) -> tuple[float, float] | None:
+        values = self.real(key, 2)
+        return None if values is None else (values[0], values[1])
+
+    def whole(self, key: str, count: int) -> tuple[int, ...] | None:
+        values = self.real(key, count, "whole number")
+        if values is None:
+            return None
+        if not all(value.is_integer() for value in values):
+            raise CaloforgeError(f"detector {self._name!r}, field {key}: expected whole numbers")
+        return tuple(map(int, values))
