@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from caloforge.cli import inspect
+from caloforge.cli import generate, inspect, models, train
 from caloforge.errors import CaloforgeError
 
 __all__ = ["app", "main"]
@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = (inspect,)
+COMMANDS = (inspect, train, generate, models)
 
 # typer brings its own click or the installed one, by version: take the class that it raises.
 WrongUse: Any = typer.BadParameter.__base__

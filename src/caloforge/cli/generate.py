@@ -1,0 +1,75 @@
+"""``caloforge generate``: showers from a trained model."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caloforge.cli.console import Json, print_result, progress, say
+from caloforge.errors import UsageError
+from caloforge.units import DEGREE, GEV, Spectrum
+
+EXAMPLES = (
+    "caloforge generate run --events 200 --energy 10:500 -o generated.h5",
+    "caloforge generate run --events 50 --energy 50,100,200 --seed 7 --batch 16 -o three-energies.h5",
+    "caloforge generate run --like showers.h5 -o like.h5",
+)
+
+
+class Engine(StrEnum):
+    """What computes the network."""
+
+    auto = "auto"
+    torch = "torch"
+
+
+def run(
+    model: Annotated[
+        str, typer.Argument(help="A run folder, or a name from `caloforge models`.", metavar="MODEL")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The shower file.", metavar="FILE")],
+    events: Annotated[int | None, typer.Option("--events", min=1, help="How many showers.")] = None,
+    energy: Annotated[
+        str | None,
+        typer.Option("--energy", help="GeV: a:b uniform, log:a:b, or a,b,c.", metavar="SPECTRUM"),
+    ] = None,
+    theta: Annotated[
+        str | None,
+        typer.Option("--theta", help="Degrees to the face, 90 is normal.", metavar="SPECTRUM"),
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option("--like", help="Take energies and angles from a file.", metavar="FILE")
+    ] = None,
+    engine: Annotated[Engine, typer.Option("--engine", help="What computes the network.")] = Engine.auto,  # noqa: ARG001
+    batch: Annotated[int, typer.Option("--batch", min=1, max=65536, help="Showers at a time.")] = 128,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same showers.")] = 1,
+    json: Json = False,
+) -> None:
+    """Generate showers, streamed to a file in bounded memory."""
+    from caloforge.inference.generate import check_conditions, drawn, generate_file, like_file, load
+
+    if like is None:
+        if energy is None or events is None:
+            raise UsageError("--events and --energy: both are needed, or --like FILE")
+        angles = None if theta is None else Spectrum.parse(theta, unit=DEGREE, what="--theta")
+        source = drawn(events, Spectrum.parse(energy, unit=GEV, what="--energy"), angles, seed)
+    else:
+        if energy is not None or theta is not None:
+            raise UsageError(
+                "--like: takes energies and angles from the file, --energy and --theta do not apply"
+            )
+        source = like_file(like, events)
+    generator = load(model)
+    warning = check_conditions(generator, source.energy_MeV, source.theta_rad)
+    if warning:
+        say(f"warning: {warning}")
+    started = time.monotonic()
+    with progress("generate", "showers") as report:
+        generate_file(generator, source, output, seed=seed, batch=batch, progress=report)
+    seconds = time.monotonic() - started
+    result = {"file": str(output), "showers": source.count, "seconds": seconds, "engine": "torch"}
+    print_result({**result, "showers_per_s": source.count / seconds}, as_json=json)

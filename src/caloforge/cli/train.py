@@ -1,0 +1,63 @@
+"""``caloforge train``: from shower files to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caloforge.cli.console import Json, print_result, progress, say
+from caloforge.errors import UsageError
+
+EXAMPLES = (
+    "caloforge train --model 3dgan --data showers.h5 --out run --set minutes=10",
+    "caloforge train --model 3dgan --data showers.h5 --out run --resume --set epochs=50",
+    "caloforge train --model 3dgan --data showers.h5 --out tuned --init-from run --set max_steps=100",
+)
+
+
+def run(
+    out: Annotated[Path, typer.Option("--out", help="The run folder.", metavar="RUN")],
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="Shower files to train on.", metavar="FILE")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="A name from `caloforge models`.", metavar="NAME")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings in YAML.", metavar="FILE")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="One setting, such as batch_size=16; may be repeated.", metavar="a.b=c"
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUN.")] = False,
+    init_from: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--init-from", help="First weights: a run folder, or Keras HDF5 weights.", metavar="RUN"
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train a model on showers; the run folder holds settings, metrics, checkpoints and the model."""
+    from caloforge.training.config import load_config
+    from caloforge.training.loop import train
+    from caloforge.training.run_folder import RunFolder
+
+    base: dict[str, object] = {}
+    if resume:
+        base, sources = RunFolder(out).read_config()
+        data = data or [Path(path) for path in sources["data"]]
+        init_from = None
+    if not data:
+        raise UsageError("--data: expected one or more shower files")
+    resolved = load_config(config, settings or (), base=base, model=model)
+    with progress("train", "step") as report:
+        result = train(
+            resolved, data, out, resume=resume, init_from=init_from or (), progress=report, say=say
+        )
+    print_result(result, as_json=json)

@@ -1,0 +1,203 @@
+"""From a trained model to showers: in memory, or streamed to a file of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from caloforge.errors import UsageError
+from caloforge.io.shower_file import ShowerFile, ShowerWriter
+from caloforge.models.base import ShowerModel
+from caloforge.models.saved import ModelCard, load_model
+from caloforge.progress import Progress, silent
+from caloforge.showers import NORMAL_INCIDENCE, Conditions, Showers
+from caloforge.streams import rows
+from caloforge.units import DEGREE, GEV, Spectrum
+
+__all__ = [
+    "ConditionSource",
+    "Generator",
+    "drawn",
+    "generate_file",
+    "like_file",
+    "load",
+    "shipped_weights",
+]
+
+BATCH = 128
+
+EXTRAPOLATION = 0.05
+"""A condition this far (relative) outside of the training showers is still taken for inside."""
+
+
+@dataclass(frozen=True)
+class ConditionSource:
+    """Conditions of ``count`` showers, asked for piece by piece: ``piece(first, count)``."""
+
+    count: int
+    piece: Callable[[int, int], Conditions]
+    energy_MeV: tuple[float, float]
+    theta_rad: tuple[float, float]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A model that is ready to make showers, and its card."""
+
+    model: ShowerModel
+    card: ModelCard
+
+    def generate(
+        self, energy: object, theta: object = None, *, seed: int = 0, batch: int = BATCH
+    ) -> Showers:
+        """Make one shower for each incident energy (MeV); ``theta`` in rad, by default pi/2.
+
+        The same seed gives the same showers, whatever the batch size (up to the rounding of
+        floating point sums). Raises UsageError for conditions that the model cannot take.
+        """
+        conditions = Conditions.of(energy, theta)
+        if len(conditions) == 0:
+            raise UsageError("energy: expected at least one value")
+        check_conditions(self, _range(conditions.incident_energy), _range(conditions.incident_theta))
+        pieces = [
+            self.model.sample(conditions[first : first + batch], seed, first)
+            for first in range(0, len(conditions), batch)
+        ]
+        return Showers(
+            deposits=np.concatenate(pieces),
+            incident_energy=conditions.incident_energy,
+            incident_theta=conditions.incident_theta,
+            grid=self.card.grid,
+            provenance=_provenance(self.card, seed),
+        )
+
+
+def shipped_weights() -> dict[str, Path]:
+    """Folders of the pretrained models that come with the package, by name."""
+    folder = Path(str(resources.files("caloforge"))) / "weights"
+    return {path.parent.name: path.parent for path in sorted(folder.glob("*/model.json"))}
+
+
+def load(name_or_run: str | Path) -> Generator:
+    """Load a pretrained model by name, or the model of a run folder.
+
+    Raises UsageError where there is none, CaloforgeError where it is damaged.
+    """
+    shipped = shipped_weights()
+    path = shipped.get(str(name_or_run), Path(name_or_run))
+    if not path.exists():
+        known = f"one of {', '.join(shipped)} or " if shipped else ""
+        raise UsageError(f"model {str(name_or_run)!r}: expected {known}a run folder")
+    return Generator(*load_model(path))
+
+
+def check_conditions(
+    generator: Generator, energy_MeV: tuple[float, float], theta_rad: tuple[float, float]
+) -> str | None:
+    """Compare (low, high) of the conditions with what the model was trained on.
+
+    Gives a warning where a model must extrapolate. Raises UsageError for energies that are not
+    positive, and for angles that the model does not listen to.
+    """
+    card = generator.card
+    low, high = energy_MeV
+    if not (low > 0 and np.isfinite(high)):
+        raise UsageError("energy: expected positive, finite values")
+    trained_low, trained_high = (angle / DEGREE for angle in card.theta_rad)
+    theta_low, theta_high = (angle / DEGREE for angle in theta_rad)
+    outside = theta_low < trained_low - 1 or theta_high > trained_high + 1
+    if outside and not generator.model.listens_to_angle:
+        raise UsageError(
+            f"theta: model {card.name} was trained at {trained_low:.4g} degrees and does not listen to "
+            f"the angle, got {theta_low:.4g} to {theta_high:.4g}"
+        )
+    if outside:
+        return (
+            f"angles beyond the trained {trained_low:.4g} to {trained_high:.4g} degrees: extrapolation"
+        )
+    known_low, known_high = card.energy_MeV
+    if low < known_low * (1 - EXTRAPOLATION) or high > known_high * (1 + EXTRAPOLATION):
+        return f"energies beyond the trained {known_low / GEV:.4g} to {known_high / GEV:.4g} GeV: extrapolation"
+    return None
+
+
+def drawn(count: int, energy: Spectrum, theta: Spectrum | None, seed: int) -> ConditionSource:
+    """Draw conditions from spectra (MeV, rad), addressed by shower."""
+    theta = theta or Spectrum("discrete", (NORMAL_INCIDENCE,))
+
+    def piece(first: int, size: int) -> Conditions:
+        u_N2 = rows(lambda generator, shape: generator.random(shape), 2, first, size, seed, "conditions")
+        return Conditions.of(energy.quantile(u_N2[:, 0]), theta.quantile(u_N2[:, 1]))
+
+    spectra = {"energy_MeV": energy.to_json(), "theta_rad": theta.to_json()}
+    return ConditionSource(count, piece, (energy.low, energy.high), (theta.low, theta.high), spectra)
+
+
+def like_file(path: Path, count: int | None = None) -> ConditionSource:
+    """Take energies and angles from a shower file, over and over if ``count`` asks for more."""
+    with ShowerFile(path) as file:
+        conditions = file.conditions
+    if len(conditions) == 0:
+        raise UsageError(f"{path}: expected at least one shower to take conditions from")
+
+    def piece(first: int, size: int) -> Conditions:
+        return conditions[np.arange(first, first + size) % len(conditions)]
+
+    return ConditionSource(
+        len(conditions) if count is None else count,
+        piece,
+        _range(conditions.incident_energy),
+        _range(conditions.incident_theta),
+        {"like": path.name},
+    )
+
+
+def generate_file(
+    generator: Generator,
+    source: ConditionSource,
+    out: Path,
+    *,
+    seed: int,
+    batch: int = BATCH,
+    progress: Progress = silent,
+) -> None:
+    """Stream showers to a file in bounded memory; the file appears when it is complete."""
+    provenance = {**_provenance(generator.card, seed), **source.provenance}
+    with ShowerWriter(out, generator.card.grid, provenance) as writer:
+        progress(0, source.count)
+        for first in range(0, source.count, batch):
+            conditions = source.piece(first, min(batch, source.count - first))
+            writer.append(
+                Showers(
+                    deposits=generator.model.sample(conditions, seed, first),
+                    incident_energy=conditions.incident_energy,
+                    incident_theta=conditions.incident_theta,
+                    grid=generator.card.grid,
+                )
+            )
+            progress(first + len(conditions), source.count)
+
+
+def _provenance(card: ModelCard, seed: int) -> dict[str, Any]:
+    return {
+        "program": f"caloforge {version('caloforge')}",
+        "torch": torch.__version__,
+        "model": card.name,
+        "model_provenance": dict(card.provenance),
+        "training_data": dict(card.training_data),
+        "seed": seed,
+        "date": date.today().isoformat(),
+    }
+
+
+def _range(values: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[float, float]:
+    return float(values.min()), float(values.max())

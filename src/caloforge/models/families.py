@@ -1,0 +1,116 @@
+"""The published 3DGANs as shower models, and the list of every network by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from caloforge.detector import Grid
+from caloforge.errors import UsageError
+from caloforge.models.base import ShowerModel
+from caloforge.models.layers import count_weights
+from caloforge.models.threedgan import Discriminator3DGAN, Generator3DGAN
+from caloforge.models.threedgan_angle import Discriminator3DGANAngle, Generator3DGANAngle
+from caloforge.models.transforms import Chain, Power, Scale
+from caloforge.units import GEV
+
+__all__ = ["MODELS", "Family", "ThreeDGAN", "ThreeDGANAngle", "describe"]
+
+
+class ThreeDGAN(ShowerModel):
+    """``3dgan``: the primary energy, in units of 100 GeV, multiplies 200 normal numbers.
+
+    Its images hold GeV.
+    """
+
+    def __init__(self, grid: Grid, threshold_MeV: float, *, filters: int = 6) -> None:
+        super().__init__()
+        self.grid, self.threshold_MeV = grid, threshold_MeV
+        self.transform = Scale(1 / GEV)
+        self.network = Generator3DGAN(grid.shape, filters=filters)
+        self.noise_size = self.network.latent_size
+
+    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
+        """Make images (B, nx, ny, nz) in GeV; the angle is not listened to."""
+        image_BXYZ: Tensor = self.network(noise_BL * (energy_B / (100 * GEV))[:, None])
+        return image_BXYZ
+
+
+class ThreeDGANAngle(ShowerModel):
+    """``3dgan-angle``: energy and angle stand beside 254 normal numbers.
+
+    Its images hold (50 x GeV) to the power 0.85.
+    """
+
+    listens_to_angle = True
+
+    def __init__(self, grid: Grid, threshold_MeV: float, *, filters: int = 6) -> None:
+        super().__init__()
+        self.grid, self.threshold_MeV = grid, threshold_MeV
+        self.transform = Chain((Scale(50 / GEV), Power(0.85)))
+        self.network = Generator3DGANAngle(grid.shape, filters=filters)
+        self.noise_size = self.network.latent_size - 2
+
+    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+        """Make images (B, nx, ny, nz)."""
+        conditions_B2 = torch.stack((energy_B / (100 * GEV), theta_B), dim=1)
+        image_BXYZ: Tensor = self.network(torch.cat((conditions_B2, noise_BL), dim=1))
+        return image_BXYZ
+
+
+@dataclass(frozen=True)
+class Family:
+    """A generator and the critic that it is trained against, both built for a grid."""
+
+    summary: str
+    generator: Callable[[Grid, float], ShowerModel]
+    critic: Callable[[Grid], nn.Module]
+
+
+MODELS: dict[str, Family] = {
+    "3dgan": Family(
+        "3DGAN of 2019 for a fixed angle, as published for 25x25x25",
+        ThreeDGAN,
+        lambda grid: Discriminator3DGAN(grid.shape),
+    ),
+    "3dgan-x16": Family(
+        "3dgan with filters in multiples of 16",
+        partial(ThreeDGAN, filters=16),
+        lambda grid: Discriminator3DGAN(grid.shape, filters=16),
+    ),
+    "3dgan-angle": Family(
+        "3DGAN for a variable angle, as published for 51x51x25",
+        ThreeDGANAngle,
+        lambda grid: Discriminator3DGANAngle(grid.shape),
+    ),
+    "3dgan-angle-x16": Family(
+        "3dgan-angle with filters in multiples of 16",
+        partial(ThreeDGANAngle, filters=16),
+        lambda grid: Discriminator3DGANAngle(grid.shape, filters=16),
+    ),
+}
+
+
+def describe(grid: Grid) -> list[dict[str, str | int]]:
+    """List every network with its parameters on a grid; a dash where the grid is too small."""
+    return [
+        {
+            "name": name,
+            "generator": _parameters(partial(family.generator, grid, 0.0)),
+            "critic": _parameters(partial(family.critic, grid)),
+            "summary": family.summary,
+        }
+        for name, family in MODELS.items()
+    ]
+
+
+def _parameters(build: Callable[[], nn.Module]) -> int | str:
+    try:
+        with torch.device("meta"):  # shapes alone: nothing is allocated or drawn
+            return count_weights(build())
+    except UsageError:
+        return "-"

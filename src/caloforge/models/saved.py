@@ -1,0 +1,106 @@
+"""Saved models: ``model.safetensors`` (weights) and ``model.json`` (everything else)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from caloforge.detector import Grid
+from caloforge.errors import CaloforgeError, UsageError
+from caloforge.io.durable import write_json
+from caloforge.io.tensors import load_into, load_tensors, save_tensors
+from caloforge.models.base import ShowerModel
+from caloforge.models.families import MODELS
+
+__all__ = ["ModelCard", "load_model", "read_card", "save_model"]
+
+FORMAT = "caloforge-model"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What ``model.json`` says of a model.
+
+    ``energy_MeV`` and ``theta_rad`` are the (low, high) of the conditions it was trained on;
+    ``training_data`` names files and their checksum; ``metrics`` are those of the chosen weights.
+    """
+
+    name: str
+    grid: Grid
+    threshold_MeV: float
+    energy_MeV: tuple[float, float]
+    theta_rad: tuple[float, float]
+    training_data: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self) -> ShowerModel:
+        """Build the network with fresh weights. Raises UsageError for an unknown name."""
+        if self.name not in MODELS:
+            raise UsageError(f"model {self.name!r}: expected one of {', '.join(MODELS)}")
+        return MODELS[self.name].generator(self.grid, self.threshold_MeV)
+
+
+def save_model(folder: Path, model: ShowerModel, card: ModelCard) -> None:
+    """Write both files. The weights carry the card too, so that neither can be mixed up."""
+    described = {
+        "format": FORMAT,
+        "version": VERSION,
+        **asdict(card),
+        "grid": card.grid.to_json(),
+        "transform": model.transform.to_json(),
+        "conditions": ["incident_energy", *(["incident_theta"] if model.listens_to_angle else [])],
+        "units": {"showers": "MeV", "incident_energy": "MeV", "incident_theta": "rad"},
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    save_tensors(folder / "model.safetensors", model.state_dict(), described)
+    write_json(folder / "model.json", described)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read ``model.json`` of a run folder. Raises UsageError or CaloforgeError naming file and field."""
+    path = folder / "model.json"
+    if not path.is_file():
+        raise UsageError(f"{folder}: expected a run folder with model.json and model.safetensors")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise CaloforgeError(f"{path}: expected JSON") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("version") != VERSION:
+        raise CaloforgeError(f"{path}: field format: expected {FORMAT!r}, version {VERSION}")
+    try:
+        return ModelCard(
+            name=str(data["name"]),
+            grid=Grid.from_json(data["grid"]),
+            threshold_MeV=float(data["threshold_MeV"]),
+            energy_MeV=(float(data["energy_MeV"][0]), float(data["energy_MeV"][1])),
+            theta_rad=(float(data["theta_rad"][0]), float(data["theta_rad"][1])),
+            training_data=dict(data["training_data"]),
+            metrics=dict(data["metrics"]),
+            provenance=dict(data["provenance"]),
+        )
+    except KeyError as error:
+        raise CaloforgeError(f"{path}: field {error.args[0]} is missing") from None
+    except (TypeError, ValueError, IndexError):
+        raise CaloforgeError(
+            f"{path}: expected numbers for threshold_MeV, energy_MeV, theta_rad"
+        ) from None
+    except CaloforgeError as error:
+        raise CaloforgeError(f"{path}: field grid: {error}") from None
+
+
+def load_model(folder: Path) -> tuple[ShowerModel, ModelCard]:
+    """Load a model for generation: checked weights, evaluation mode."""
+    card = read_card(folder)
+    model = card.build()
+    path = folder / "model.safetensors"
+    tensors, _ = load_tensors(path)
+    try:
+        load_into(model, tensors)
+    except CaloforgeError as error:
+        raise CaloforgeError(f"{path}: {error}") from None
+    return model.eval(), card

@@ -1,0 +1,92 @@
+"""A run folder: what a training leaves behind, and the lock that keeps a second one out."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from caloforge.errors import CaloforgeError, UsageError
+from caloforge.io.durable import atomic_path, write_text
+from caloforge.training.config import TrainingConfig
+
+__all__ = ["RunFolder"]
+
+LOCK = ".lock"
+
+
+class RunFolder:
+    """Paths and files of one run: ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, the model."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self._metrics = path / "metrics.jsonl"
+        self._config = path / "config.yaml"
+
+    @contextmanager
+    def locked(self, *, resume: bool) -> Iterator[None]:
+        """Make the folder, or take it up with ``resume``, for as long as the block lasts.
+
+        Raises UsageError for a folder in use, or with content that does not belong here.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{self.path}: expected a folder for the run, this is a file")
+        if resume and not self._config.is_file():
+            raise UsageError(f"{self.path}: nothing to resume, config.yaml is missing")
+        if not resume and self.path.is_dir() and any(p.name != LOCK for p in self.path.iterdir()):
+            raise UsageError(
+                f"{self.path}: is not empty; --resume continues a run, or name another folder"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"{self.path}: another training is using this run folder") from None
+            yield
+
+    def write_config(
+        self, config: TrainingConfig, data: Sequence[Path], checksum: str, init_from: Sequence[Path]
+    ) -> None:
+        """Write every setting as resolved, and where showers and first weights came from."""
+        sources = {
+            "data": [str(path.resolve()) for path in data],
+            "checksum": checksum,
+            "init_from": [str(path.resolve()) for path in init_from],
+        }
+        resolved = {**config.model_dump(mode="json"), "resolved_from": sources}
+        write_text(self._config, yaml.safe_dump(resolved, sort_keys=False))
+
+    def read_config(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read the settings of a run and where its data came from."""
+        try:
+            data = yaml.safe_load(self._config.read_text(encoding="utf-8"))
+            sources = data.pop("resolved_from")
+        except (OSError, yaml.YAMLError, AttributeError, KeyError):
+            raise CaloforgeError(f"{self._config}: not the configuration of a run") from None
+        return data, sources
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        with self._metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps that a resumed run will take again, and a torn last line."""
+        if not self._metrics.is_file():
+            return
+        kept = []
+        for line in self._metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                continue
+        with atomic_path(self._metrics) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
