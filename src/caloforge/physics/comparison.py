@@ -1,0 +1,270 @@
+"""Numbers that say how far a candidate's showers are from a reference's.
+
+Names, as in ``metrics.json``. A number ``name`` comes with ``name_err``, its statistical error, and
+where perfection is zero also with ``name_floor``, what it would be on average if both files were
+drawn from the same source. Undefined numbers are null.
+
+``n_reference``, ``n_candidate``
+    Showers; ``n_empty_reference``, ``n_empty_candidate`` of them have no deposit above the read-out
+    threshold ``threshold_MeV`` that both files are read with; ``n_plots`` are in the report.
+``mean_ratio.<observable>``
+    Mean over candidate showers / mean over reference showers. Null where the reference's mean is
+    within five of its errors of zero, since a ratio would mean nothing.
+``separation.<observable>``
+    Triangular discrimination of two histograms normalised to one, 1/2 sum (p-q)^2 / (p+q): 0 for
+    equal ones, 1 for disjoint ones (CaloChallenge's separation power). Bins of equal width span the
+    0.1 % to 99.9 % quantiles of both files together, 10 to 50 of them (one for each 20 showers of the
+    smaller file); the outer ones hold what lies beyond. For ``cell_energy`` the mean spectrum counts.
+``sampling_fraction.max_abs_ratio_error``
+    Largest |candidate / reference - 1| of the mean sampling fraction over the energy bins;
+    ``sampling_fraction.n_bins`` of them hold enough showers.
+``resolution.mean_abs_ratio_error``
+    Mean over the energy bins of |candidate / reference - 1| of the relative spread (standard
+    deviation / mean) of the sampling fraction.
+``shape.<axis>.mean_rel_error``
+    Mean of |candidate / reference - 1| over the cells along an axis that hold the central 95 % of the
+    reference's energy; profiles are averaged over all showers and normalised to one.
+``moments.mean_rel_error``
+    Mean of |candidate / reference - 1| of the average moments 1 to 3, over axes and energy bins,
+    without moments whose reference average is within five of its errors of zero.
+``legacy_3dgan_metric``
+    The 3DGAN papers' single figure: ``moments.mean_rel_error``, plus the mean of |candidate /
+    reference - 1| over every cell along every axis of the mean profiles in MeV and over energy bins,
+    plus the mean over energy bins of the same for the average measured angle.
+
+Energy bins are those of :func:`caloforge.physics.selections.choose_selections`. Errors come from a
+delete-one-group jackknife over the groups of :mod:`caloforge.physics.accumulate`, and floors from
+comparing ten random halves of the reference with the other halves, scaled to the sizes of the files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.physics.accumulate import Sample, Summary
+from caloforge.physics.observables import OBSERVABLES
+from caloforge.streams import stream
+
+__all__ = ["Comparison", "Number", "bin_edges", "separation"]
+
+Array = NDArray[np.float64]
+
+SIGNIFICANCE = 5.0
+CORE_FRACTION = 0.95
+N_SPLITS = 10
+
+
+@dataclass(frozen=True)
+class Number:
+    """A figure with its statistical error and its floor, each None where it does not exist."""
+
+    value: float | None
+    error: float | None = None
+    floor: float | None = None
+
+
+def separation(p_B: Array, q_B: Array) -> float:
+    """Triangular discrimination of two histograms, 0 (equal) to 1 (disjoint); NaN if one is empty."""
+    if not (p_B.sum() > 0 and q_B.sum() > 0):
+        return math.nan
+    p_B, q_B = p_B / p_B.sum(), q_B / q_B.sum()
+    both_B = p_B + q_B
+    filled = both_B > 0
+    return float(0.5 * ((p_B - q_B)[filled] ** 2 / both_B[filled]).sum())
+
+
+def bin_edges(
+    reference_N: NDArray[np.float32], candidate_N: NDArray[np.float32], discrete: bool
+) -> Array:
+    """Choose bins of equal width for two sets of values, as ``separation`` has them.
+
+    Whole numbers get bins around whole numbers.
+    """
+    finite = [values[np.isfinite(values)].astype(np.float64) for values in (reference_N, candidate_N)]
+    both = np.concatenate(finite)
+    if len(both) == 0:
+        return np.array([0.0, 1.0])
+    n_bins = int(np.clip(min(map(len, finite)) // 20, 10, 50))
+    low, high = (float(q) for q in np.quantile(both, (0.001, 0.999)))
+    if discrete:
+        low, high = math.floor(low), math.ceil(high)
+        step = max(1, math.ceil((high - low + 1) / n_bins))
+        return np.arange(low, high + step + 0.5, step) - 0.5
+    # A constant gets bins around it, wide enough to be told apart in floating point.
+    margin = max(0.02 * (high - low), 1e-6 * abs(high), 1e-12)
+    return np.linspace(low - margin, high + margin, n_bins + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A reference and a candidate, read with the same selections and groups."""
+
+    reference: Sample
+    candidate: Sample
+
+    @cached_property
+    def scalars(self) -> tuple[str, ...]:
+        """Names of the observables with one value a shower."""
+        return tuple(name for name in self.reference.values if name in self.candidate.values)
+
+    @cached_property
+    def edges(self) -> dict[str, Array]:
+        """Bins for each scalar observable that both files have."""
+        pairs = {
+            name: (self.reference.values[name], self.candidate.values[name]) for name in self.scalars
+        }
+        return {name: bin_edges(*pair, OBSERVABLES[name].discrete) for name, pair in pairs.items()}
+
+    @cached_property
+    def histograms(self) -> dict[str, tuple[Array, Array]]:
+        """Counts of reference and candidate in those bins, each (G, B)."""
+        return {
+            name: (self.reference.histogram(name, edges), self.candidate.histogram(name, edges))
+            for name, edges in self.edges.items()
+        }
+
+    @cached_property
+    def energy_bins(self) -> NDArray[np.intp]:
+        """Indices of the selections that tile the energies."""
+        return np.flatnonzero([s.kind == "energy" for s in self.reference.selections])
+
+    @cached_property
+    def _whole(self) -> Summary:
+        return self.reference.summary()
+
+    def _significant(self, name: str) -> NDArray[np.bool_]:
+        """Tell in which selections the reference's mean is surely not zero, (S,)."""
+        mean_S, error_S = self._whole.mean(name)[:, 0], self._whole.error(name)[:, 0]
+        return np.abs(mean_S) > SIGNIFICANCE * error_S
+
+    @cached_property
+    def _moments(self) -> dict[str, NDArray[np.intp]]:
+        """Find the energy bins in which each moment along each axis counts."""
+        names = [f"moment{order}_{axis}" for axis in self.reference.grid.axes for order in (1, 2, 3)]
+        return {name: self.energy_bins[self._significant(name)[self.energy_bins]] for name in names}
+
+    @cached_property
+    def _core(self) -> dict[str, NDArray[np.intp]]:
+        """Find the cells along each axis that hold the central 95 % of the reference's energy."""
+        return {
+            axis: _central(self._whole.mean(f"profile_{axis}")[0]) for axis in self.reference.grid.axes
+        }
+
+    def numbers(self) -> dict[str, Number]:
+        """Compute all numbers by name, with errors and floors."""
+        every = np.ones(self.reference.n_groups, dtype=bool)
+        values = dict(self._compare(self.candidate, every, every))
+        errors = self._errors()
+        floors = self._floors()
+        found = {
+            name: Number(_finite(value), _finite(errors[name]), _finite(floors.get(name, math.nan)))
+            for name, value in values.items()
+        }
+        counts = {
+            "n_reference": len(self.reference),
+            "n_candidate": len(self.candidate),
+            "n_empty_reference": self.reference.n_empty,
+            "n_empty_candidate": self.candidate.n_empty,
+            "threshold_MeV": self.reference.grid.threshold_MeV,
+            "sampling_fraction.n_bins": len(self.energy_bins),
+        }
+        return {name: Number(value) for name, value in counts.items()} | found
+
+    def _errors(self) -> dict[str, float]:
+        n = self.reference.n_groups
+        parts = [dict(self._compare(self.candidate, kept, kept)) for kept in ~np.eye(n, dtype=bool)]
+        replicas = {name: np.array([part[name] for part in parts]) for name in parts[0]}
+        return {name: math.sqrt((n - 1) * np.var(values)) for name, values in replicas.items()}
+
+    def _floors(self) -> dict[str, float]:
+        n = self.reference.n_groups
+        random = stream(0, "validate", "floors")
+        halves = [random.permutation(n) < n // 2 for _ in range(N_SPLITS)]
+        parts = [dict(self._compare(self.reference, half, ~half)) for half in halves]
+        # Noise in a difference goes with sqrt(1/n + 1/m), its square with 1/n + 1/m.
+        size = len(self.reference)
+        n_half = size * (n // 2) / n
+        scale = (1 / size + 1 / len(self.candidate)) / (1 / n_half + 1 / (size - n_half))
+        return {
+            name: float(np.mean([part[name] for part in parts]))
+            * (scale if name.startswith("separation.") else math.sqrt(scale))
+            for name in parts[0]
+            if not name.startswith("mean_ratio.")
+        }
+
+    def _compare(
+        self, other: Sample, groups: NDArray[np.bool_], other_groups: NDArray[np.bool_]
+    ) -> Iterator[tuple[str, float]]:
+        """Compare some groups of the reference with some groups of another sample."""
+        ours, theirs = self.reference.summary(groups), other.summary(other_groups)
+
+        def deviation(name: str, selections: NDArray[np.intp] | int) -> Array:
+            return _ratio(theirs.mean(name)[selections], ours.mean(name)[selections]) - 1
+
+        for name in self.scalars:
+            ratio = float(deviation(name, 0)[0]) + 1 if self._significant(name)[0] else math.nan
+            yield f"mean_ratio.{name}", ratio
+        for name, (reference_GB, candidate_GB) in self.histograms.items():
+            other_GB = reference_GB if other is self.reference else candidate_GB
+            counts = reference_GB[groups].sum(axis=0), other_GB[other_groups].sum(axis=0)
+            yield f"separation.{name}", separation(*counts)
+        spectra = (s.mean("cell_energy")[0] for s in (ours, theirs))
+        yield "separation.cell_energy", separation(*spectra)
+
+        bins = self.energy_bins
+        fraction = deviation("sampling_fraction", bins)
+        yield "sampling_fraction.max_abs_ratio_error", _max_abs(fraction)
+        resolution = [
+            s.spread("sampling_fraction")[bins] / s.mean("sampling_fraction")[bins]
+            for s in (theirs, ours)
+        ]
+        yield "resolution.mean_abs_ratio_error", _mean_abs(_ratio(*resolution) - 1)
+
+        for axis, cells in self._core.items():
+            ours_I, theirs_I = (s.mean(f"profile_{axis}")[0] for s in (ours, theirs))
+            ratio_I = _ratio(theirs_I * ours_I.sum(), ours_I * theirs_I.sum())
+            yield f"shape.{axis}.mean_rel_error", _mean_abs(ratio_I[cells] - 1)
+        moments = _mean_abs(*(deviation(name, where) for name, where in self._moments.items()))
+        yield "moments.mean_rel_error", moments
+
+        axes = self.reference.grid.axes
+        shapes = _mean_abs(*(deviation(f"profile_{axis}", bins) for axis in axes))
+        angle = _mean_abs(deviation("measured_angle", bins)) if "measured_angle" in self.scalars else 0.0
+        yield "legacy_3dgan_metric", moments + shapes + angle
+
+
+def _central(profile_I: Array) -> NDArray[np.intp]:
+    """Find the cells between the quantiles of a profile that enclose the core of its energy."""
+    tail = (1 - CORE_FRACTION) / 2 * profile_I.sum()
+    before_I = np.cumsum(profile_I) - profile_I
+    return np.flatnonzero((before_I + profile_I > tail) & (before_I < profile_I.sum() - tail))
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """Divide; NaN where the denominator is zero or undefined."""
+    out = np.full(denominator.shape, np.nan)
+    np.divide(numerator, denominator, out=out, where=np.abs(denominator) > 0)
+    return out
+
+
+def _mean_abs(*errors: Array) -> float:
+    """Mean of absolute values, undefined ones left out; NaN of none."""
+    values = np.concatenate([np.zeros(0), *(error.ravel() for error in errors)])
+    values = values[np.isfinite(values)]
+    return float(np.abs(values).mean()) if len(values) else math.nan
+
+
+def _max_abs(errors: Array) -> float:
+    """Largest absolute value; NaN of none."""
+    values = errors[np.isfinite(errors)]
+    return float(np.abs(values).max()) if len(values) else math.nan
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
