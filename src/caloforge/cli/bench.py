@@ -11,13 +11,18 @@ import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress
 
-EXAMPLES = ("caloforge bench geant4 --minutes 0.5 -o results.json",)
+EXAMPLES = (
+    "caloforge bench geant4 --minutes 0.5 -o results.json",
+    "caloforge bench loader --minutes 0.2",
+    "caloforge bench loader --minutes 0.2 --data showers.h5",
+)
 
 
 class Bench(StrEnum):
     """The benchmarks; each is a module of :mod:`caloforge.bench`."""
 
     geant4 = "geant4"
+    loader = "loader"
 
 
 def run(
@@ -27,20 +32,30 @@ def run(
     ] = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="About how long to measure.")] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 1,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.h5", help="What bench loader reads; the shipped showers if not given."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure one part's speed, side by side with what it is compared to, in one run."""
     from importlib import import_module
 
-    from caloforge.bench import Measure
+    from caloforge.bench import Row
     from caloforge.bench.machine import describe_machine, package_versions
+    from caloforge.errors import UsageError
     from caloforge.io.durable import check_output_path, write_json
 
     if output is not None:
         check_output_path(output)
-    measure: Measure = import_module(f"caloforge.bench.{name.value}").measure
+    if data is not None and name is not Bench.loader:
+        raise UsageError(f"--data: bench {name.value} reads no showers, only bench loader does")
+    inputs = {} if data is None else {"data": data}
+    measure = import_module(f"caloforge.bench.{name.value}").measure
     with progress(f"bench {name.value}", "steps") as report:
-        rows = measure(minutes * 60, seed, report)
+        rows: list[Row] = measure(minutes * 60, seed, report, **inputs)
     machine = describe_machine()
     result = {
         "bench": name.value,

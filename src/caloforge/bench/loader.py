@@ -1,0 +1,122 @@
+"""How fast training gets its showers, beside plain HDF5 and a copy in memory.
+
+All readers run on one thread with their files in the page cache; they take turns, and the median of
+the turns counts. The limit is a copy of dense showers from memory: no reader writes them faster.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib import resources
+from itertools import count, cycle
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.bench import Row
+from caloforge.errors import CaloforgeError
+from caloforge.io.hdf5 import open_hdf5
+from caloforge.io.shower_file import ShowerFile
+from caloforge.io.store import ShowerStore, prepare_store
+from caloforge.progress import Progress, silent
+from caloforge.streams import stream
+from caloforge.training.augmentation import allowed_symmetries
+from caloforge.training.loader import Loader
+
+__all__ = ["measure"]
+
+SHIPPED = "clic-ecal-train.h5"
+BATCHES = (128, 8)
+TURNS = 5
+MEMORY_BYTES = 1 << 26
+"""How much of the dense showers the copy from memory takes turns with."""
+
+STORE, AUGMENTED = "sparse store, random", "sparse store, random, augmented"
+RANDOM, IN_ORDER, MEMORY = "HDF5, random", "HDF5, in order", "dense in memory, random"
+
+
+def measure(
+    seconds: float, seed: int, progress: Progress = silent, data: Path | None = None
+) -> list[Row]:
+    """Read the shower file ``data`` (the one that ships, if None) in every way, in batches.
+
+    Raises UsageError or CaloforgeError for a missing, empty or broken file.
+    """
+    with ExitStack() as stack:
+        if data is None:
+            shipped = resources.files("caloforge") / "data" / SHIPPED
+            data = stack.enter_context(resources.as_file(shipped))
+        cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="caloforge-bench-"))
+        store = prepare_store([data], Path(cache), threshold_MeV=0.0)
+        if not len(store):
+            raise CaloforgeError(f"{data}: expected at least one shower")
+        deposits = stack.enter_context(open_hdf5(data))["showers"]
+        with ShowerFile(data) as file:
+            memory = file.read(0, 1 + MEMORY_BYTES // (4 * store.grid.n_cells)).deposits
+        size = {RANDOM: data.stat().st_size, IN_ORDER: data.stat().st_size}
+        size |= {STORE: store.n_bytes, AUGMENTED: store.n_bytes, MEMORY: len(store) * memory[0].nbytes}
+        readers = {
+            (name, batch): reader
+            for batch in BATCHES
+            for name, reader in _readers(store, deposits, memory, min(batch, len(store)), seed).items()
+        }
+        turns = [key for _ in range(TURNS) for key in readers]
+        rates: dict[tuple[str, int], list[float]] = {key: [] for key in readers}
+        for done, key in enumerate(turns, 1):
+            rates[key].append(_per_second(readers[key], seconds / len(turns)))
+            progress(done, len(turns))
+    rate = {key: median(values) for key, values in rates.items()}
+    return [
+        {
+            "reader": name,
+            "batch": batch,
+            "showers_per_s": rate[name, batch],
+            "times_hdf5_random": rate[name, batch] / rate[RANDOM, batch],
+            "share_of_memory_copy": rate[name, batch] / rate[MEMORY, batch],
+            "size_MB": size[name] / 1e6,
+        }
+        for name, batch in readers
+    ]
+
+
+def _readers(
+    store: ShowerStore, deposits: Any, memory: NDArray[np.float32], batch: int, seed: int
+) -> dict[str, Callable[[], int]]:
+    """Give functions that read one batch and return its length, by name."""
+    n = len(store)
+    out = np.empty((batch, *store.grid.shape), np.float32)
+    draws = stream(seed, "bench-loader")
+    symmetries = allowed_symmetries(store.grid, store.conditions)
+    loader = Loader(store, np.arange(n), batch_size=batch, seed=seed, augmentations=symmetries)
+    steps, starts = count(), cycle(range(0, n, batch))
+
+    def hdf5_random() -> int:
+        for row, shower in zip(out, draws.integers(n, size=batch).tolist(), strict=True):
+            row[...] = deposits[shower]
+        return batch
+
+    def hdf5_in_order() -> int:
+        first = next(starts)
+        return len(deposits[first : first + batch])
+
+    return {
+        STORE: lambda: len(store.dense(draws.integers(n, size=batch), out)),
+        AUGMENTED: lambda: len(loader.batch(next(steps)).energy_B),
+        RANDOM: hdf5_random,
+        IN_ORDER: hdf5_in_order,
+        MEMORY: lambda: len(memory.take(draws.integers(len(memory), size=batch), 0, out, "clip")),
+    }
+
+
+def _per_second(work: Callable[[], int], seconds: float) -> float:
+    """Showers per second of ``work``, called for about ``seconds``, at least once."""
+    started, showers = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - started) < seconds or not showers:
+        showers += work()
+    return showers / elapsed
