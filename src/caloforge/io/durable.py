@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,14 +16,24 @@ from caloforge.errors import CaloforgeError, UsageError
 __all__ = ["atomic_path", "check_output_path", "sha256", "sync_folder", "write_json", "write_text"]
 
 
-def check_output_path(path: Path) -> None:
-    """Say early that a file cannot be written at ``path``. Raises UsageError."""
-    if path.is_dir():
-        raise UsageError(f"{path}: expected a file name, this is a folder")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{path}: the folder {path.parent} is not writable")
+def check_output_path(path: Path, *inputs: Path) -> None:
+    """Say early that a file cannot be written at ``path``, or would replace one of ``inputs``.
+
+    Raises UsageError.
+    """
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path}: expected a file name, this is a folder")
+        if path.exists() and not path.is_file():  # a rename would replace a pipe or a device
+            raise UsageError(f"{path}: expected a file name, this is not a regular file")
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: the folder {path.parent} does not exist")
+        if not os.access(path.parent, os.W_OK):
+            raise UsageError(f"{path}: the folder {path.parent} is not writable")
+        if path.exists() and any(other.exists() and path.samefile(other) for other in inputs):
+            raise UsageError(f"{path}: the output would replace an input of the same name")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -33,7 +44,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary file goes away and ``path`` stays as it was. Raises CaloforgeError for a full disk or
     other operating system errors.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Random, since processes on several nodes may share the folder and, by chance, a process id.
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -41,7 +53,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise CaloforgeError(f"{path}: cannot be written: {error.strerror or error}") from error
+        if error.filename not in (None, str(temporary), str(path)):
+            raise  # about another file than this one
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise CaloforgeError(f"{path}: cannot be written: {reason}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
