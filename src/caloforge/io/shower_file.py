@@ -126,7 +126,7 @@ class ShowerFile:
         if text is None:
             self._refuse(f"attribute {name} is missing")
         try:
-            return json.loads(text, parse_constant=_no_json)
+            return json.loads(text, parse_constant=_no_json, parse_float=_finite)
         except (TypeError, ValueError, RecursionError):
             self._refuse(f"attribute {name}: expected JSON")
 
@@ -304,3 +304,8 @@ def _no_showers(grid: Grid) -> Showers:
 
 def _no_json(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON, though Python reads it")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _no_json(number)

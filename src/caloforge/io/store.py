@@ -1,10 +1,4 @@
-"""The store that training reads: the hits of showers, sparse and memory-mapped.
-
-A folder of flat little-endian arrays. The hits of shower i are the items ``offsets[i]`` to
-``offsets[i + 1]`` of ``cells`` (index into the flattened grid) and ``deposits`` (MeV); every column
-of labels has a file of its own. ``manifest.json`` says what was stored, from where, and holds the
-checksum of every file. A store is written once, never changed, and appears under its name whole.
-"""
+"""The store that training reads: made once from shower files, found again while they are unchanged."""
 
 from __future__ import annotations
 
@@ -12,174 +6,22 @@ import fcntl
 import hashlib
 import json
 import math
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from caloforge.detector import Grid
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import sha256, sync_folder, write_json
-from caloforge.io.shower_file import OPTIONAL, ShowerFile
+from caloforge.io.hdf5 import require_file
+from caloforge.io.sparse import FORMAT, VERSION, ShowerStore, read_json, write_store
 from caloforge.progress import Progress, silent
-from caloforge.showers import Conditions, Showers
 
 __all__ = ["ShowerStore", "prepare_store"]
 
-FORMAT = "caloforge-store"
-VERSION = 1
-MANIFEST = "manifest.json"
 CHECKSUMS = "checksums.json"
-CHUNK_BYTES = 1 << 24
-"""About how many bytes of dense showers are in memory while a store is built."""
-BLOCK = 1024
-"""Showers per step when a whole store is summed."""
-
-
-class ShowerStore:
-    """Showers as lists of hits, read at random faster than a dense file is read in order.
-
-    Attributes: ``folder``; ``grid``; ``conditions`` of all N showers; ``impact_xy`` and ``pdg_id`` where
-    every source has them; ``threshold_MeV`` below which deposits were dropped; ``checksum``, which
-    names the data (same deposits, labels, grid and threshold: same checksum, whatever the files were
-    called); ``provenance``.
-    """
-
-    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
-        self.folder = folder
-        self.grid = Grid.from_json(manifest["grid"])
-        self.threshold_MeV = float(manifest["threshold_MeV"])
-        self.checksum = str(manifest["checksum"])
-        self.provenance: dict[str, Any] = dict(manifest["provenance"])
-        self._manifest = manifest
-        n, hits = int(manifest["showers"]), int(manifest["hits"])
-        columns = {
-            name: self._map(name, dtype, shape)
-            for name, (dtype, shape) in _columns(self.grid, n, hits).items()
-            if name in manifest["files"] or name not in OPTIONAL
-        }
-        self._cells, self._deposits, self._offsets = (
-            columns[f] for f in ("cells", "deposits", "offsets")
-        )
-        if self._offsets[0] != 0 or self._offsets[-1] != hits or (np.diff(self._offsets) < 0).any():
-            raise CaloforgeError(f"{folder / 'offsets'}: expected offsets from 0 up to {hits}, damaged")
-        self.conditions = Conditions(columns["incident_energy"], columns["incident_theta"])
-        self.impact_xy: NDArray[np.float32] | None = columns.get("impact_xy")
-        self.pdg_id: NDArray[np.int32] | None = columns.get("pdg_id")
-
-    @classmethod
-    def open(cls, folder: str | Path) -> Self:
-        """Open a store; sizes and manifest are checked, :meth:`verify` checks every byte.
-
-        Raises UsageError if there is none, CaloforgeError naming the file that is damaged.
-        """
-        folder = Path(folder)
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise UsageError(f"{folder}: expected a shower store, no {MANIFEST} in it")
-        manifest = _read_json(path)
-        if (manifest.get("format"), manifest.get("version")) != (FORMAT, VERSION):
-            raise CaloforgeError(f"{path}: field format: expected {FORMAT!r}, version {VERSION}")
-        try:
-            if manifest["checksum"] != _checksum(manifest):
-                raise CaloforgeError(f"{path}: field checksum: unlike the manifest's content, damaged")
-            return cls(folder, manifest)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CaloforgeError(f"{path}: damaged: {error!r}") from None
-
-    def _map(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        path = self.folder / name
-        expected = math.prod(shape) * dtype.itemsize
-        found = path.stat().st_size if path.is_file() else None
-        if found != expected:
-            have = "is missing" if found is None else f"has {found}"
-            raise CaloforgeError(f"{path}: expected {expected} bytes, the file {have}: damaged store")
-        if not expected:  # an empty file cannot be mapped
-            return np.zeros(shape, dtype)
-        return np.asarray(np.memmap(path, dtype, "r", shape=shape))
-
-    def verify(self) -> None:
-        """Read every byte. Raises CaloforgeError naming the file that is not as it was written."""
-        for name, expected in self._manifest["files"].items():
-            if sha256(self.folder / name) != expected:
-                raise CaloforgeError(f"{self.folder / name}: checksum differs: damaged store")
-
-    def __len__(self) -> int:
-        return len(self.conditions)
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes on the disk."""
-        return sum(path.stat().st_size for path in self.folder.iterdir())
-
-    def dense(
-        self,
-        index_N: NDArray[np.int64],
-        out: NDArray[np.float32] | None = None,
-        *,
-        moves: Sequence[NDArray[np.intp]] | None = None,
-    ) -> NDArray[np.float32]:
-        """Unpack showers, in any order and as often as asked, to deposits (B, nx, ny, nz) in MeV.
-
-        ``out`` (contiguous) is filled and returned if given. ``moves[b][cell]`` is the cell in which
-        a deposit of the b-th shower is put instead of ``cell``. Raises IndexError for a shower
-        that the store does not have.
-        """
-        shape = (len(index_N), *self.grid.shape)
-        if out is None:
-            out = np.zeros(shape, np.float32)
-        elif out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
-            raise ValueError(f"out: expected contiguous float32 {shape}, got {out.dtype} {out.shape}")
-        else:
-            out[...] = 0
-        rows_BC = out.reshape(len(index_N), self.grid.n_cells)
-        starts, stops = self._hits_of(index_N)
-        try:
-            # One shower at a time stays in the cache: faster than any vectorised gather of a batch.
-            for b, (row_C, start, stop) in enumerate(zip(rows_BC, starts, stops, strict=True)):
-                cells = self._cells[start:stop]
-                where = cells.astype(np.intp) if moves is None else moves[b][cells]
-                row_C[where] = self._deposits[start:stop]
-        except IndexError:
-            raise CaloforgeError(f"{self.folder / 'cells'}: a cell outside the grid, damaged") from None
-        return out
-
-    def showers(self, index_N: NDArray[np.int64]) -> Showers:
-        """Unpack showers with their labels."""
-        conditions = self.conditions[index_N]
-        return Showers(
-            deposits=self.dense(index_N),
-            incident_energy=conditions.incident_energy,
-            incident_theta=conditions.incident_theta,
-            grid=self.grid,
-            impact_xy=None if self.impact_xy is None else self.impact_xy[index_N],
-            pdg_id=None if self.pdg_id is None else self.pdg_id[index_N],
-            provenance=self.provenance,
-        )
-
-    def sum_MeV(self) -> NDArray[np.float64]:
-        """Total deposit of every shower (N,) in MeV, from one pass over the hits."""
-        sums_N = np.zeros(len(self), np.float64)
-        for first in range(0, len(self), BLOCK):
-            offsets = self._offsets[first : first + BLOCK + 1]
-            counts = np.diff(offsets)
-            shower = np.repeat(np.arange(len(counts)), counts)
-            deposits = self._deposits[offsets[0] : offsets[-1]]
-            sums_N[first : first + BLOCK] = np.bincount(shower, deposits, minlength=len(counts))
-        return sums_N
-
-    def _hits_of(self, index_N: NDArray[np.int64]) -> tuple[list[int], list[int]]:
-        index_N = np.asarray(index_N)
-        if index_N.size and not (index_N.min() >= 0 and index_N.max() < len(self)):
-            raise IndexError(f"expected showers 0 to {len(self) - 1}")
-        return self._offsets[index_N].tolist(), self._offsets[index_N + 1].tolist()
+"""Remembers in the cache's folder which file had which checksum, by size and times."""
 
 
 def prepare_store(
@@ -199,196 +41,79 @@ def prepare_store(
         raise UsageError(f"threshold_MeV: expected a number >= 0, got {threshold_MeV}")
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        sources = _identify(files, cache / CHECKSUMS)
-        key = json.dumps([FORMAT, VERSION, float(threshold_MeV), [s.sha256 for s in sources]])
+        stamps = [_stamp(path) for path in files]
+        checksums = _checksums(files, stamps, cache / CHECKSUMS)
+        key = json.dumps([FORMAT, VERSION, float(threshold_MeV), checksums])
         folder = cache / f"showers-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-        with _one_at_a_time(cache / f".{folder.name}.lock"):
-            with suppress(CaloforgeError):  # absent, or damaged: then it is made again
-                return ShowerStore.open(folder)
-            for leftover in cache.glob(f".{folder.name}.*.tmp"):
+        if (store := _whole(folder)) is not None:
+            return store
+        with _one_at_a_time(cache / f".{folder.name}.lock") as alone:
+            if (store := _whole(folder)) is not None:  # made while we waited
+                return store
+            for leftover in cache.glob(f".{folder.name}.*.tmp") if alone else ():
                 shutil.rmtree(leftover, ignore_errors=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=cache))
             try:
-                _build(temporary / "new", sources, threshold_MeV, progress)
-                if folder.exists():
-                    folder.rename(temporary / "damaged")
-                (temporary / "new").rename(folder)
-                sync_folder(cache)
+                write_store(temporary / "new", files, checksums, threshold_MeV, progress)
+                for path, stamp in zip(files, stamps, strict=True):
+                    if _stamp(path) != stamp:
+                        raise CaloforgeError(f"{path}: the file changed while it was read")
+                if _whole(folder) is None:
+                    with suppress(FileNotFoundError):
+                        folder.rename(temporary / "damaged")
+                    (temporary / "new").rename(folder)
+                    sync_folder(cache)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-            return ShowerStore.open(folder)
+        return ShowerStore.open(folder)
     except OSError as error:
         where = error.filename or cache
         raise CaloforgeError(f"{where}: no store can be made: {error.strerror or error}") from error
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A shower file as it was when its checksum was taken."""
-
-    path: Path
-    stamp: tuple[int, int, int]
-    sha256: str
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _identify(files: Sequence[Path], memory: Path) -> list[_Source]:
-    """Take each file's checksum; a file that looks unchanged since the last time is not read."""
+def _whole(folder: Path) -> ShowerStore | None:
+    """Open a store; None if it is absent or damaged, and has to be made."""
     try:
-        known = _read_json(memory) if memory.is_file() else {}
+        return ShowerStore.open(folder)
+    except CaloforgeError:
+        return None
+
+
+def _stamp(path: Path) -> list[int]:
+    """Give what changes when a file's content does."""
+    require_file(path, "a shower file")
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _checksums(files: Sequence[Path], stamps: Sequence[list[int]], memory: Path) -> list[str]:
+    """Take the files' checksums; one that has the stamp in ``memory`` is not read again."""
+    try:
+        known = read_json(memory) if memory.is_file() else {}
     except CaloforgeError:
         known = {}
-    sources, before = [], dict(known)
-    for path in files:
-        if not path.is_file():
-            raise UsageError(f"{path}: no such file")
-        name, stamp = str(path.resolve()), _stamp(path)
+    names = [str(path.resolve()) for path in files]
+    before = dict(known)
+    for path, name, stamp in zip(files, names, stamps, strict=True):
         entry = known.get(name)
-        if not (isinstance(entry, list) and len(entry) == 4 and tuple(entry[:3]) == stamp):
-            entry = known[name] = [*stamp, sha256(path)]
-        sources.append(_Source(path, stamp, str(entry[3])))
+        if not (isinstance(entry, list) and len(entry) == 4 and entry[:3] == stamp):
+            known[name] = [*stamp, sha256(path)]
     if known != before:
-        write_json(memory, known)
-    return sources
-
-
-def _build(folder: Path, sources: Sequence[_Source], threshold_MeV: float, progress: Progress) -> None:
-    """Write a whole store into a new folder; the manifest comes last."""
-    folder.mkdir()
-    grid, total, optional = _common_form([source.path for source in sources])
-    grid = replace(grid, threshold_MeV=max(threshold_MeV, grid.threshold_MeV))
-    names = {name: dtype for name, (dtype, _) in _columns(grid, total, 0).items()}
-    names = {name: dtype for name, dtype in names.items() if name not in OPTIONAL or name in optional}
-    origins, done, hits = [], 0, 0
-    with ExitStack() as stack:
-        columns = {n: stack.enter_context(closing(_Column(folder / n, t))) for n, t in names.items()}
-        columns["offsets"].append(np.zeros(1))
-        for source in sources:
-            with ShowerFile(source.path) as file:
-                for showers in file.chunks(max(1, CHUNK_BYTES // (4 * grid.n_cells))):
-                    cells, deposits, ends = _hits(showers.deposits, threshold_MeV)
-                    columns["cells"].append(cells)
-                    columns["deposits"].append(deposits)
-                    columns["offsets"].append(hits + ends)
-                    for name in ("incident_energy", "incident_theta", *optional):
-                        columns[name].append(getattr(showers, name))
-                    hits, done = hits + len(cells), done + len(showers)
-                    progress(done, total)
-                about = {"file": source.path.name, "sha256": source.sha256, "showers": len(file)}
-                origins.append(about | {"provenance": file.provenance})
-            if _stamp(source.path) != source.stamp:
-                raise CaloforgeError(f"{source.path}: the file changed while it was read")
-        checksums = {name: column.finish() for name, column in columns.items()}
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "showers": done,
-        "hits": hits,
-        "threshold_MeV": float(threshold_MeV),
-        "grid": grid.to_json(),
-        "provenance": {"program": "caloforge", "sources": origins},
-        "files": checksums,
-    }
-    write_json(folder / MANIFEST, manifest | {"checksum": _checksum(manifest)})
-
-
-def _common_form(files: Sequence[Path]) -> tuple[Grid, int, list[str]]:
-    """Give the grid, the number of showers, and the optional labels that all files have."""
-    optional, total = list(OPTIONAL), 0
-    grid: Grid | None = None
-    for path in files:
-        with ShowerFile(path) as file:
-            grid = file.grid if grid is None else grid
-            if _cells(file.grid) != _cells(grid):
-                raise UsageError(
-                    f"{path}: expected the cells of {files[0]}, {_cells(grid)}, found {_cells(file.grid)}"
-                )
-            total += len(file)
-            optional = [name for name in optional if getattr(file, name) is not None]
-    assert grid is not None
-    return grid, total, optional
-
-
-def _cells(grid: Grid) -> str:
-    size = "unknown size" if grid.cell_size is None else "{:g} x {:g}".format(*grid.cell_size)
-    shape = " x ".join(f"{n} {axis}" for n, axis in zip(grid.shape, grid.axes, strict=True))
-    return f"{shape} of {size}"
-
-
-def _hits(
-    deposits: NDArray[np.float32], threshold_MeV: float
-) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.intp]]:
-    """Find the hits: cells and deposits in the order of the showers, and where each shower ends."""
-    n, n_cells = len(deposits), deposits[0].size
-    flat = deposits.reshape(-1)
-    where = np.flatnonzero((flat > 0) & (flat >= threshold_MeV))
-    ends = np.searchsorted(where, np.arange(1, n + 1) * n_cells)
-    return where % n_cells, flat[where], ends
-
-
-def _columns(grid: Grid, n: int, hits: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-    """Give the type and shape of every file of a store, by name."""
-    return {
-        "cells": (np.dtype("<u2" if grid.n_cells <= 1 << 16 else "<u4"), (hits,)),
-        "deposits": (np.dtype("<f4"), (hits,)),
-        "offsets": (np.dtype("<i8"), (n + 1,)),
-        "incident_energy": (np.dtype("<f4"), (n,)),
-        "incident_theta": (np.dtype("<f4"), (n,)),
-        "impact_xy": (np.dtype("<f4"), (n, 2)),
-        "pdg_id": (np.dtype("<i4"), (n,)),
-    }
-
-
-class _Column:
-    """A flat file that is written piece by piece, with its checksum."""
-
-    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        self._file = path.open("xb")
-        self._dtype = dtype
-        self._digest = hashlib.sha256()
-
-    def append(self, values: NDArray[Any]) -> None:
-        data = values.astype(self._dtype).tobytes()
-        self._file.write(data)
-        self._digest.update(data)
-
-    def finish(self) -> str:
-        """Bring the file to the disk; give its checksum."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return self._digest.hexdigest()
-
-    def close(self) -> None:
-        self._file.close()
+        with suppress(CaloforgeError):  # a cache that cannot be written still serves what it has
+            write_json(memory, known)
+    return [str(known[name][3]) for name in names]
 
 
 @contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
-    """Let one process work at a time; a killed one frees the lock.
+def _one_at_a_time(lock: Path) -> Iterator[bool]:
+    """Wait to be the only process that works; a killed one frees the lock.
 
-    Where the file system has no locks all work at once: slower, and just as right.
+    Gives False where the file system has no locks: then all work at once, slower but as right.
     """
     with lock.open("w") as file:
-        with suppress(OSError):
+        try:
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CaloforgeError(f"{path}: expected JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise CaloforgeError(f"{path}: expected a JSON object")
-    return data
-
-
-def _checksum(manifest: Mapping[str, Any]) -> str:
-    """Name the data itself: what the arrays hold, and how it is to be read."""
-    content = {key: manifest[key] for key in ("showers", "hits", "threshold_MeV", "grid", "files")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        except OSError:
+            yield False
+        else:
+            yield True
