@@ -57,7 +57,8 @@ def minimums(session: nox.Session) -> None:
     constraints = Path(session.create_tmp()) / "minimums.txt"
     constraints.write_text("\n".join(lower_bounds()), encoding="utf-8")
     install(session, "test", "-c", str(constraints))
-    session.run("pytest", "-n", "2", *session.posargs)
+    # Old releases call what newer ones beside them have deprecated; that is not ours to mend.
+    session.run("pytest", "-n", "2", "-W", "default::DeprecationWarning", *session.posargs)
 
 
 @nox.session
