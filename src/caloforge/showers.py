@@ -16,7 +16,15 @@ from caloforge.errors import CaloforgeError, MissingExtraError
 if TYPE_CHECKING:
     import awkward as ak
 
-__all__ = ["ELECTRON", "MAX_INCIDENT_MEV", "NORMAL_INCIDENCE", "Conditions", "Showers"]
+__all__ = [
+    "ELECTRON",
+    "MAX_INCIDENT_MEV",
+    "NORMAL_INCIDENCE",
+    "Conditions",
+    "Showers",
+    "check_angles",
+    "check_energies",
+]
 
 NORMAL_INCIDENCE = math.pi / 2
 """Incident angle (rad) of a particle that hits the calorimeter's face at a right angle."""
@@ -26,6 +34,17 @@ ELECTRON = 11
 
 MAX_INCIDENT_MEV = 1e9
 """A primary above 1,000 TeV is taken for a mistake in units."""
+
+
+def check_energies(energy_N: NDArray[Any], name: str = "incident_energy") -> None:
+    """Raise CaloforgeError at the first energy that is not in (0, 1e9] MeV; ``name`` is the field."""
+    good_N = (energy_N > 0) & (energy_N <= MAX_INCIDENT_MEV)
+    _require(good_N, name, "0 < E <= 1e9 MeV", energy_N)
+
+
+def check_angles(theta_N: NDArray[Any], name: str = "incident_theta") -> None:
+    """Raise CaloforgeError at the first angle that is not in (0, pi) rad; ``name`` is the field."""
+    _require((theta_N > 0) & (theta_N < math.pi), name, "0 < theta < pi rad", theta_N)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +64,8 @@ class Conditions:
                 "conditions: expected incident_energy (N,) and incident_theta (N,), got "
                 f"{self.incident_energy.shape} and {self.incident_theta.shape}"
             )
-        energy_N, theta_N = self.incident_energy, self.incident_theta
-        good_N = (energy_N > 0) & (energy_N <= MAX_INCIDENT_MEV)
-        _require(good_N, "incident_energy", "0 < E <= 1e9 MeV", energy_N)
-        _require((theta_N > 0) & (theta_N < math.pi), "incident_theta", "0 < theta < pi rad", theta_N)
+        check_energies(self.incident_energy)
+        check_angles(self.incident_theta)
 
     @classmethod
     def of(cls, energy_MeV: object, theta_rad: object = None) -> Conditions:

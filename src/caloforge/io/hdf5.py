@@ -161,11 +161,10 @@ def rows_per_read(dataset: h5py.Dataset, length: int | None = None) -> int:
     unpacked twice.
     """
     row_bytes: int = max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize)
-    wanted = max(1, READ_BYTES // row_bytes) if length is None else length
+    most = max(1, MAX_CHUNK_BYTES // row_bytes)
+    wanted = max(1, min(most, READ_BYTES // row_bytes if length is None else length))
     chunk = int(dataset.chunks[0]) if dataset.chunks else 1
-    if chunk * row_bytes > MAX_CHUNK_BYTES:
-        return max(1, min(wanted, MAX_CHUNK_BYTES // row_bytes))
-    return max(1, wanted // chunk) * chunk
+    return wanted if chunk > most else max(1, wanted // chunk) * chunk
 
 
 def text_attribute(file: h5py.File | h5py.Dataset, path: Path, name: str) -> str | None:

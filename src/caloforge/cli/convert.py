@@ -1,0 +1,36 @@
+"""``caloforge convert``: public layouts to shower files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caloforge.cli.console import Json, print_result, progress, say
+
+EXAMPLES = (
+    "caloforge convert EleEscan_1_1.h5 EleEscan_1_2.h5 -o clic.h5",
+    "caloforge convert dataset_1_photons_1.hdf5 --binning binning_dataset_1_photons.xml -o photons.h5",
+)
+
+
+def run(
+    inputs: Annotated[list[Path], typer.Argument(help="Files in a public layout.", metavar="IN...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The shower file to write.")],
+    layout: Annotated[
+        str, typer.Option(help="clic, clic-angle, calochallenge, lemurs, or auto: by the files' fields.")
+    ] = "auto",
+    binning: Annotated[
+        Path | None, typer.Option(help="CaloChallenge's binning XML; data sets 2 and 3 go without.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Read showers as they were published and write one shower file, MeV and rad, checked."""
+    from caloforge.io.layouts import convert
+
+    with progress("convert", "showers") as report:
+        result = convert(inputs, output, layout=layout, binning=binning, report=report)
+    for remark in result["remarks"]:
+        say(f"note: {remark}")
+    print_result(result, as_json=json)
