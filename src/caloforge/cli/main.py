@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from typing import Any, NoReturn
+from contextlib import suppress
+from importlib.metadata import version
+from io import TextIOWrapper
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from caloforge.cli import generate, inspect, models, train
+from caloforge.cli import convert, generate, inspect, models, train
 from caloforge.errors import CaloforgeError
 
 __all__ = ["app", "main"]
@@ -23,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = (inspect, train, generate, models)
+COMMANDS = (convert, inspect, train, generate, models)
 
 # typer brings its own click or the installed one, by version: take the class that it raises.
 WrongUse: Any = typer.BadParameter.__base__
@@ -33,18 +37,36 @@ for _module in COMMANDS:
     app.command(_name, epilog="\n\n".join(("Examples:", *_module.EXAMPLES)))(_module.run)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"caloforge {version('caloforge')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
     """Keep sub-commands even where only one is registered."""
 
 
 def main() -> NoReturn:
     """Run the command line: exit code 0 done, 1 failed, 2 wrong use; errors are one line."""
+    with suppress(ValueError):  # raised outside the main thread
+        # A batch system's end of time is cleaned up after like Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     try:
         code = app(standalone_mode=False)
     except WrongUse as error:
         where = error.ctx.command_path if error.ctx is not None else "caloforge"
-        _fail(f"{where}: {error.format_message()} (`{where} --help` has examples)", 2)
+        problem = error.format_message() or "expected a command"
+        _fail(f"{where}: {problem} (`{where} --help` has examples)", 2)
     except (typer.Abort, KeyboardInterrupt):
         _fail("caloforge: interrupted", 130)
     except CaloforgeError as error:
@@ -54,6 +76,8 @@ def main() -> NoReturn:
         raise SystemExit(1) from None
     except OSError as error:
         _fail(f"caloforge: {error.filename or 'system'}: {error.strerror or error}", 1)
+    except MemoryError as error:
+        _fail(f"caloforge: out of memory: {error}", 1)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 
