@@ -1,0 +1,60 @@
+"""How long Geant4 takes for a shower, on one core, in each detector that ships."""
+
+from __future__ import annotations
+
+import math
+import time
+from itertools import count
+from statistics import fmean, stdev
+
+from caloforge.bench import Row
+from caloforge.detector import load_detector, shipped_detectors
+from caloforge.progress import Progress, silent
+from caloforge.simulation.physics_data import find_physics_data
+from caloforge.simulation.pool import WorkerPool
+from caloforge.simulation.request import SimulationRequest
+from caloforge.simulation.run import require_geant4
+from caloforge.units import GEV, Spectrum
+
+__all__ = ["measure"]
+
+SPECTRA_GEV = ("50", "10:500")
+
+
+def measure(seconds: float, seed: int, progress: Progress = silent) -> list[Row]:
+    """Time showers of one energy and of the published range; at least two of each.
+
+    ``startup_s`` is from the start of the process to the first shower, physics tables included.
+    Raises MissingExtraError without geant4-pybind.
+    """
+    require_geant4()
+    tasks = [(name, spectrum) for name in shipped_detectors() for spectrum in SPECTRA_GEV]
+    rows = []
+    for done, (name, spectrum) in enumerate(tasks):
+        progress(done, len(tasks))
+        rows.append(_time(name, spectrum, seconds / len(tasks), seed))
+    progress(len(tasks), len(tasks))
+    return rows
+
+
+def _time(name: str, spectrum_GeV: str, seconds: float, seed: int) -> Row:
+    energy = Spectrum.parse(spectrum_GeV, unit=GEV)
+    request = SimulationRequest(load_detector(name), events=1, energy=energy, seed=seed)
+    started = time.perf_counter()
+    times: list[float] = []
+    with WorkerPool(1, request, find_physics_data()) as pool:
+        startup = time.perf_counter() - started
+        for shower in pool.showers(count()):
+            times.append(shower.seconds)
+            if len(times) > 1 and time.perf_counter() - started > seconds:
+                break
+    mean = fmean(times)
+    return {
+        "detector": name,
+        "energy_GeV": spectrum_GeV,
+        "showers": len(times),
+        "startup_s": startup,
+        "s_per_shower": mean,
+        "s_per_shower_error": stdev(times) / math.sqrt(len(times)),
+        "showers_per_s": 1 / mean,
+    }

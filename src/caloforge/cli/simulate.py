@@ -1,0 +1,72 @@
+"""``caloforge simulate``: real showers from Geant4."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caloforge.cli.console import Json, print_result, progress, say
+
+EXAMPLES = (
+    "caloforge simulate --detector clic-ecal --events 20 --energy 10:50 -o showers.h5",
+    "caloforge simulate --detector pbwo4 --events 8 --energy log:2:20 --theta 60:120 -o tilted.h5 --json",
+)
+
+
+def run(
+    detector: Annotated[
+        str,
+        typer.Option(help="A detector that ships with caloforge, or a YAML file.", metavar="NAME|FILE"),
+    ],
+    events: Annotated[int, typer.Option(help="How many showers.")],
+    energy: Annotated[
+        str, typer.Option(help="Energies in GeV: a:b uniform, log:a:b log-uniform, a,b,c discrete.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The shower file.", metavar="FILE.h5")],
+    theta: Annotated[
+        str,
+        typer.Option(help="Angles to the face in degrees, in the same forms; 90 is normal incidence."),
+    ] = "90",
+    workers: Annotated[int, typer.Option(help="Processes; the file does not depend on them.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 1,
+    physics_data: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of Geant4's official data sets (default: G4LEDATA, else computed tables).",
+            metavar="DIR",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Simulate electron showers with Geant4; run an interrupted command again and it goes on."""
+    from caloforge.detector import load_detector
+    from caloforge.simulation.physics_data import find_physics_data
+    from caloforge.simulation.request import SimulationRequest
+    from caloforge.simulation.run import require_geant4, simulate
+    from caloforge.units import DEGREE, GEV, Spectrum
+
+    request = SimulationRequest(
+        detector=load_detector(detector),
+        events=events,
+        energy=Spectrum.parse(energy, unit=GEV, what="--energy"),
+        theta=Spectrum.parse(theta, unit=DEGREE, what="--theta"),
+        seed=seed,
+    )
+    require_geant4()
+    data = find_physics_data(physics_data)
+    say(f"physics: {data}" + (f" ({data.remark})" if data.remark else ""))
+    with progress("simulate", "showers") as report:
+        result = simulate(request, output, workers=workers, physics_data=data, progress=report)
+    print_result(
+        {
+            "file": str(result.file),
+            "showers": result.showers,
+            "simulated_now": result.simulated,
+            "seconds": round(result.seconds, 3),
+            "showers_per_s": round(result.simulated / max(result.seconds, 1e-9), 4),
+            "physics_tables": data.to_json(),
+        },
+        as_json=json,
+    )
