@@ -97,7 +97,7 @@ def _bar(what: str, unit: str) -> Iterator[Progress]:
 
 
 def _plain_lines(what: str, unit: str) -> Progress:
-    started, last = time.monotonic(), 0.0
+    started = last = time.monotonic()  # what fails at once says only why
     first: int | None = None
 
     def callback(done: int, total: int, **figures: float) -> None:

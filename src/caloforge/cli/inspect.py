@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from caloforge.cli.console import Json, print_result
+from caloforge.cli.console import Json, print_result, progress
 
 EXAMPLES = ("caloforge inspect showers.h5", "caloforge inspect showers.h5 --json")
 
@@ -19,4 +19,6 @@ def run(
     """Show shapes, units, ranges, occupancy and provenance of a shower file, and check every value."""
     from caloforge.io.summary import summarize
 
-    print_result(summarize(file), as_json=json)
+    with progress("inspect", "showers") as report:
+        summary = summarize(file, report)
+    print_result(summary, as_json=json)

@@ -19,7 +19,7 @@ from caloforge.io.layouts.formats import LAYOUTS, PublicFile
 from caloforge.io.shower_file import FORMAT, ShowerWriter
 from caloforge.progress import Progress, silent
 
-__all__ = ["AUTO", "convert", "detect", "open_public"]
+__all__ = ["AUTO", "convert", "detect", "layout_of", "open_public"]
 
 AUTO = "auto"
 
@@ -41,6 +41,15 @@ def detect(file: h5py.File, path: Path) -> type[PublicFile]:
         names = " and ".join(c.layout for c in fitting or named)
         raise UsageError(f"{path}: fields of {names}: choose one with --layout")
     return fitting[0]
+
+
+def layout_of(path: Path) -> str | None:
+    """Find the public layout that a file has; None if it has none, or more than one."""
+    try:
+        with open_hdf5(path) as file:
+            return detect(file, path).layout
+    except CaloforgeError:
+        return None
 
 
 def _fits(file: h5py.File, path: Path, layout: type[PublicFile]) -> bool:
@@ -103,6 +112,7 @@ def convert(
         "remarks": list(remarks),
     }
     done = 0
+    report(done, total)
     with ShowerWriter(output, first.grid, provenance) as writer:
         for path in inputs:
             with open_public(path, layout, binning) as source:
