@@ -105,13 +105,10 @@ def check_conditions(
 ) -> str | None:
     """Compare (low, high) of the conditions with what the model was trained on.
 
-    Gives a warning where a model must extrapolate. Raises UsageError for energies that are not
-    positive, and for angles that the model does not listen to.
+    Gives a warning where a model must extrapolate. Raises UsageError for angles that the model
+    does not listen to.
     """
     card = generator.card
-    low, high = energy_MeV
-    if not (low > 0 and np.isfinite(high)):
-        raise UsageError("energy: expected positive, finite values")
     trained_low, trained_high = (angle / DEGREE for angle in card.theta_rad)
     theta_low, theta_high = (angle / DEGREE for angle in theta_rad)
     outside = theta_low < trained_low - 1 or theta_high > trained_high + 1
@@ -124,6 +121,7 @@ def check_conditions(
         return (
             f"angles beyond the trained {trained_low:.4g} to {trained_high:.4g} degrees: extrapolation"
         )
+    low, high = energy_MeV
     known_low, known_high = card.energy_MeV
     if low < known_low * (1 - EXTRAPOLATION) or high > known_high * (1 + EXTRAPOLATION):
         return f"energies beyond the trained {known_low / GEV:.4g} to {known_high / GEV:.4g} GeV: extrapolation"

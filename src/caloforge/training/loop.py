@@ -158,6 +158,8 @@ def train(
         limit = math.inf if config.minutes is None else 60 * config.minutes
         started = time.monotonic()
         progress(first_step, last_step)
+        if not resume:
+            checkpoint(0)
         with event_writer(out, enabled=config.tensorboard) as events:
             for step, batch in loader.iterate(first_step, last_step):
                 torch.manual_seed(stream_seed(config.seed, "step", step))
@@ -170,11 +172,15 @@ def train(
                     optimizer.zero_grad(set_to_none=True)
                     turn.loss.backward()  # type: ignore[no-untyped-call]
                     if not _finite(turn.loss, network):
-                        checkpoint(step)
-                        judge(step)
+                        # The weights of this moment are no longer to be trusted.
+                        good, _ = newest_valid(folder.checkpoints)
+                        if good is not None and not (out / "model.json").exists():
+                            trainee.load(good.tensors)
+                            judge(good.step)
                         raise CaloforgeError(
                             f"{out}: the {turn.network}'s loss or gradient is not finite at step {step}; the "
-                            "last good weights are kept (a smaller learning_rate may help)"
+                            f"checkpoint of step {good.step if good else 0} is the last good one (a smaller "
+                            "learning_rate may help)"
                         )
                     optimizer.step()
                     losses[turn.network] = float(turn.loss.detach())

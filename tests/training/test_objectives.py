@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caloforge.detector import Grid
+from caloforge.models.families import MODELS
+from caloforge.training.config import ObjectiveConfig
+from caloforge.training.loader import Batch
+from caloforge.training.objectives import AdversarialObjective, SamplingFraction, mape
+
+GRID = Grid("small", (9, 9, 11))
+BATCH = 4
+
+
+def objective(model: str = "3dgan", grid: Grid = GRID, **weights: float) -> AdversarialObjective:
+    torch.manual_seed(3)
+    family = MODELS[model]
+    return AdversarialObjective(
+        family.generator(grid, 0.001),
+        family.critic(grid),
+        ObjectiveConfig(**weights),
+        SamplingFraction(0.02, 0.0),
+        (10e3, 500e3),
+    )
+
+
+def batch(grid: Grid = GRID) -> Batch:
+    return Batch(
+        deposits_BXYZ=torch.rand(BATCH, *grid.shape),
+        energy_B=torch.linspace(50e3, 400e3, BATCH),
+        theta_B=torch.linspace(1.2, 1.9, BATCH),
+    )
+
+
+def test_mape_divides_by_the_truth_and_not_by_the_prediction() -> None:
+    assert mape(torch.tensor([50.0]), torch.tensor([100.0])).item() == pytest.approx(50)
+    assert mape(torch.tensor([100.0]), torch.tensor([50.0])).item() == pytest.approx(100)
+
+
+def test_turns_are_those_of_the_published_code() -> None:
+    trained = objective()
+    turns = [turn.network for turn in trained.losses(batch())]
+    assert turns == ["critic", "critic", "generator", "generator"]
+    assert trained.weights == {"real_or_fake": 6.0, "energy": 0.2, "deposit": 0.1, "angle": 0.0}
+    wide = Grid("wide", (18, 20, 12))
+    tilted = objective("3dgan-angle", wide)
+    assert tilted.weights == {"real_or_fake": 3.0, "energy": 0.1, "deposit": 0.1, "angle": 25.0}
+    assert "generator.angle" in list(tilted.losses(batch(wide)))[-1].terms
+
+
+def test_loss_is_the_weighted_sum_of_the_terms_shown() -> None:
+    trained = objective(real_or_fake=2.0, energy=0.5, deposit=0.25)
+    for turn in trained.losses(batch()):
+        weighted = sum(
+            trained.weights[name.rpartition(".")[2]] * float(term) for name, term in turn.terms.items()
+        )
+        assert float(turn.loss.detach()) == pytest.approx(weighted, rel=1e-5)
+
+
+def test_fakes_are_detached_in_the_critics_turn_and_the_critic_is_frozen_in_the_generators() -> None:
+    trained = objective()
+    generator, critic = trained.networks["generator"], trained.networks["critic"]
+    for turn in trained.losses(batch()):
+        for network in (generator, critic):
+            network.zero_grad(set_to_none=True)
+        turn.loss.backward()  # type: ignore[no-untyped-call]
+        learns, rests = (critic, generator) if turn.network == "critic" else (generator, critic)
+        assert all(p.grad is None for p in rests.parameters())
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learns.parameters())
+
+
+def test_the_generators_turn_leaves_the_critics_statistics_alone() -> None:
+    trained = objective()
+    turns = trained.losses(batch())
+    next(turns), next(turns)
+    before = {k: v.clone() for k, v in trained.networks["critic"].state_dict().items()}
+    list(turns)
+    after = trained.networks["critic"].state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert trained.networks["critic"].training
+
+
+def test_each_shower_is_compared_with_its_own_energy_alone() -> None:
+    # A (B, 1, 1) label against a (B, 1) guess would broadcast to every pair of showers.
+    trained = objective(label_flips=0.0, real_or_fake=0.0)
+    real = batch()
+
+    class PerfectCritic(torch.nn.Module):
+        def forward(self, image_BXYZ: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (
+                torch.zeros(BATCH, requires_grad=True),
+                real.energy_B / 100e3,
+                image_BXYZ.sum((1, 2, 3)),
+            )
+
+    trained._critic = PerfectCritic()
+    first = next(iter(trained.losses(real)))
+    assert float(first.terms["critic.real.energy"]) == pytest.approx(0, abs=1e-5)
+    assert float(first.terms["critic.real.real_or_fake"]) == pytest.approx(math.log(2), rel=1e-5)
+
+
+def test_label_flips_come_at_their_rate() -> None:
+    trained = objective(label_flips=0.25)
+    flipped = trained._flipped(torch.ones(20_000))
+    assert 1 - float(flipped.mean()) == pytest.approx(0.25, abs=0.02)
+
+
+@given(
+    constant=st.floats(0.005, 0.2),
+    slope=st.floats(-0.002, 0.002),
+    energy=st.lists(st.floats(2e3, 5e5), min_size=3, max_size=30, unique=True),
+)
+def test_sampling_fraction_is_recovered_from_exact_deposits(
+    constant: float, slope: float, energy: list[float]
+) -> None:
+    energy_N = np.array(energy)
+    truth = SamplingFraction(constant, slope if np.ptp(np.log(energy_N)) > 1e-2 else 0.0)
+    deposit_N = truth.deposit(torch.from_numpy(energy_N)).numpy()
+    fitted = SamplingFraction.fit(deposit_N, energy_N)
+    assert fitted.deposit(torch.from_numpy(energy_N)).numpy() == pytest.approx(deposit_N, rel=1e-5)
