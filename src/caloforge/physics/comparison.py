@@ -93,7 +93,7 @@ def bin_edges(
     n_bins = int(np.clip(min(map(len, finite)) // 20, 10, 50))
     low, high = (float(q) for q in np.quantile(both, (0.001, 0.999)))
     if discrete:
-        low, high = math.floor(low), math.ceil(high)
+        low, high = math.floor(low) - 1, math.ceil(high) + 1
         step = max(1, math.ceil((high - low + 1) / n_bins))
         return np.arange(low, high + step + 0.5, step) - 0.5
     # A constant gets bins around it, wide enough to be told apart in floating point.
@@ -135,12 +135,13 @@ class Comparison:
         return np.flatnonzero([s.kind == "energy" for s in self.reference.selections])
 
     @cached_property
-    def _whole(self) -> Summary:
-        return self.reference.summary()
+    def summaries(self) -> tuple[Summary, Summary]:
+        """Means over all of the reference and all of the candidate."""
+        return self.reference.summary(), self.candidate.summary()
 
     def _significant(self, name: str) -> NDArray[np.bool_]:
         """Tell in which selections the reference's mean is surely not zero, (S,)."""
-        mean_S, error_S = self._whole.mean(name)[:, 0], self._whole.error(name)[:, 0]
+        mean_S, error_S = self.summaries[0].mean(name)[:, 0], self.summaries[0].error(name)[:, 0]
         return np.abs(mean_S) > SIGNIFICANCE * error_S
 
     @cached_property
@@ -153,7 +154,8 @@ class Comparison:
     def _core(self) -> dict[str, NDArray[np.intp]]:
         """Find the cells along each axis that hold the central 95 % of the reference's energy."""
         return {
-            axis: _central(self._whole.mean(f"profile_{axis}")[0]) for axis in self.reference.grid.axes
+            axis: _central(self.summaries[0].mean(f"profile_{axis}")[0])
+            for axis in self.reference.grid.axes
         }
 
     def numbers(self) -> dict[str, Number]:

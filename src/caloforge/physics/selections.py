@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from caloforge.showers import Conditions
 from caloforge.units import DEGREE, GEV
 
-__all__ = ["INCLUSIVE", "MIN_SHOWERS", "Selection", "choose_selections"]
+__all__ = ["INCLUSIVE", "MIN_SHOWERS", "Selection", "choose_selections", "energy_edges"]
 
 MIN_SHOWERS = 20
 """A selection with fewer showers in either file is said to be thin, and not drawn or counted."""
 
 N_ENERGY_BINS = 5
 MAX_DISCRETE = 12
-"""Up to this many different incident energies count as a discrete set, a bin each."""
+SAME_ENERGY = 1e-3
+"""Up to 12 different incident energies (beyond 0.1 %) count as a discrete set, a bin each."""
 
 PUBLISHED_GEV = (50, 100, 200, 250, 300, 400, 500)
 PUBLISHED_DEGREES = (62, 90, 118)
@@ -61,9 +62,8 @@ def choose_selections(
     """Choose what to compare from the two files' conditions.
 
     Gives the selections with at least :data:`MIN_SHOWERS` showers in both files, the inclusive one
-    first, and the thin ones with their numbers of showers. Energy bins are five of equal width over
-    the range that both files cover (fewer for few showers), or one for each value when the energies
-    are discrete; the published windows come besides.
+    first, and the thin ones with their numbers of showers. They are the bins of :func:`energy_edges`,
+    at most five, and the published windows.
     """
     wanted = [*_energy_bins(reference, candidate), *_windows(reference, candidate)]
     kept, thin = [INCLUSIVE], []
@@ -76,43 +76,57 @@ def choose_selections(
     return tuple(kept), tuple(thin)
 
 
-def _energy_bins(reference: Conditions, candidate: Conditions) -> list[Selection]:
-    energies = (reference.incident_energy, candidate.incident_energy)
-    values = _distinct(np.concatenate(energies))
-    if len(values) <= MAX_DISCRETE:
+def energy_edges(reference: Conditions, candidate: Conditions, max_bins: int) -> NDArray[np.float64]:
+    """Give edges (MeV) of bins in incident energy that both files can fill; empty if they share none.
+
+    Bins of equal width (of equal ratio for a log-uniform or falling spectrum) cover the common range,
+    one for each 40 showers of the smaller file up to ``max_bins``; discrete energies get a bin each.
+    """
+    energies = [c.incident_energy.astype(np.float64) for c in (reference, candidate)]
+    values = _discrete(reference, candidate)
+    if len(values):
+        # A bin reaches half way to its neighbours, the outer ones as far to the outside.
+        half = np.diff(values) / 2 if len(values) > 1 else 0.1 * values
         middles = (values[:-1] + values[1:]) / 2
-        edges = [0.0, *middles, np.inf]
-        return [
-            Selection(f"E{v / GEV:.4g}GeV", f"{v / GEV:.4g} GeV", "energy", (float(a), float(b)))
-            for v, a, b in zip(values, edges[:-1], edges[1:], strict=True)
-        ]
-    low = float(max(e.min() for e in energies))
-    high = float(min(e.max() for e in energies))
+        return np.concatenate([values[:1] - half[0], middles, values[-1:] + half[-1]])
+    low, high = max(e.min() for e in energies), min(e.max() for e in energies)
     if low >= high:
-        return []
+        return np.zeros(0)
     inside = min(int(((e >= low) & (e <= high)).sum()) for e in energies)
-    n_bins = int(np.clip(inside // (2 * MIN_SHOWERS), 1, N_ENERGY_BINS))
-    edges_GeV = np.linspace(low / GEV, high / GEV, n_bins + 1)
-    if high - low > 10 * n_bins * GEV:  # whole GeV read better and lose no shower
-        edges_GeV = np.round(edges_GeV)
-        edges_GeV[[0, -1]] = np.floor(low / GEV), np.ceil(high / GEV)
-    else:
-        edges_GeV[-1] *= 1 + 1e-6
-    return [
-        Selection(
-            f"E{a:.4g}-{b:.4g}GeV", f"{a:.4g} to {b:.4g} GeV", "energy", (float(a * GEV), float(b * GEV))
-        )
-        for a, b in pairwise(edges_GeV)
-    ]
+    n_bins = int(np.clip(inside // (2 * MIN_SHOWERS), 1, max_bins))
+    # A spectrum that piles up at its low end (log-uniform, falling) gets bins of equal ratio.
+    piled_up = np.median(energies[0]) < low + (high - low) / 4
+    edges = (np.geomspace if piled_up else np.linspace)(low, high, n_bins + 1)
+    edges[-1] *= 1 + 1e-6
+    unit = 10.0 ** (np.floor(np.log10(edges)) - 2)
+    rounded = np.round(edges / unit)
+    rounded[0], rounded[-1] = np.floor(edges[0] / unit[0]), np.ceil(edges[-1] / unit[-1])
+    smooth = np.all(np.abs(rounded * unit - edges)[1:] < 0.2 * np.diff(edges))
+    return rounded * unit if smooth else edges
+
+
+def _energy_bins(reference: Conditions, candidate: Conditions) -> list[Selection]:
+    edges = energy_edges(reference, candidate, N_ENERGY_BINS)
+    values = _discrete(reference, candidate) / GEV
+    bins = []
+    for index, (low, high) in enumerate(pairwise(edges)):
+        if len(values):
+            name = title = f"{values[index]:.4g} GeV"
+        else:
+            name, title = (
+                f"{low / GEV:.4g}-{high / GEV:.4g}GeV",
+                f"{low / GEV:.4g} to {high / GEV:.4g} GeV",
+            )
+        bins.append(Selection(f"E{name.replace(' ', '')}", title, "energy", energy=(low, high)))
+    return bins
 
 
 def _windows(reference: Conditions, candidate: Conditions) -> list[Selection]:
     windows = []
-    energies = np.concatenate([reference.incident_energy, candidate.incident_energy])
-    if len(_distinct(energies)) > MAX_DISCRETE:
+    if len(_discrete(reference, candidate)) == 0:
         windows += [
             Selection(
-                f"E{centre}GeV_window",
+                f"E{centre}GeV",
                 f"{centre} ± {HALF_WINDOW} GeV",
                 "window",
                 energy=((centre - HALF_WINDOW) * GEV, (centre + HALF_WINDOW) * GEV),
@@ -123,7 +137,7 @@ def _windows(reference: Conditions, candidate: Conditions) -> list[Selection]:
     if np.ptp(theta) > 2 * HALF_WINDOW * DEGREE:
         windows += [
             Selection(
-                f"theta{centre}deg_window",
+                f"theta{centre}deg",
                 f"{centre} ± {HALF_WINDOW}° incident",
                 "window",
                 theta=((centre - HALF_WINDOW) * DEGREE, (centre + HALF_WINDOW) * DEGREE),
@@ -133,7 +147,12 @@ def _windows(reference: Conditions, candidate: Conditions) -> list[Selection]:
     return windows
 
 
-def _distinct(energies: NDArray[Any]) -> NDArray[Any]:
-    """Different energies, equal within 0.1 %, in order."""
-    values = np.unique(energies)
-    return np.asarray(values[np.concatenate([[True], np.diff(values) > 1e-3 * values[1:]])])
+def _discrete(reference: Conditions, candidate: Conditions) -> NDArray[np.float64]:
+    """Give the incident energies (MeV) if they are few values, each taken many times; else none."""
+    energies = np.concatenate([reference.incident_energy, candidate.incident_energy])
+    values = np.unique(energies).astype(np.float64)
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(values) > SAME_ENERGY * values[1:]]))
+    ends = np.concatenate([starts[1:] - 1, [len(values) - 1]])
+    tight = bool((values[ends] < values[starts] * (1 + 2 * SAME_ENERGY)).all())
+    few = len(starts) <= min(MAX_DISCRETE, len(energies) // 4)
+    return values[starts] if tight and few else np.zeros(0)
