@@ -7,20 +7,22 @@ end is recognised and dropped. It is locked while a process writes it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import struct
 import time
 import zlib
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.errors import UsageError
+from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import sync_folder
 
 __all__ = ["Journal"]
@@ -43,12 +45,13 @@ class Journal:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self._manifest = json.loads(json.dumps(manifest))
-        self._file: BinaryIO
+        self._file: FileIO
         self._offsets: dict[int, int] = {}
         self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
-        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        # Unbuffered: a record is with the system, or not written, when append returns.
+        self._file = FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
         try:
             self._open()
         except BaseException:
@@ -69,7 +72,6 @@ class Journal:
             self._file.seek(0)
             self._file.truncate()
             self._file.write(json.dumps(self._manifest).encode() + b"\n")
-            self._file.flush()
             sync_folder(self.path.parent)
 
     def _check(self, line: bytes) -> None:
@@ -112,16 +114,23 @@ class Journal:
         return index in self._offsets
 
     def append(self, index: int, cell: NDArray[np.uint32], deposit: NDArray[np.float32]) -> None:
-        """Add a finished shower; it survives a kill at once and a power cut after ten seconds."""
+        """Add a finished shower; it survives a kill at once and a power cut after ten seconds.
+
+        Raises CaloforgeError where it cannot be written.
+        """
         body = cell.astype("<u4").tobytes() + deposit.astype("<f4").tobytes()
         rest = RECORD.pack(MARK, 0, index, len(cell))[8:]
         head = RECORD.pack(MARK, zlib.crc32(rest + body), index, len(cell))
-        self._offsets[index] = self._file.seek(0, os.SEEK_END)
-        self._file.write(head + body)
-        self._file.flush()
-        if time.monotonic() - self._synced > SYNC_EVERY_S:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
+        try:
+            offset = self._file.seek(0, os.SEEK_END)
+            if self._file.write(head + body) != len(head + body):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if time.monotonic() - self._synced > SYNC_EVERY_S:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
+        except OSError as error:
+            raise CaloforgeError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._offsets[index] = offset
 
     def read(self, index: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """Read a shower back: its cells and deposits. Raises KeyError if it is not there."""

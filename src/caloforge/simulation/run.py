@@ -8,16 +8,11 @@ and its datasets depend on the request alone: not on the number of workers, nor 
 from __future__ import annotations
 
 import importlib.util
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -39,7 +34,7 @@ ROWS_AT_ONCE = 64
 
 
 class Interrupted(CaloforgeError):
-    """Ctrl-C or SIGTERM; the showers made so far are kept."""
+    """Ctrl-C, or what else raised KeyboardInterrupt; the showers made so far are kept."""
 
     exit_code = 130
 
@@ -94,10 +89,9 @@ def simulate(
         missing = [index for index in range(request.events) if index not in journal]
         started = time.monotonic()
         try:
-            with _sigterm_as_interrupt():
-                introduction = _fill(journal, missing, request, data, workers, progress)
-                seconds = time.monotonic() - started
-                _write(output, journal, request, _provenance(request, data, introduction))
+            introduction = _fill(journal, missing, request, data, workers, progress)
+            seconds = time.monotonic() - started
+            _write(output, journal, request, _provenance(request, data, introduction))
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; {_kept(journal, request)}") from None
         except UsageError:
@@ -172,23 +166,7 @@ def _provenance(
 
 
 def _kept(journal: Journal, request: SimulationRequest) -> str:
-    if not len(journal):
+    done = sum(index in journal for index in range(request.events))
+    if not done:
         return "no shower was finished"
-    return f"{len(journal)} of {request.events} showers are kept, the same command goes on from there"
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let a batch system's SIGTERM end the block as Ctrl-C does (signals reach the main thread only)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return f"{done} of {request.events} showers are kept, the same command goes on from there"
