@@ -3,6 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
+
+import pytest
+from commands import Caloforge, Ran
 
 # Before anything imports torch or numpy; processes that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def caloforge(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Caloforge:
+    """Give a function that runs the command line in this process: ``caloforge("inspect", path)``."""
+    from caloforge.cli.main import main
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["caloforge", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capfd.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Ran(stop.value.code, out, err)
+
+    return run

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from caloforge.errors import CaloforgeError, UsageError
 
 __all__ = [
+    "MAX_CHUNK_BYTES",
     "Numbers",
     "has_field",
     "numeric_dataset",

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector.grid import CYLINDRICAL, Grid
-from caloforge.errors import UsageError
+from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.hdf5 import require_file
 from caloforge.showers import ELECTRON
 
@@ -130,6 +130,10 @@ def read_binning(path: Path, n_voxels: int, data_path: Path) -> Binning:
     if any(other != fitting[0] for other in fitting):
         names = ", ".join(p.particle for p in fitting[:10])
         raise UsageError(f"{path}: {names} all have {n_voxels} voxels: expected one such particle")
+    try:
+        fitting[0].grid()
+    except CaloforgeError as error:
+        raise UsageError(f"{path}: {error}") from None
     return fitting[0]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from caloforge.detector.grid import CYLINDRICAL, Grid
 from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.hdf5 import numeric_dataset, read_rows, rows_per_read
+from caloforge.io.hdf5 import MAX_CHUNK_BYTES, numeric_dataset, read_rows, rows_per_read
 from caloforge.io.layouts.binning import binning_by_size, read_binning
 from caloforge.io.shower_file import MAX_SHOWERS, check_deposits
 from caloforge.showers import (
@@ -96,8 +96,9 @@ class PublicFile(ABC):
 
     @property
     def rows_per_read(self) -> int:
-        """Showers to read at a time in bounded memory."""
-        return rows_per_read(self._data[self.image])
+        """Showers to read at a time in bounded memory, whether as stored or on their grid."""
+        most = max(1, MAX_CHUNK_BYTES // (4 * self.grid.n_cells))
+        return min(most, rows_per_read(self._data[self.image]))
 
     def read(self, start: int, stop: int) -> Showers:
         """Read showers ``start`` to ``stop`` and check every deposit."""
