@@ -37,14 +37,17 @@ TURNS = 5
 MEMORY_BYTES = 1 << 26
 """How much of the dense showers the copy from memory takes turns with."""
 
-STORE, AUGMENTED = "sparse store, random", "sparse store, random, augmented"
-RANDOM, IN_ORDER, MEMORY = "HDF5, random", "HDF5, in order", "dense in memory, random"
+STORE, AUGMENTED = "store", "store, augmented"
+RANDOM, IN_ORDER, MEMORY = "HDF5, random", "HDF5, in order", "memory copy"
 
 
 def measure(
     seconds: float, seed: int, progress: Progress = silent, data: Path | None = None
 ) -> list[Row]:
     """Read the shower file ``data`` (the one that ships, if None) in every way, in batches.
+
+    A row gives the rate, how many times that of HDF5 read at random and of the copy it is, and the
+    MB that the reader reads from. All but one way take showers at random.
 
     Raises UsageError or CaloforgeError for a missing, empty or broken file.
     """
@@ -77,9 +80,9 @@ def measure(
             "reader": name,
             "batch": batch,
             "showers_per_s": rate[name, batch],
-            "times_hdf5_random": rate[name, batch] / rate[RANDOM, batch],
-            "share_of_memory_copy": rate[name, batch] / rate[MEMORY, batch],
-            "size_MB": size[name] / 1e6,
+            "x_hdf5": rate[name, batch] / rate[RANDOM, batch],
+            "x_memory": rate[name, batch] / rate[MEMORY, batch],
+            "MB": size[name] / 1e6,
         }
         for name, batch in readers
     ]
