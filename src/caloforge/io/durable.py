@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,15 @@ from typing import Any
 
 from caloforge.errors import CaloforgeError, UsageError
 
-__all__ = ["atomic_path", "check_output_path", "sha256", "sync_folder", "write_json", "write_text"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "check_output_path",
+    "sha256",
+    "sync_folder",
+    "write_json",
+    "write_text",
+]
 
 
 def check_output_path(path: Path, *inputs: Path) -> None:
@@ -60,6 +69,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path`` to fill; on success it becomes ``path``.
+
+    A folder that was there is replaced, so the caller makes sure beforehand that it may be. On any
+    error, KeyboardInterrupt included, the temporary folder goes away and ``path`` stays as it was.
+    Raises CaloforgeError for a full disk or other operating system errors.
+    """
+    temporary, old = (
+        path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.{suffix}")
+        for suffix in ("tmp", "old")
+    )
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise CaloforgeError(f"{path}: cannot be written: {reason}") from error
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for leftover in (temporary, old):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:
