@@ -139,9 +139,8 @@ class ShowerStore:
         try:
             # One shower at a time stays in the cache: faster than any vectorised gather of a batch.
             for b, (row_C, start, stop) in enumerate(zip(rows_BC, starts, stops, strict=True)):
-                cells = self._cells[start:stop]
-                where = cells.astype(np.intp) if moves is None else moves[b][cells]
-                row_C[where] = self._deposits[start:stop]
+                cells = self._cells[start:stop].astype(np.intp)  # numpy is slow to index with less
+                row_C[cells if moves is None else moves[b][cells]] = self._deposits[start:stop]
         except IndexError:
             raise CaloforgeError(f"{self.folder / 'cells'}: a cell outside the grid, damaged") from None
         return out
