@@ -183,12 +183,11 @@ def write_store(
     threshold_MeV: float,
     progress: Progress = silent,
 ) -> None:
-    """Stream shower files, whose checksums are known, into a new folder; the manifest comes last.
+    """Stream shower files, whose checksums are known, into an empty folder; the manifest comes last.
 
     Deposits below the threshold are dropped. Memory stays bounded whatever the files' size. Raises
     UsageError for files on different grids, CaloforgeError for a broken file.
     """
-    folder.mkdir()
     grid, total, optional = _common_form(files)
     grid = replace(grid, threshold_MeV=max(threshold_MeV, grid.threshold_MeV))
     sources: list[dict[str, Any]] = []

@@ -7,13 +7,12 @@ import hashlib
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.durable import sha256, sync_folder, write_json
+from caloforge.io.durable import atomic_folder, sha256, write_json
 from caloforge.io.hdf5 import require_file
 from caloforge.io.sparse import FORMAT, VERSION, ShowerStore, read_json, write_store
 from caloforge.progress import Progress, silent
@@ -52,19 +51,11 @@ def prepare_store(
                 return store
             for leftover in cache.glob(f".{folder.name}.*.tmp") if alone else ():
                 shutil.rmtree(leftover, ignore_errors=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=cache))
-            try:
-                write_store(temporary / "new", files, checksums, threshold_MeV, progress)
+            with atomic_folder(folder) as temporary:
+                write_store(temporary, files, checksums, threshold_MeV, progress)
                 for path, stamp in zip(files, stamps, strict=True):
                     if _stamp(path) != stamp:
                         raise CaloforgeError(f"{path}: the file changed while it was read")
-                if _whole(folder) is None:
-                    with suppress(FileNotFoundError):
-                        folder.rename(temporary / "damaged")
-                    (temporary / "new").rename(folder)
-                    sync_folder(cache)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
         return ShowerStore.open(folder)
     except OSError as error:
         where = error.filename or cache
