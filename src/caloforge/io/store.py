@@ -49,7 +49,7 @@ def prepare_store(
         with _one_at_a_time(cache / f".{folder.name}.lock") as alone:
             if (store := _whole(folder)) is not None:  # made while we waited
                 return store
-            for leftover in cache.glob(f".{folder.name}.*.tmp") if alone else ():
+            for leftover in cache.glob(f".{folder.name}.*.*") if alone else ():
                 shutil.rmtree(leftover, ignore_errors=True)
             with atomic_folder(folder) as temporary:
                 write_store(temporary, files, checksums, threshold_MeV, progress)
