@@ -5,6 +5,7 @@ A page asks for a list with a line such as ``<!-- commands -->``.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from typer.main import get_command
 
 from caloforge.cli.main import app
 from caloforge.detector import load_detector, shipped_detectors
+from caloforge.physics import comparison
 from caloforge.physics.observables import OBSERVABLES
 from caloforge.training.config import TrainingConfig
 
@@ -96,13 +98,28 @@ def observables() -> Iterator[str]:
     yield from ("| name | quantity | unit | definition |", "|---|---|---|---|")
     for name, it in OBSERVABLES.items():
         stem, _, axis = name.rpartition("_")
-        if axis == "x" or f"{stem}_x" not in OBSERVABLES:
+        if axis not in ("y", "z", "r", "phi", "layer") or f"{stem}_x" not in OBSERVABLES:
             unit = "" if it.unit == "1" else it.unit
             yield f"| `{name}` | {it.title} | {unit} | {_cell(it.meaning)} |"
+
+
+def metrics() -> Iterator[str]:
+    """Turn the list of numbers in the comparison's docstring into a Markdown list of definitions."""
+    text = inspect.cleandoc(comparison.__doc__ or "").replace(":func:", "")
+    term = False
+    for line in text.splitlines()[2:]:
+        yield line.replace("    ", ":   ", 1) if term and line.startswith("    ") else line
+        term = line.startswith("``")
 
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-LISTS = {"commands": commands, "detectors": detectors, "observables": observables, "settings": settings}
+LISTS = {
+    "commands": commands,
+    "detectors": detectors,
+    "metrics": metrics,
+    "observables": observables,
+    "settings": settings,
+}
