@@ -35,59 +35,46 @@ def catalogue(compared: Comparison) -> list[Plot]:
 
 
 def _all(compared: Comparison) -> Iterator[Plot | None]:
-    selections = compared.reference.selections
-    names = compared.scalars
+    selections, axes = compared.reference.selections, compared.reference.grid.axes
+    every = range(len(selections))
+    by_energy = [i for i in every if np.isinf(selections[i].theta[1])]
+    by_angle = [i for i in every if selections[i].kind == "all" or not np.isinf(selections[i].theta[1])]
     tilted = bool(np.ptp(compared.reference.conditions.incident_theta) > DEGREE)
 
-    yield distribution(compared, "total_deposit", "Energy")
     yield distribution(compared, "total_deposit", "Energy", log=True)
-    yield distribution(compared, "sampling_fraction", "Energy")
+    yield from (distribution(compared, "total_deposit", "Energy", i) for i in by_energy)
     yield trend(compared, "sampling_fraction", "Energy")
     yield trend(compared, "sampling_fraction", "Energy", relative_spread=True)
+    yield from (distribution(compared, "sampling_fraction", "Energy", i) for i in by_energy)
 
-    for axis in compared.reference.grid.axes:
-        for index in range(len(selections)):
+    for axis in axes:
+        for index in every:
             yield profile(compared, axis, index)
             yield profile(compared, axis, index, log=True)
-        for order in (1, 2, 3):
-            yield distribution(compared, f"moment{order}_{axis}", "Moments")
-        yield distribution(compared, f"maximum_{axis}", "Profiles")
-        yield trend(compared, f"moment2_{axis}", "Moments")
+    yield from (distribution(compared, f"maximum_{axis}", "Profiles") for axis in axes)
 
+    for axis in axes:
+        yield from (distribution(compared, f"moment{n}_{axis}", "Moments") for n in (1, 2, 3))
+        yield trend(compared, f"moment2_{axis}", "Moments")
     for name in ("width_x", "width_y", "width_across", "length"):
-        yield distribution(compared, name, "Moments") if name in names else None
+        yield distribution(compared, name, "Moments")
+
     for name in ("fraction_front", "fraction_middle", "fraction_back"):
         yield distribution(compared, name, "Depth")
         yield trend(compared, name, "Depth")
-    yield trend(compared, f"moment1_{compared.reference.grid.axes[2]}", "Depth")
-    yield distribution(compared, "barycentre_depth", "Depth") if "barycentre_depth" in names else None
+    yield distribution(compared, "barycentre_depth", "Depth")
+    yield trend(compared, f"moment1_{axes[2]}", "Depth")
 
-    yield spectrum(compared)
+    yield from (spectrum(compared, i) for i in by_energy)
     for name in ("hits", "hits_300keV"):
-        yield distribution(compared, name, "Cells")
         yield trend(compared, name, "Cells")
+        yield from (distribution(compared, name, "Cells", i) for i in by_energy)
 
     for name in ("measured_angle", "axis_angle"):
-        if name in names:
-            yield distribution(compared, name, "Angle")
-            if tilted:
-                yield angle_maps(compared, name)
-                yield trend(compared, name, "Angle", against="angle")
-
-    for index, selection in enumerate(selections):
-        if selection.kind == "all":
-            continue
-        if np.isinf(selection.theta[1]):
-            for name, topic in (
-                ("total_deposit", "Energy"),
-                ("sampling_fraction", "Energy"),
-                ("hits", "Cells"),
-                ("hits_300keV", "Cells"),
-            ):
-                yield distribution(compared, name, topic, index)
-            yield spectrum(compared, index)
-        elif "measured_angle" in names:
-            yield distribution(compared, "measured_angle", "Angle", index)
+        yield from (distribution(compared, name, "Angle", i) for i in by_angle)
+        if tilted:
+            yield angle_maps(compared, name)
+            yield trend(compared, name, "Angle", against="angle")
 
 
 def displays(reference: ShowerFile, candidate: ShowerFile, threshold_MeV: float) -> Iterator[Plot]:

@@ -51,22 +51,18 @@ from caloforge.physics.accumulate import Sample, Summary
 from caloforge.physics.observables import OBSERVABLES
 from caloforge.streams import stream
 
-__all__ = ["Comparison", "Number", "bin_edges", "separation"]
+__all__ = ["Comparison", "Metrics", "bin_edges", "separation"]
 
 Array = NDArray[np.float64]
 
+Metrics = dict[str, float | int | None]
+"""Numbers by name, as in metrics.json."""
+
 SIGNIFICANCE = 5.0
 CORE_FRACTION = 0.95
+MAX_WHOLE = 60
+"""Up to so many different whole numbers get a bin each."""
 N_SPLITS = 10
-
-
-@dataclass(frozen=True)
-class Number:
-    """A figure with its statistical error and its floor, each None where it does not exist."""
-
-    value: float | None
-    error: float | None = None
-    floor: float | None = None
 
 
 def separation(p_B: Array, q_B: Array) -> float:
@@ -94,7 +90,7 @@ def bin_edges(
     low, high = (float(q) for q in np.quantile(both, (0.001, 0.999)))
     if discrete:
         low, high = math.floor(low) - 1, math.ceil(high) + 1
-        step = max(1, math.ceil((high - low + 1) / n_bins))
+        step = 1 if high - low < MAX_WHOLE else math.ceil((high - low + 1) / n_bins)
         return np.arange(low, high + step + 0.5, step) - 0.5
     # A constant gets bins around it, wide enough to be told apart in floating point.
     margin = max(0.02 * (high - low), 1e-6 * abs(high), 1e-12)
@@ -107,6 +103,14 @@ class Comparison:
 
     reference: Sample
     candidate: Sample
+
+    @cached_property
+    def paired(self) -> bool:
+        """Whether both files hold the same conditions in the same order."""
+        ours, theirs = self.reference.conditions, self.candidate.conditions
+        return np.array_equal(ours.incident_energy, theirs.incident_energy) and np.array_equal(
+            ours.incident_theta, theirs.incident_theta
+        )
 
     @cached_property
     def scalars(self) -> tuple[str, ...]:
@@ -158,17 +162,9 @@ class Comparison:
             for axis in self.reference.grid.axes
         }
 
-    def numbers(self) -> dict[str, Number]:
-        """Compute all numbers by name, with errors and floors."""
-        every = np.ones(self.reference.n_groups, dtype=bool)
-        values = dict(self._compare(self.candidate, every, every))
-        errors = self._errors()
-        floors = self._floors()
-        found = {
-            name: Number(_finite(value), _finite(errors[name]), _finite(floors.get(name, math.nan)))
-            for name, value in values.items()
-        }
-        counts = {
+    def metrics(self) -> Metrics:
+        """Compute all numbers but ``n_plots``, errors and floors among them."""
+        metrics: Metrics = {
             "n_reference": len(self.reference),
             "n_candidate": len(self.candidate),
             "n_empty_reference": self.reference.n_empty,
@@ -176,7 +172,14 @@ class Comparison:
             "threshold_MeV": self.reference.grid.threshold_MeV,
             "sampling_fraction.n_bins": len(self.energy_bins),
         }
-        return {name: Number(value) for name, value in counts.items()} | found
+        every = np.ones(self.reference.n_groups, dtype=bool)
+        errors, floors = self._errors(), self._floors()
+        for name, value in self._compare(self.candidate, every, every):
+            metrics[name] = _finite(value)
+            metrics[f"{name}_err"] = _finite(errors[name])
+            if name in floors:
+                metrics[f"{name}_floor"] = _finite(floors[name])
+        return metrics
 
     def _errors(self) -> dict[str, float]:
         n = self.reference.n_groups

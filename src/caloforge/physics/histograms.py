@@ -85,7 +85,9 @@ def _showers(compared: Comparison, index: int = 0) -> tuple[int, int]:
 def distribution(
     compared: Comparison, name: str, topic: str, index: int = 0, *, log: bool = False
 ) -> Plot | None:
-    """Histogram a scalar observable over a selection (its index); None where there is nothing."""
+    """Histogram a scalar observable over a selection (its index); None where it is undefined."""
+    if name not in compared.scalars:
+        return None
     selection = compared.reference.selections[index]
     pair = []
     for sample in (compared.reference, compared.candidate):
@@ -181,8 +183,10 @@ def trend(
 ) -> Plot | None:
     """Draw the mean of a scalar observable against incident energy or angle, or its relative spread.
 
-    Bins with too few showers stay empty. None where no bin is left.
+    Bins with too few showers stay empty. None where no bin is left or the observable is undefined.
     """
+    if name not in compared.scalars:
+        return None
     samples = (compared.reference, compared.candidate)
     if against == "energy":
         edges = energy_edges(samples[0].conditions, samples[1].conditions, 20) / GEV
@@ -242,7 +246,9 @@ def _binned(condition: Array, values: Array, edges: Array, relative_spread: bool
 
 
 def angle_maps(compared: Comparison, name: str) -> Plot | None:
-    """Histogram a measured angle against the incident one, for reference and candidate."""
+    """Histogram a measured angle against the incident one; None where it is undefined."""
+    if name not in compared.scalars:
+        return None
     samples = (compared.reference, compared.candidate)
     incident = [s.conditions.incident_theta / DEGREE for s in samples]
     measured = [s.values[name] / DEGREE for s in samples]
