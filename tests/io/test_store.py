@@ -56,12 +56,15 @@ def run_python(code: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
+EXTREMES = [float(np.float32(value)) for value in (0.5, 1e-45, 3e38)]
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     deposits=hnp.arrays(
         np.float32,
         st.tuples(st.integers(1, 6), *map(st.just, SHAPE)),
-        elements=st.floats(0, 8, width=32) | st.just(0.0) | st.sampled_from([0.5, 1e-45, 3e38]),
+        elements=st.floats(0, 8, width=32) | st.just(0.0) | st.sampled_from(EXTREMES),
         fill=st.just(0.0),
     ),
     threshold=st.sampled_from([0.0, 0.5, 1e-3, 100.0]),
