@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from caloforge.errors import UsageError
+from caloforge.models.convolution import Pads, Triple, convolve
 
 __all__ = [
     "LEAK",
@@ -29,14 +29,10 @@ __all__ = [
     "same",
 ]
 
-Triple = tuple[int, int, int]
 Init = Literal["he_uniform", "glorot_uniform", "glorot_normal"]
 
 LEAK = 0.3
 """Slope of Keras' LeakyReLU."""
-
-DROPPED = 0.2
-"""Fraction of the discriminators' features that training sets to zero."""
 
 
 def same(kernel: Triple) -> tuple[tuple[int, int], ...]:
@@ -67,7 +63,7 @@ class Convolution(nn.Module):
         filters: int,
         kernel: Triple,
         *,
-        pad: Sequence[tuple[int, int]] = ((0, 0),) * 3,
+        pad: Pads = ((0, 0),) * 3,
         upsample: Triple = (1, 1, 1),
         bias: bool = True,
         init: Init = "glorot_uniform",
@@ -80,20 +76,7 @@ class Convolution(nn.Module):
 
     def forward(self, x_BCXYZ: Tensor) -> Tensor:
         """Map (B, channels, x, y, z) to (B, filters, x', y', z')."""
-        if self.upsample != (1, 1, 1):
-            x_BCXYZ = F.interpolate(x_BCXYZ, scale_factor=[float(u) for u in self.upsample])
-        x_BCXYZ = F.pad(x_BCXYZ, [cells for pair in reversed(self.pad) for cells in pair])
-        return F.conv3d(x_BCXYZ, self.weight, self.bias)
-
-    def out_shape(self, shape: Triple) -> Triple:
-        """Give the grid that comes out of a grid of ``shape``."""
-        x, y, z = (
-            size * up + sum(pad) - kernel + 1
-            for size, up, pad, kernel in zip(
-                shape, self.upsample, self.pad, self.weight.shape[2:], strict=True
-            )
-        )
-        return x, y, z
+        return convolve(x_BCXYZ, self.weight, self.bias, self.pad, self.upsample)
 
 
 def dense(inputs: int, outputs: int) -> nn.Linear:
@@ -107,6 +90,27 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
 def normalisation(channels: int, eps: float = 1e-3) -> nn.BatchNorm3d:
     """Give a batch normalisation with Keras' momentum (0.99 there is 0.01 here)."""
     return nn.BatchNorm3d(channels, eps=eps, momentum=0.01)
+
+
+class Dropout(nn.Module):
+    """Set a fifth of the features to zero in training, and scale the rest by 5/4.
+
+    One 64-bit draw decides on four features: drawing takes most of the time of torch's own dropout
+    on CPUs. A feature is kept with probability 52429/65536 = 0.800003.
+    """
+
+    KEPT = round(0.8 * 2**16) - 2**15
+    FIVE_QUARTERS_BF16 = 0x3FA0
+
+    def forward(self, x_BCXYZ: Tensor) -> Tensor:
+        """Draw from torch's global generator; do nothing in evaluation mode."""
+        if not self.training:
+            return x_BCXYZ
+        draws = torch.empty(-(-x_BCXYZ.numel() // 4), dtype=torch.int64, device=x_BCXYZ.device)
+        bits = draws.random_(-(2**63), None).view(torch.int16)[: x_BCXYZ.numel()]
+        # In place on 16 bits: 1 where kept, then the bits of the number 1.25.
+        factor = bits.lt_(self.KEPT).mul_(self.FIVE_QUARTERS_BF16).view(torch.bfloat16).to(x_BCXYZ.dtype)
+        return x_BCXYZ * factor.view(x_BCXYZ.movedim(1, -1).shape).movedim(-1, 1)
 
 
 class FromCells(nn.Module):
@@ -164,15 +168,15 @@ class Discriminator(nn.Module):
         ]
         layers: list[nn.Module] = [
             Convolution(1, filters[0], kernel, pad=keep),
-            nn.LeakyReLU(LEAK),
-            nn.Dropout(DROPPED),
+            nn.LeakyReLU(LEAK, inplace=True),
+            Dropout(),
         ]
         for channels, outputs, pad in zip(filters, filters[1:], paddings, strict=False):
             layers += [
                 Convolution(channels, outputs, kernel, pad=pad),
-                nn.LeakyReLU(LEAK),
+                nn.LeakyReLU(LEAK, inplace=True),
                 normalisation(outputs),
-                nn.Dropout(DROPPED),
+                Dropout(),
             ]
         self.layers = nn.Sequential(*layers, nn.AvgPool3d(2))
         pooled = math.prod((m if m >= 2 else n) // 2 for m, n in zip(left, shape, strict=True))
@@ -182,8 +186,9 @@ class Discriminator(nn.Module):
     def judge(self, image_BXYZ: Tensor) -> tuple[Tensor, Tensor]:
         """Give (B,) each: logit of being real, primary energy / 100 GeV."""
         x_BCXYZ = image_BXYZ.unsqueeze(1).contiguous(memory_format=torch.channels_last_3d)
-        features_BF = self.layers(x_BCXYZ).movedim(1, -1).flatten(1)
-        return self.real(features_BF).squeeze(1), self.energy(features_BF).squeeze(1)
+        features_BF = self.layers(x_BCXYZ).movedim(1, -1).flatten(1).float()
+        with torch.autocast(x_BCXYZ.device.type, enabled=False):  # an energy needs all its digits
+            return self.real(features_BF).squeeze(1), self.energy(features_BF).squeeze(1)
 
 
 def count_weights(module: nn.Module) -> int:

@@ -46,7 +46,7 @@ class Generator3DGAN(nn.Module):
             dense(LATENT, a * b * c * 8),
             FromCells(grid, 8),
             Convolution(8, 64, (6, 6, 8), pad=same((6, 6, 8)), init="he_uniform"),
-            nn.LeakyReLU(LEAK),
+            nn.LeakyReLU(LEAK, inplace=True),
             normalisation(64),
             Convolution(
                 64,
@@ -56,7 +56,7 @@ class Generator3DGAN(nn.Module):
                 pad=((2, 2), (2, 2), (0, 0)),
                 init="he_uniform",
             ),
-            nn.LeakyReLU(LEAK),
+            nn.LeakyReLU(LEAK, inplace=True),
             normalisation(filters),
             Convolution(
                 filters,
@@ -66,9 +66,9 @@ class Generator3DGAN(nn.Module):
                 pad=((1, 1), (0, 0), (3, 3)),
                 init="he_uniform",
             ),
-            nn.LeakyReLU(LEAK),
+            nn.LeakyReLU(LEAK, inplace=True),
             Convolution(filters, 1, (2, 2, 2), bias=False, init="glorot_normal"),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             Crop(shape),
         )
 
@@ -92,4 +92,4 @@ class Discriminator3DGAN(Discriminator):
     def forward(self, image_BXYZ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give (B,) each: logit of being real, primary energy / 100 GeV, sum of all cells."""
         logit_B, energy_B = self.judge(image_BXYZ)
-        return logit_B, energy_B, image_BXYZ.sum(dim=(1, 2, 3))
+        return logit_B, energy_B, image_BXYZ.float().sum(dim=(1, 2, 3))

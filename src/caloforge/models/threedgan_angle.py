@@ -51,7 +51,7 @@ class Generator3DGANAngle(nn.Module):
             dense(LATENT, a * b * c * 8),
             FromCells(grid, 8),
             Convolution(8, first, (6, 6, 8), upsample=(6, 6, 6), init="he_uniform"),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             normalisation(first, eps=1e-6),
         ]
         channels = first
@@ -63,16 +63,16 @@ class Generator3DGANAngle(nn.Module):
         ):
             layers += [
                 Convolution(channels, filters, kernel, pad=[(p, p) for p in pad], init="he_uniform"),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
                 normalisation(filters, eps=1e-6),
             ]
             channels = filters
         self.layers = nn.Sequential(
             *layers,
             Convolution(filters, filters, (3, 3, 3), pad=((1, 1), (1, 1), (0, 0)), init="he_uniform"),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             Convolution(filters, 1, (2, 2, 2), init="glorot_normal"),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             Crop(shape),
         )
 
@@ -98,8 +98,9 @@ class Discriminator3DGANAngle(Discriminator):
         The last two are computed from the image to the power 1/0.85, in the units of its cells.
         """
         logit_B, energy_B = self.judge(image_BXYZ)
-        cells_BXYZ = image_BXYZ ** (1 / POWER)
-        return logit_B, energy_B, measured_angle(cells_BXYZ), cells_BXYZ.sum(dim=(1, 2, 3))
+        cells_BXYZ = image_BXYZ.float() ** (1 / POWER)
+        with torch.autocast(cells_BXYZ.device.type, enabled=False):
+            return logit_B, energy_B, measured_angle(cells_BXYZ), cells_BXYZ.sum(dim=(1, 2, 3))
 
 
 def measured_angle(cells_BXYZ: Tensor) -> Tensor:
