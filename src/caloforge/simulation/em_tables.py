@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.cache import cache_folder
 from caloforge.errors import UsageError
 from caloforge.io.durable import write_text
 
@@ -125,13 +125,11 @@ class SandiaIntervals:
 def create_cache() -> Path:
     """Make the folder that plays Geant4's data sets; :func:`write_tables` fills it.
 
-    It lies in ``$XDG_CACHE_HOME`` or ``~/.cache``. Its name depends on this module's text and on
-    the package that the coefficients come from, so tables of another formula are never taken up.
-    Raises UsageError where it cannot be written.
+    Its name depends on this module's text and on the package that the coefficients come from, so
+    tables of another formula are never taken up. Raises UsageError where it cannot be written.
     """
     digest = hashlib.sha256(Path(__file__).read_bytes() + version("geant4-pybind").encode())
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = base / "caloforge" / f"geant4-tables-{digest.hexdigest()[:12]}"
+    root = cache_folder("geant4-tables") / digest.hexdigest()[:12]
     try:
         for folder in (f"{EMLOW}/brem_SB", f"{EMLOW}/epics2017/phot", ENSDFSTATE, EMPTY):
             (root / folder).mkdir(parents=True, exist_ok=True)
@@ -140,7 +138,7 @@ def create_cache() -> Path:
     except OSError as error:
         raise UsageError(
             f"{root}: cannot hold the computed physics tables ({error.strerror}); "
-            "set XDG_CACHE_HOME to a folder that can be written"
+            "CALOFORGE_CACHE names another place"
         ) from None
     return root
 

@@ -55,7 +55,7 @@ class PhysicsData:
     def to_json(self) -> dict[str, str]:
         """Give what a file's provenance records."""
         kind = "computed" if self.computed else "official"
-        # A computed folder's name tells the formulas' version; whose home it lies in is nobody's business.
+        # A computed folder's name tells the formulas' version; whose home it lies in is of no interest.
         version = self.emlow.parent.name if self.computed else self.emlow.name
         record = {"kind": kind, "version": version, "what": str(self)}
         return record if self.computed else {**record, "path": str(self.emlow)}
@@ -112,11 +112,12 @@ def _official(emlow: Path, environment: Mapping[str, str]) -> PhysicsData:
     cache = create_cache()
     variables = {}
     for name, prefix in DATA_SETS.items():
-        beside = sorted(emlow.parent.glob(f"{prefix}[0-9]*"))
+        # Of these only the nuclear levels are opened, and a missing file there ends Geant4.
+        needed = "ENSDFSTATE.dat" if name == "G4ENSDFSTATEDATA" else "."
+        given = [Path(environment[name])] if environment.get(name) else []
+        beside = sorted(emlow.parent.glob(f"{prefix}[0-9]*"), reverse=True)
         substitute = cache / (ENSDFSTATE if name == "G4ENSDFSTATEDATA" else EMPTY)
-        given = environment.get(name)
-        if given and not Path(given).is_dir():
-            given = None
-        variables[name] = given or str(beside[-1] if beside else substitute)
+        candidates = (*given, *beside, substitute)
+        variables[name] = str(next(path for path in candidates if (path / needed).exists()))
     variables |= {"G4LEDATA": str(emlow), "GEANT4_DATA_DIR": str(emlow.parent)}
     return PhysicsData(emlow, False, variables)
