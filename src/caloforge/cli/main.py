@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from caloforge.cli import bench, convert, generate, inspect, models, simulate, train, validate
+from caloforge.cli import bench, convert, demo, generate, inspect, models, simulate, train, validate
 from caloforge.errors import CaloforgeError
 
 __all__ = ["app", "main"]
@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = (simulate, convert, inspect, train, generate, validate, models, bench)
+COMMANDS = (simulate, convert, inspect, train, generate, validate, models, bench, demo)
 
 # typer brings its own click or the installed one, by version: take the class that it raises.
 WrongUse: Any = typer.BadParameter.__base__

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress
 
+if TYPE_CHECKING:
+    from caloforge.physics.comparison import Metrics
+
 EXAMPLES = (
-    "caloforge validate test.h5 generated.h5 -o report",
-    "caloforge validate test.h5 generated.h5 -o report --labels Geant4 3DGAN --json",
+    "caloforge validate showers.h5 generated.h5 -o report",
+    "caloforge validate showers.h5 generated.h5 -o named --labels Geant4 3DGAN --json",
 )
 
 
@@ -31,7 +34,6 @@ def run(
     json: Json = False,
 ) -> None:
     """Compare showers with a reference: report.html with plots, and metrics.json."""
-    from caloforge.physics.headlines import headlines, with_error
     from caloforge.physics.validate import validate
 
     with progress("validate", "%") as callback:
@@ -47,6 +49,14 @@ def run(
     if json:
         print_result({**metrics, "report": str(report)}, as_json=True)
         return
+    print_metrics(metrics)
+    print(report)
+
+
+def print_metrics(metrics: Metrics) -> None:
+    """Print the numbers that a report opens with."""
+    from caloforge.physics.headlines import headlines, with_error
+
     rows = [
         (
             line.title,
@@ -61,4 +71,3 @@ def run(
         ("Quantity", "Value", "If perfect", "Same source"),
         rows,
     )
-    print(report)

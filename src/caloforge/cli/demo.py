@@ -1,0 +1,31 @@
+"""``caloforge demo``: the whole chain, from Geant4 to a report, on showers that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caloforge.cli.console import Json, print_result, progress, say
+from caloforge.cli.validate import print_metrics
+
+EXAMPLES = ("caloforge demo", "caloforge demo --minutes 1 --out short-demo")
+
+
+def run(
+    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="How long to train.")] = 3.0,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for all that is made.", metavar="DIR")
+    ] = Path("demo"),
+    json: Json = False,
+) -> None:
+    """Simulate, train for some minutes, generate and validate, on real Geant4 showers that ship."""
+    from caloforge.demo import demo
+
+    result = demo(out, minutes=minutes, progress=progress, say=say)
+    if json:
+        print_result({**result.numbers, "report": str(result.report)}, as_json=True)
+        return
+    print_metrics(result.numbers)
+    print(result.report)

@@ -1,0 +1,89 @@
+"""The whole chain on the Geant4 showers that ship with the package."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from caloforge.detector import load_detector
+from caloforge.errors import UsageError
+from caloforge.inference.generate import generate_file, like_file, load
+from caloforge.physics.comparison import Metrics
+from caloforge.physics.validate import validate
+from caloforge.progress import Progress
+from caloforge.simulation.request import SimulationRequest
+from caloforge.simulation.run import simulate
+from caloforge.training.config import load_config
+from caloforge.training.loop import train
+from caloforge.units import GEV, Spectrum
+
+__all__ = ["DemoResult", "demo", "shipped_showers"]
+
+FRESH_SHOWERS = 20
+SEED = 1
+
+ProgressBar = Callable[[str, str], AbstractContextManager[Progress]]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where the report is, and the numbers it opens with."""
+
+    report: Path
+    numbers: Metrics
+
+
+def shipped_showers(part: str) -> Path:
+    """Path of the Geant4 showers of ``clic-ecal`` that ship: ``part`` is "train" or "test"."""
+    return Path(str(resources.files("caloforge"))) / "data" / f"clic-ecal-{part}.h5"
+
+
+def demo(
+    folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[str], None]
+) -> DemoResult:
+    """Simulate, train for some minutes, generate, validate; everything lies in ``folder`` afterwards.
+
+    Raises UsageError when the folder holds anything already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: expected an empty or new folder, --out names another")
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh, generated = folder / "fresh-geant4.h5", folder / "generated.h5"
+    workers = len(os.sched_getaffinity(0))
+    run, report = folder / "run", folder / "report"
+
+    say(f"1/4 simulating {FRESH_SHOWERS} fresh showers with Geant4")
+    request = SimulationRequest(
+        detector=load_detector("clic-ecal"),
+        events=FRESH_SHOWERS,
+        energy=Spectrum("uniform", (10 * GEV, 500 * GEV)),
+        seed=SEED,
+    )
+    with progress("simulate", "showers") as callback:
+        simulate(request, fresh, workers=workers, progress=callback)
+
+    say(f"2/4 training 3dgan for {minutes:g} minutes on them and on the Geant4 showers that ship")
+    config = load_config(settings=[f"minutes={minutes}", "epochs=1000", "batch_size=8", f"seed={SEED}"])
+    with progress("train", "step") as callback:
+        train(config, [shipped_showers("train"), fresh], run, progress=callback, say=say)
+
+    say("3/4 generating showers like the Geant4 ones that were kept apart")
+    source = like_file(shipped_showers("test"))
+    with progress("generate", "showers") as callback:
+        generate_file(load(run), source, generated, seed=SEED, progress=callback)
+
+    say("4/4 comparing them")
+    with progress("validate", "%") as callback:
+        numbers = validate(
+            shipped_showers("test"),
+            generated,
+            report,
+            labels=("Geant4", "3dgan"),
+            workers=workers,
+            progress=callback,
+        )
+    return DemoResult(report / "report.html", numbers)
