@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +19,8 @@ from caloforge.errors import CaloforgeError, UsageError
 __all__ = [
     "MAX_CHUNK_BYTES",
     "Numbers",
-    "has_field",
+    "attribute",
+    "field_names",
     "numeric_dataset",
     "open_hdf5",
     "read_rows",
@@ -63,9 +66,19 @@ def open_hdf5(path: Path) -> h5py.File:
         raise CaloforgeError(f"{path}: {reason}") from None
 
 
-def has_field(file: h5py.File, name: str) -> bool:
-    """Whether the file names this field, wherever it may lead."""
-    return name in file.keys()  # noqa: SIM118  # `in file` would follow links
+@contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever the HDF5 library says of damaged bytes into one line."""
+    try:
+        yield
+    except (ArithmeticError, KeyError, OSError, RuntimeError, TypeError, ValueError):
+        raise CaloforgeError(f"{path}: {what} cannot be read, the file is damaged") from None
+
+
+def field_names(file: h5py.File, path: Path) -> list[str]:
+    """List the names at the file's root, wherever they may lead."""
+    with _readable(path, "the list of fields"):
+        return [str(name) for name in file]
 
 
 def local_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
@@ -73,9 +86,9 @@ def local_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
 
     External links, external storage and virtual datasets could read any file of the reader's.
     """
-    if not has_field(file, name):
+    if name not in field_names(file, path):
         _refuse(path, name, "is missing")
-    try:
+    with _readable(path, f"field {name}"):
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
             _refuse(path, name, "is a link to elsewhere, expected data in the file")
         dataset = file[name]
@@ -83,9 +96,7 @@ def local_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
             _refuse(path, name, f": expected a dataset, found a {type(dataset).__name__.lower()}")
         if dataset.is_virtual or dataset.external:
             _refuse(path, name, "is stored elsewhere, expected data in the file")
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError):
-        _refuse(path, name, "cannot be read, the file is damaged")
-    return dataset
+        return dataset
 
 
 def numeric_dataset(
@@ -96,10 +107,8 @@ def numeric_dataset(
     ``kinds`` are the kinds of numpy types that are allowed. Raises CaloforgeError naming the field.
     """
     dataset = local_dataset(file, path, name)
-    try:
+    with _readable(path, f"type of field {name}"):
         kind, type_name, found = dataset.dtype.kind, str(dataset.dtype), dataset.shape
-    except (TypeError, ValueError, OSError, RuntimeError):
-        _refuse(path, name, ": expected numbers, found a type that numpy does not know")
     if kind not in kinds:
         what = "whole numbers" if kinds == "iu" else "numbers"
         _refuse(path, name, f": expected {what}, found type {type_name[:60]}")
@@ -107,10 +116,8 @@ def numeric_dataset(
     fits = found is not None and len(found) == len(shape)
     if not fits or any(w not in (None, f) for w, f in zip(shape, found, strict=True)):
         _refuse(path, name, f": expected shape ({wanted}), found {found}")
-    try:
+    with _readable(path, f"field {name}"):
         _check_storage(dataset, path, name)
-    except (OSError, RuntimeError, ValueError):
-        _refuse(path, name, "cannot be read, the file is damaged")
     return dataset
 
 
@@ -148,11 +155,8 @@ def read_rows(dataset: h5py.Dataset, path: Path, rows: slice, dtype: DTypeLike) 
     n_bytes = count * math.prod(dataset.shape[1:]) * item
     if n_bytes > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
         _refuse(path, name, f": {count} rows need {n_bytes / 2**30:.0f} GiB of memory")
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(dataset[rows]).astype(dtype, copy=False)
-    except (OSError, RuntimeError, ValueError):
-        _refuse(path, name, "cannot be read, the file is damaged")
+    with _readable(path, f"field {name}"), np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(dataset[rows]).astype(dtype, copy=False)
 
 
 def rows_per_read(dataset: h5py.Dataset, length: int | None = None) -> int:
@@ -168,18 +172,24 @@ def rows_per_read(dataset: h5py.Dataset, length: int | None = None) -> int:
     return wanted if chunk > most else max(1, wanted // chunk) * chunk
 
 
+def attribute(file: h5py.File | h5py.Dataset, path: Path, name: str) -> Any:
+    """Get an attribute; None if there is none. Raises CaloforgeError where it cannot be read."""
+    with _readable(path, f"attribute {name}"):
+        return file.attrs.get(name)
+
+
 def text_attribute(file: h5py.File | h5py.Dataset, path: Path, name: str) -> str | None:
     """Get an attribute that should be a text; None if there is none. Raises CaloforgeError."""
-    try:
-        value = file.attrs.get(name)
-        if isinstance(value, bytes | np.bytes_):
-            value = value.decode()
-        if value is None or isinstance(value, str):
-            # A text that is not UTF-8 arrives with surrogates in it, which UTF-8 refuses.
-            return None if value is None else str(value).encode().decode()
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError):
-        raise CaloforgeError(f"{path}: attribute {name} cannot be read as text") from None
-    raise CaloforgeError(f"{path}: attribute {name}: expected a text, found {type(value).__name__}")
+    value = attribute(file, path, name)
+    if value is None:
+        return None
+    with suppress(UnicodeError):
+        if isinstance(value, bytes):
+            return value.decode()
+        if isinstance(value, str):  # where it is not UTF-8 it has surrogates, which UTF-8 refuses
+            return value.encode().decode()
+    found = type(value).__name__
+    raise CaloforgeError(f"{path}: attribute {name}: expected a text in UTF-8, found {found}")
 
 
 def _refuse(path: Path, name: str, problem: str) -> NoReturn:

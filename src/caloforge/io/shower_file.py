@@ -19,7 +19,8 @@ from caloforge.detector import Grid
 from caloforge.errors import CaloforgeError
 from caloforge.io.durable import atomic_path, check_output_path
 from caloforge.io.hdf5 import (
-    has_field,
+    attribute,
+    field_names,
     numeric_dataset,
     open_hdf5,
     read_rows,
@@ -103,21 +104,19 @@ class ShowerFile:
             raise CaloforgeError(f"{path}: {error}") from None
         self.impact_xy: NDArray[np.float32] | None = None
         self.pdg_id: NDArray[np.int32] | None = None
-        if has_field(file, "impact_xy"):
+        present = field_names(file, path)
+        if "impact_xy" in present:
             self.impact_xy = self._column("impact_xy", (n, 2), np.float32)
             if not np.isfinite(self.impact_xy).all():
                 self._refuse("field impact_xy: expected finite numbers")
-        if has_field(file, "pdg_id"):
+        if "pdg_id" in present:
             self.pdg_id = self._column("pdg_id", (n,), np.int32)
 
     def _refuse(self, problem: str) -> NoReturn:
         raise CaloforgeError(f"{self.path}: {problem}")
 
     def _check_version(self) -> None:
-        try:
-            version = self._file.attrs.get("version")
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError):
-            self._refuse("attribute version cannot be read")
+        version = attribute(self._file, self.path, "version")
         if not isinstance(version, int | np.integer) or version != VERSION:
             self._refuse(f"attribute version: expected {VERSION}, found {str(version)[:60]!r}")
 

@@ -14,7 +14,7 @@ import h5py
 
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import check_output_path, sha256
-from caloforge.io.hdf5 import has_field, numeric_dataset, open_hdf5, text_attribute
+from caloforge.io.hdf5 import field_names, numeric_dataset, open_hdf5, text_attribute
 from caloforge.io.layouts.formats import LAYOUTS, PublicFile
 from caloforge.io.shower_file import FORMAT, ShowerWriter
 from caloforge.progress import Progress, silent
@@ -31,15 +31,16 @@ def detect(file: h5py.File, path: Path) -> type[PublicFile]:
     """
     if text_attribute(file, path, "format") == FORMAT:
         raise UsageError(f"{path}: is a shower file already, expected a public layout")
-    named = [c for c in LAYOUTS.values() if all(has_field(file, field) for field in c.fields)]
+    names = field_names(file, path)
+    named = [c for c in LAYOUTS.values() if set(c.fields) <= set(names)]
     fitting = named if len(named) == 1 else [c for c in named if _fits(file, path, c)]
     if not named:
         known = "; ".join(f"{c.layout}: {', '.join(c.fields)}" for c in LAYOUTS.values())
-        found = ", ".join(repr(name[:40]) for name, _ in zip(file, range(8), strict=False)) or "none"
+        found = ", ".join(repr(name[:40]) for name in names[:8]) or "none"
         raise CaloforgeError(f"{path}: unknown layout: found fields {found}; expected one of {known}")
     if len(fitting) != 1:
-        names = " and ".join(c.layout for c in fitting or named)
-        raise UsageError(f"{path}: fields of {names}: choose one with --layout")
+        choice = " and ".join(c.layout for c in fitting or named)
+        raise UsageError(f"{path}: fields of {choice}: choose one with --layout")
     return fitting[0]
 
 
