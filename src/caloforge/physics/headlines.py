@@ -61,7 +61,7 @@ def with_error(value: float | None, error: float | None) -> str:
     if not error:
         return f"{value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
-    if digits <= 6:
+    if digits <= 5:
         return f"{value:.{digits}f} ± {error:.{digits}f}"
     power = math.floor(math.log10(max(abs(value), error)))
     digits = max(0, 1 - math.floor(math.log10(error / 10**power)))

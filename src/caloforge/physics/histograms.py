@@ -218,7 +218,7 @@ def trend(
         "curves",
         tuple(histograms),
         y_label=y_label,
-        log_x=against == "energy" and edges[-1] > 100 * edges[0],
+        log_x=len(edges) > 3 and edges[1] / edges[0] < 1.2 * edges[-1] / edges[-2],
         showers=_showers(compared),
     )
 

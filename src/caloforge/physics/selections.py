@@ -18,9 +18,9 @@ MIN_SHOWERS = 20
 """A selection with fewer showers in either file is said to be thin, and not drawn or counted."""
 
 N_ENERGY_BINS = 5
-MAX_DISCRETE = 12
+MAX_DISCRETE = 16
 SAME_ENERGY = 1e-3
-"""Up to 12 different incident energies (beyond 0.1 %) count as a discrete set, a bin each."""
+"""Up to 16 different incident energies (beyond 0.1 %) count as a discrete set, a bin each."""
 
 PUBLISHED_GEV = (50, 100, 200, 250, 300, 400, 500)
 PUBLISHED_DEGREES = (62, 90, 118)
