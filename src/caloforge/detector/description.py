@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -9,7 +10,7 @@ from typing import Annotated, Any, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from caloforge.detector.grid import Grid
+from caloforge.detector.grid import MAX_CELLS, Grid
 from caloforge.errors import UsageError
 
 __all__ = ["Detector", "LayerStack", "Slab", "load_detector", "shipped_detectors"]
@@ -64,6 +65,12 @@ class Detector(_Strict):
     margin_mm: Annotated[float, Field(ge=0, lt=1e5, allow_inf_nan=False)] = 0.0
     production_cut_mm: Length = 0.7
     threshold_MeV: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+    @model_validator(mode="after")
+    def _few_enough_cells(self) -> Detector:
+        if math.prod(self.cells) * self.n_layers > MAX_CELLS:
+            raise ValueError(f"more than {MAX_CELLS} read-out cells in all")
+        return self
 
     @property
     def n_layers(self) -> int:
@@ -120,14 +127,23 @@ def load_detector(name_or_path: str | Path) -> Detector:
 
 
 def _parse(text: str, source: str) -> Detector:
+    # Every scalar stays text and the model converts it: YAML would take 1e-3 for a text, an odd name
+    # for a date, and a number of a thousand digits for an error without a line.
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        loader = yaml.BaseLoader(text)
+        root = loader.get_single_node()
+        data = None if root is None else loader.construct_document(root)
+        _refuse_duplicates(root, source, set())
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UsageError(f"{source}, line {line}: {error.reason}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
         problem = getattr(error, "problem", None) or "not YAML"
         raise UsageError(f"{source}, line {line}: {problem}") from None
+    except RecursionError:
+        raise UsageError(f"{source}: nested too deeply") from None
     if not isinstance(data, dict):
         raise UsageError(f"{source}, line 1: expected a mapping with name, cells, layers, ...")
     try:
@@ -140,12 +156,30 @@ def _parse(text: str, source: str) -> Detector:
         raise UsageError(f"{source}, line {line}, field {field}: {message}") from None
 
 
+def _refuse_duplicates(node: Any, source: str, seen: set[int]) -> None:
+    """Raise UsageError where a mapping has a key twice; YAML would silently take the last."""
+    if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+        return
+    seen.add(id(node))
+    children = node.value
+    if isinstance(node, yaml.MappingNode):
+        keys = set()
+        for key, _ in node.value:
+            if key.value in keys:
+                raise UsageError(f"{source}, line {key.start_mark.line + 1}: {key.value} is given twice")
+            keys.add(key.value)
+        children = [value for _, value in node.value]
+    for child in children:
+        _refuse_duplicates(child, source, seen)
+
+
 def _line_of(node: Any, location: tuple[int | str, ...]) -> int:
     """Find the line (from 1) of the deepest node that ``location`` leads to."""
     line = cast("int", node.start_mark.line) + 1
     for part in location:
         if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
             node = node.value[part] if part < len(node.value) else None
+            line = line if node is None else node.start_mark.line + 1
         elif isinstance(node, yaml.MappingNode):
             found = [(key, value) for key, value in node.value if key.value == part]
             if found:
