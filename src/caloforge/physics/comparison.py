@@ -35,6 +35,7 @@ drawn from the same source. Undefined numbers are null.
 Energy bins are those of :func:`caloforge.physics.selections.choose_selections`. Errors come from a
 delete-one-group jackknife over the groups of :mod:`caloforge.physics.accumulate`, and floors from
 comparing ten random halves of the reference with the other halves, scaled to the sizes of the files.
+Errors of deviations and separations are cautious, up to a factor 2, where these are near their floor.
 """
 
 from __future__ import annotations
@@ -225,10 +226,10 @@ class Comparison:
         bins = self.energy_bins
         fraction = deviation("sampling_fraction", bins)
         yield "sampling_fraction.max_abs_ratio_error", _max_abs(fraction)
-        resolution = [
-            s.spread("sampling_fraction")[bins] / s.mean("sampling_fraction")[bins]
+        resolution = (
+            _ratio(s.spread("sampling_fraction")[bins], s.mean("sampling_fraction")[bins])
             for s in (theirs, ours)
-        ]
+        )
         yield "resolution.mean_abs_ratio_error", _mean_abs(_ratio(*resolution) - 1)
 
         for axis, cells in self._core.items():
