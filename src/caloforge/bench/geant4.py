@@ -24,7 +24,8 @@ SPECTRA_GEV = ("50", "10:500")
 def measure(seconds: float, seed: int, progress: Progress = silent) -> list[Row]:
     """Time showers of one energy and of the published range; at least two of each.
 
-    ``startup_s`` is from the start of the process to the first shower, physics tables included.
+    ``startup_s`` is from the start of the process to the first shower, physics tables included;
+    ``mean_s`` is the time of a shower, with its statistical error; ``per_s`` its inverse.
     Raises MissingExtraError without geant4-pybind.
     """
     require_geant4()
@@ -51,10 +52,10 @@ def _time(name: str, spectrum_GeV: str, seconds: float, seed: int) -> Row:
     mean = fmean(times)
     return {
         "detector": name,
-        "energy_GeV": spectrum_GeV,
+        "GeV": spectrum_GeV,
         "showers": len(times),
         "startup_s": startup,
-        "s_per_shower": mean,
-        "s_per_shower_error": stdev(times) / math.sqrt(len(times)),
-        "showers_per_s": 1 / mean,
+        "mean_s": mean,
+        "error_s": stdev(times) / math.sqrt(len(times)),
+        "per_s": 1 / mean,
     }

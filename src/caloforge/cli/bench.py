@@ -12,7 +12,7 @@ import typer
 from caloforge.cli.console import Json, print_result, print_table, progress
 
 EXAMPLES = (
-    "caloforge bench geant4 --minutes 0.5 -o results.json",
+    "caloforge bench geant4 --minutes 0.1 -o results.json",
     "caloforge bench loader --minutes 0.1",
     "caloforge bench loader --data showers.h5 --minutes 0.1",
 )
