@@ -39,7 +39,7 @@ def check_output_path(path: Path, *inputs: Path) -> None:
             raise UsageError(f"{path}: the folder {path.parent} does not exist")
         if not os.access(path.parent, os.W_OK):
             raise UsageError(f"{path}: the folder {path.parent} is not writable")
-        if path.exists() and any(other.exists() and path.samefile(other) for other in inputs):
+        if os.path.realpath(path) in map(os.path.realpath, inputs):
             raise UsageError(f"{path}: the output would replace an input of the same name")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None

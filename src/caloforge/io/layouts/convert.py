@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,9 +88,9 @@ def convert(
     CaloforgeError naming file and field.
     """
     check_output_path(output, *inputs, *([] if binning is None else [binning]))
-    for path, count in Counter(path.resolve() for path in inputs).items():
+    for name, count in Counter(map(os.path.realpath, inputs)).items():
         if count > 1:
-            raise UsageError(f"{path}: is given {count} times")
+            raise UsageError(f"{name}: is given {count} times")
     total, sources, remarks = 0, [], dict[str, None]()
     first: PublicFile | None = None
     for path in inputs:
