@@ -30,6 +30,9 @@ Pads = Sequence[tuple[int, int]]
 WORTH_A_TRANSFORM = 0.6
 """A Fourier transform is taken where it leaves less than this fraction of the multiplications."""
 
+WIDE_CHANNELS = 32
+"""With more channels, zeros cost too much even in half precision."""
+
 
 def convolve(
     x_BCXYZ: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, upsample: Triple = (1, 1, 1)
@@ -83,19 +86,30 @@ def depth_waves(x_BCXYZ: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads
     """
     size, (filters, channels, *across, taps) = x_BCXYZ.shape[-1], weight.shape
     period, waves = _waves(size, pads[2])
-    analysis, kernel, synthesis = _transforms(size, tuple(pads[2]), taps, weight.dtype, weight.device)
+    analysis, kernel, synthesis = _transforms(size, tuple(pads[2]), taps, weight.device)
     waved = torch.einsum("wabt,oixyt->waobixy", kernel, weight)
     waved = waved.reshape(waves * 2 * filters, 2 * channels, *across)
     if bias is not None:  # a constant is a wave of frequency zero
         bias = F.pad(bias * period, (0, len(waved) - filters))
 
-    x_BXYWC = torch.matmul(analysis.to(x_BCXYZ.dtype), x_BCXYZ.movedim(1, -1))
-    x_BFXY, both = _pad(x_BXYWC.flatten(-2).movedim(-1, 1), pads[:2])
+    x_BFXY = _along_depth(analysis, x_BCXYZ.movedim(1, -1)).flatten(-2).movedim(-1, 1)
+    x_BFXY, both = _pad(x_BFXY, pads[:2])
     waved = waved.to(x_BFXY.dtype, memory_format=torch.channels_last)
     y_BFXY = F.conv2d(x_BFXY, waved, _like(bias, x_BFXY), padding=both, groups=waves)
     y_BXYF = y_BFXY.movedim(1, -1)
     y_BXYWC = y_BXYF.reshape(*y_BXYF.shape[:-1], 2 * waves, filters)
-    return torch.matmul(synthesis.to(y_BXYWC.dtype), y_BXYWC).movedim(-1, 1)
+    return _along_depth(synthesis, y_BXYWC).movedim(-1, 1)
+
+
+def _along_depth(matrix: Tensor, x_BXYZC: Tensor) -> Tensor:
+    """Multiply each column along z with a matrix."""
+    channels = x_BXYZC.shape[-1]
+    if x_BXYZC.dtype == matrix.dtype or channels > WIDE_CHANNELS:
+        return torch.matmul(matrix.to(x_BXYZC.dtype), x_BXYZC)
+    # The matrix units of half precision do one large product with zeros sooner than many small ones.
+    wide = torch.kron(matrix, torch.eye(channels, device=matrix.device))
+    y_BXYF = F.linear(x_BXYZC.flatten(-2), wide.to(x_BXYZC.dtype))
+    return y_BXYF.reshape(*y_BXYF.shape[:-1], len(matrix), channels)
 
 
 def _waves(size: int, pad: tuple[int, int]) -> tuple[int, int]:
@@ -107,7 +121,7 @@ def _waves(size: int, pad: tuple[int, int]) -> tuple[int, int]:
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _transforms(
-    size: int, pad: tuple[int, int], taps: int, dtype: torch.dtype, device: torch.device
+    size: int, pad: tuple[int, int], taps: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Give the transforms of the image, of the kernel (as 2x2 matrices), and back to the image.
 
@@ -131,10 +145,7 @@ def _transforms(
     # Every frequency but zero stands for itself and its mirror.
     share_W1 = torch.where(torch.arange(waves, device="cpu") > 0, 2 / period, 1 / period)[:, None]
     synthesis = torch.stack([share_W1 * cos_WL, -share_W1 * sin_WL], dim=1).flatten(0, 1).T.contiguous()
-    analysis, kernel, synthesis = (
-        matrix.to(device=device, dtype=dtype) for matrix in (analysis, kernel, synthesis)
-    )
-    return analysis, kernel, synthesis
+    return analysis.float().to(device), kernel.float().to(device), synthesis.float().to(device)
 
 
 def subpixel(
