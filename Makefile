@@ -12,8 +12,9 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test clean
 
+# Each run has a folder of its own; its last line is the path of the report.
 demo: $(VENV)/.demo
-	$(BIN)/caloforge demo
+	$(BIN)/caloforge demo --out demo/$$(date +%Y%m%d-%H%M%S)
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check
