@@ -62,7 +62,7 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="caloforge", standalone_mode=False)
     except WrongUse as error:
         where = error.ctx.command_path if error.ctx is not None else "caloforge"
         problem = error.format_message() or "expected a command"

@@ -29,7 +29,9 @@ def run(
         str,
         typer.Option(help="Angles to the face in degrees, in the same forms; 90 is normal incidence."),
     ] = "90",
-    workers: Annotated[int, typer.Option(help="Processes; the file does not depend on them.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes; the file does not depend on them.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 1,
     physics_data: Annotated[
         Path | None,
@@ -42,6 +44,7 @@ def run(
 ) -> None:
     """Simulate electron showers with Geant4; run an interrupted command again and it goes on."""
     from caloforge.detector import load_detector
+    from caloforge.io.durable import check_output_path
     from caloforge.simulation.physics_data import find_physics_data
     from caloforge.simulation.request import SimulationRequest
     from caloforge.simulation.run import require_geant4, simulate
@@ -54,6 +57,7 @@ def run(
         theta=Spectrum.parse(theta, unit=DEGREE, what="--theta"),
         seed=seed,
     )
+    check_output_path(output)
     require_geant4()
     data = find_physics_data(physics_data)
     say(f"physics: {data}" + (f" ({data.remark})" if data.remark else ""))

@@ -1,0 +1,204 @@
+"""Wrong use of the command line: one line that names what is wrong, the right exit code, and no file.
+
+Every row is a command as somebody types it, in a folder with the files that ``place`` makes. To cover
+another command, add rows; to need another file, make it in ``place``.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import Caloforge
+from shower_samples import (
+    PHOTON_LAYERS,
+    binning_xml,
+    random_showers,
+    write_calochallenge,
+    write_clic,
+    write_clic_angle,
+    write_lemurs,
+)
+
+import caloforge as cf
+
+# fmt: off
+ROWS: tuple[tuple[str, int, str], ...] = (
+    # The program itself: command line, exit code, what the one line must say.
+    ("frobnicate",                                              2, "No such command 'frobnicate'"),
+    ("--frobnicate",                                            2, "No such option: --frobnicate"),
+    ("--json",                                                  2, "No such option: --json"),
+    ("inspect --frobnicate good.h5",                            2, "caloforge inspect: No such option: --frobnicate"),
+
+    ("inspect",                                                 2, "Missing argument 'FILE'"),
+    ("inspect good.h5 clic.h5",                                 2, "unexpected extra argument"),
+    ("inspect none.h5",                                         2, "none.h5: no such file"),
+    ("inspect none/good.h5",                                    2, "none/good.h5: no such file"),
+    ("inspect good.h5/good.h5",                                 2, "good.h5/good.h5: no such file"),
+    ("inspect folder",                                          2, "folder: expected an HDF5 file, this is a folder"),
+    ("inspect ''",                                              2, ".: expected an HDF5 file, this is a folder"),
+    ("inspect pipe",                                            2, "pipe: expected an HDF5 file, this is not a regular file"),
+    ("inspect /dev/zero",                                       2, "/dev/zero: expected an HDF5 file"),
+    ("inspect empty.h5",                                        1, "empty.h5: not an HDF5 file"),
+    ("inspect truncated.h5",                                    1, "truncated.h5: truncated"),
+    ("inspect text.h5",                                         1, "text.h5: not an HDF5 file"),
+    ("inspect nan.h5",                                          1, "nan.h5: field showers: expected finite deposits >= 0, shower 2, cell (1, 2, 3) holds nan"),
+    ("inspect nan.h5 --json",                                   1, "nan.h5: field showers"),
+    ("inspect units.h5",                                        1, "units.h5: field showers, attribute units: expected 'MeV', found 'GeV'"),
+    ("inspect lemurs.h5",                                       1, "lemurs.h5: in the public layout lemurs: `caloforge convert lemurs.h5 -o showers.h5`"),
+    ("inspect other.h5",                                        1, "other.h5: attribute format: expected 'caloforge-showers', found None"),
+
+    ("convert -o out.h5",                                       2, "Missing argument 'IN...'"),
+    ("convert clic.h5",                                         2, "Missing option '--output'"),
+    ("convert clic.h5 -o",                                      2, "'-o' requires an argument"),
+    ("convert clic.h5 -o out.h5 --layout root",                 2, "--layout: expected one of auto, clic, clic-angle, calochallenge, lemurs, got 'root'"),
+    ("convert clic.h5 -o out.h5 --layout lemurs",               1, "clic.h5: field showers is missing"),
+    ("convert clic.h5 -o out.h5 --layout clic-angle",           1, "clic.h5: field ECAL: expected shape (N, 51, 51, 25), found (5, 25, 25, 25)"),
+    ("convert clic.h5 -o out.h5 --binning binning.xml",         2, "clic.h5: --binning belongs to calochallenge"),
+    ("convert clic.h5 none.h5 -o out.h5",                       2, "none.h5: no such file"),
+    ("convert clic.h5 clic.h5 -o out.h5",                       2, "clic.h5: is given 2 times"),
+    ("convert clic.h5 folder/../clic.h5 -o out.h5",             2, "clic.h5: is given 2 times"),
+    ("convert clic.h5 angle.h5 -o out.h5",                      2, "angle.h5: expected clic clic-ecal (25, 25, 25), primary 11 as in clic.h5, found clic-angle"),
+    ("convert good.h5 -o out.h5",                               2, "good.h5: is a shower file already"),
+    ("convert other.h5 -o out.h5",                              1, "other.h5: unknown layout: found fields 'images'"),
+    ("convert truncated.h5 -o out.h5",                          1, "truncated.h5: truncated"),
+    ("convert negative.h5 -o out.h5",                           1, "negative.h5: field ECAL: expected finite deposits >= 0, shower 1, cell (3, 4, 5) holds -0.5"),
+    ("convert photons.h5 -o out.h5",                            2, "photons.h5: 368 voxels: expected --binning FILE.xml"),
+    ("convert photons.h5 -o out.h5 --binning none.xml",         2, "none.xml: no such file"),
+    ("convert photons.h5 -o out.h5 --binning folder",           2, "folder: expected a binning XML file, this is a folder"),
+    ("convert photons.h5 -o out.h5 --binning pipe",             2, "pipe: expected a binning XML file, this is not a regular file"),
+    ("convert photons.h5 -o out.h5 --binning good.h5",          2, "good.h5: expected a binning XML file in UTF-8"),
+    ("convert photons.h5 -o out.h5 --binning text.h5",          2, "text.h5, line 1: syntax error"),
+    ("convert photons.h5 -o out.h5 --binning entity.xml",       2, "entity.xml: expected a binning XML file without a DOCTYPE"),
+    ("convert lemurs.h5 -o lemurs.h5",                          2, "lemurs.h5: the output would replace an input"),
+    ("convert photons.h5 -o binning.xml --binning binning.xml", 2, "binning.xml: the output would replace an input"),
+    ("convert clic.h5 -o folder",                               2, "folder: expected a file name, this is a folder"),
+    ("convert clic.h5 -o pipe",                                 2, "pipe: expected a file name, this is not a regular file"),
+    ("convert clic.h5 -o /dev/null",                            2, "/dev/null: expected a file name, this is not a regular file"),
+    ("convert clic.h5 -o none/out.h5",                          2, "none/out.h5: the folder none does not exist"),
+    ("convert clic.h5 -o good.h5/out.h5",                       2, "good.h5/out.h5: the folder good.h5 does not exist"),
+
+    ("simulate",                                                2, "Missing option '--detector'"),
+    ("simulate --detector clic-ecal --events 2 --energy 10:50", 2, "Missing option '--output'"),
+    ("simulate --detector clic-ecal --events two --energy 10 -o out.h5", 2, "Invalid value for '--events'"),
+    ("simulate --detector clic-ecal --events 0 --energy 10 -o out.h5",   2, "--events"),
+    ("simulate --detector clic-ecal --events 2 --energy 50:10 -o out.h5", 2, "--energy: the lower bound must be below the upper one, got '50:10'"),
+    ("simulate --detector clic-ecal --events 2 --energy -5 -o out.h5",   2, "--energy: expected a:b, log:a:b or a,b,c with positive numbers, got '-5'"),
+    ("simulate --detector clic-ecal --events 2 --energy nan -o out.h5",  2, "--energy: expected a:b"),
+    ("simulate --detector clic-ecal --events 2 --energy 10 --theta 60:190 -o out.h5", 2, "--theta"),
+    ("simulate --detector clic-ecal --events 2 --energy 10 --workers 0 -o out.h5",    2, "Invalid value for '--workers'"),
+    ("simulate --detector clic-ecal --events 2 --energy 10 --physics-data none -o out.h5", 2, "none"),
+    ("simulate --detector clic-ecal --events 2 --energy 10 -o none/out.h5", 2, "none/out.h5: the folder none does not exist"),
+    ("simulate --detector none --events 2 --energy 10 -o out.h5",        2, "detector 'none': expected one of clic-ecal,"),
+    ("simulate --detector text.yaml --events 2 --energy 10 -o out.h5",   2, "text.yaml, line 1"),
+)
+# fmt: on
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the files that the rows name. Nobody may change them, and nothing may join them."""
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "empty.h5").touch()
+    (folder / "text.h5").write_text("no showers\n")
+    (folder / "text.yaml").write_text("no detector\n")
+    (folder / "binning.xml").write_text(binning_xml((22, "photon", PHOTON_LAYERS)))
+    (folder / "entity.xml").write_text('<!DOCTYPE x [<!ENTITY e SYSTEM "/etc/passwd">]><Bins>&e;</Bins>')
+
+    cf.write(folder / "good.h5", random_showers(5))
+    content = (folder / "good.h5").read_bytes()
+    (folder / "truncated.h5").write_bytes(content[: len(content) // 2])
+    (folder / "nan.h5").write_bytes(content)
+    with h5py.File(folder / "nan.h5", "r+") as file:
+        file["showers"][2, 1, 2, 3] = np.nan
+    (folder / "units.h5").write_bytes(content)
+    with h5py.File(folder / "units.h5", "r+") as file:
+        file["showers"].attrs["units"] = "GeV"
+
+    write_clic(folder / "clic.h5")
+    write_clic(folder / "negative.h5")
+    with h5py.File(folder / "negative.h5", "r+") as file:
+        file["ECAL"][1, 3, 4, 5] = -0.5
+    write_clic_angle(folder / "angle.h5", 1)
+    write_lemurs(folder / "lemurs.h5")
+    write_calochallenge(folder / "photons.h5", 368)
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["images"] = np.zeros((2, 3))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Tell every file's size and time of change."""
+    stats = {path: path.lstat() for path in folder.rglob("*")}
+    return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+@pytest.mark.parametrize(("command", "code", "words"), ROWS, ids=[row[0] for row in ROWS])
+def test_wrong_use_is_told_in_one_line_and_leaves_no_file(
+    command: str,
+    code: int,
+    words: str,
+    place: Path,
+    tmp_path: Path,
+    caloforge: Caloforge,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path / "cache"))
+    before = contents(place)
+    caloforge(*shlex.split(command)).refused(code, words)
+    assert contents(place) == before
+
+
+def test_enough_ways_to_go_wrong_are_covered() -> None:
+    assert len({row[0] for row in ROWS}) == len(ROWS) >= 30
+
+
+def test_no_command_shows_what_there_is(caloforge: Caloforge) -> None:
+    ran = caloforge()
+    assert ran.code == 2
+    assert ran.err == "caloforge: expected a command (`caloforge --help` has examples)\n"
+    assert "inspect" in ran.out
+
+
+def test_the_version_is_told(caloforge: Caloforge) -> None:
+    ran = caloforge("--version")
+    assert (ran.code, ran.out) == (0, f"caloforge {cf.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["inspect", "none.h5"], 2), (["inspect", "text.h5"], 1)]
+)
+def test_the_process_itself_ends_with_one_line(place: Path, arguments: list[str], code: int) -> None:
+    command = [sys.executable, "-m", "caloforge", *arguments]
+    ran = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert ran.returncode == code
+    assert ran.stdout == ""
+    assert ran.stderr.startswith("caloforge: ")
+    assert ran.stderr.count("\n") == 1
+
+
+def test_a_name_that_is_not_utf8_is_shown_all_the_same(tmp_path: Path) -> None:
+    name = os.fsdecode(b"sh\xffwers.h5")
+    cf.write(tmp_path / name, random_showers(2))
+    command = [sys.executable, "-m", "caloforge", "inspect", name]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "sh\\udcffwers.h5" in ran.stdout
+    ran = subprocess.run([*command, "--none"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly(place: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m caloforge inspect good.h5 | true"
+    ran = subprocess.run(["bash", "-c", command], cwd=place, capture_output=True, text=True, check=False)
+    assert "Traceback" not in ran.stderr
+    assert "BrokenPipe" not in ran.stderr
