@@ -58,7 +58,7 @@ def with_error(value: float | None, error: float | None) -> str:
     """Write a value with its error to the error's second digit: ``0.9911 ± 0.0051``."""
     if value is None:
         return "undefined"
-    if not error:
+    if not error or error < 1e-9 * abs(value):
         return f"{value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     if digits <= 5:
