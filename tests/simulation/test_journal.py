@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import resource
-import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caloforge.errors import UsageError
+from caloforge.errors import CaloforgeError, UsageError
 from caloforge.simulation.journal import Journal
 
 MANIFEST = {"seed": 1, "detector": {"cells": [3, 4]}}
@@ -113,30 +113,25 @@ def test_two_runs_do_not_write_one_journal(tmp_path: Path) -> None:
         pass
 
 
+@contextmanager
+def files_no_longer_than(n_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_full_disk_is_one_line_and_loses_only_the_last_shower(tmp_path: Path) -> None:
     path = tmp_path / "j"
-    sizes = write(path, *range(4))
-    code = (
-        "import numpy as np, sys\n"
-        "from pathlib import Path\n"
-        "from caloforge.errors import CaloforgeError\n"
-        "from caloforge.simulation.journal import Journal\n"
-        "try:\n"
-        f"    with Journal(Path({str(path)!r}), {MANIFEST!r}) as journal:\n"
-        "        for index in range(4, 99):\n"
-        "            journal.append(index, np.arange(50, dtype='u4'), np.ones(50, 'f4'))\n"
-        "except CaloforgeError as error:\n"
-        "    sys.exit(str(error))\n"
-    )
-    limit = sizes[-1] + 1000
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert process.stderr.startswith(f"{path}: cannot be written")
-    assert process.stderr.count("\n") == 1
+    room = write(path, *range(4))[-1] + 1000
+    cell, deposit = np.arange(50, dtype=np.uint32), np.ones(50, np.float32)  # 416 bytes with the head
+    with Journal(path, MANIFEST) as journal, files_no_longer_than(room):
+        journal.append(4, cell, deposit)
+        journal.append(5, cell, deposit)
+        with pytest.raises(CaloforgeError) as refusal:
+            journal.append(6, cell, deposit)
+    assert str(refusal.value).startswith(f"{path}: cannot be written: ")
     with Journal(path, MANIFEST) as journal:
         assert [index for index in range(99) if index in journal] == [0, 1, 2, 3, 4, 5]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
@@ -22,6 +23,8 @@ __all__ = ["WorkerPool"]
 
 AHEAD = 2
 """Showers a worker has in hand: the next one waits when one is done."""
+
+PATIENCE_S = 1.0
 
 
 class WorkerPool:
@@ -76,9 +79,12 @@ class WorkerPool:
             break
 
     def close(self) -> None:
-        """End the workers; they hold nothing that could be lost."""
+        """End the workers: idle ones at once, those in the middle of a shower after a second."""
+        for connection in self._workers:
+            connection.close()
+        end = time.monotonic() + PATIENCE_S
         for worker in self._workers.values():
-            worker.close()
+            worker.end(end - time.monotonic())
         self._workers.clear()
 
     def __exit__(
@@ -93,16 +99,17 @@ class WorkerPool:
 class _Worker:
     def __init__(self, number: int, data: PhysicsData) -> None:
         self._number = number
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
         self.connection, theirs = Pipe()
-        # Not "-m": what a __main__ module defines cannot be unpickled elsewhere.
+        # Not "-m": what a __main__ module defines cannot be unpickled elsewhere. "-P": the user's
+        # folder is not searched for modules.
         code = f"from {serve.__module__} import serve; serve({theirs.fileno()}, {os.getpid()})"
         # A Ctrl-C or a batch system's SIGTERM reaches the whole group. Only this process answers it:
         # a blocked signal stays blocked in the child.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self._process = subprocess.Popen(  # noqa: S603 (nothing here comes from outside)
-                [sys.executable, "-c", code],
+                [sys.executable, "-P", "-c", code],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
@@ -143,10 +150,12 @@ class _Worker:
         self._log.seek(0)
         return CaloforgeError(f"Geant4 worker {self._number} died ({how}){_reason(self._log.read())}")
 
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self.connection.close()
+    def end(self, patience_s: float) -> None:
+        try:
+            self._process.wait(max(0, patience_s))
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # it holds nothing that could be lost
+            self._process.wait()
         self._log.close()
 
 

@@ -38,7 +38,6 @@ class Introduction:
 
     geant4_version: str
     physics_list: str
-    startup_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,6 @@ def serve(descriptor: int, parent: int) -> None:
     """Serve one connection until it closes."""
     _die_with(parent)
     connection = Connection(descriptor)
-    started = time.perf_counter()
     request, computed = connection.recv()
     # Here, not above: the parent imports this module for its messages and must never load Geant4.
     from caloforge.simulation import geant4
@@ -72,8 +70,7 @@ def serve(descriptor: int, parent: int) -> None:
     except UsageError as error:
         connection.send(str(error))
         return
-    startup = time.perf_counter() - started
-    connection.send(Introduction(geant4.GEANT4_VERSION, geant4.PHYSICS_LIST, startup))
+    connection.send(Introduction(geant4.GEANT4_VERSION, geant4.PHYSICS_LIST))
     while True:
         try:
             index: int = connection.recv()
