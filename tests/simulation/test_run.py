@@ -244,7 +244,7 @@ layers:
         ("--theta 0.1", "--theta: expected angles from 1 to 179 degrees"),
         ("--theta 170:190", "--theta: expected angles from 1 to 179 degrees"),
         ("--events 0", "--events: expected at least 1"),
-        ("--workers 0", "--workers: expected at least 1"),
+        ("--workers 0", "'--workers'"),
         ("-o absent/s.h5", "the folder absent does not exist"),
     ],
 )
