@@ -29,6 +29,9 @@ app = typer.Typer(
 
 COMMANDS = (simulate, convert, inspect, train, generate, validate, models, bench, demo)
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 # typer brings its own click or the installed one, by version: take the class that it raises.
 WrongUse: Any = typer.BadParameter.__base__
 
@@ -68,7 +71,7 @@ def main() -> NoReturn:
         problem = error.format_message() or "expected a command"
         _fail(f"{where}: {problem} (`{where} --help` has examples)", 2)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("caloforge: interrupted", 130)
+        _fail("caloforge: interrupted", INTERRUPTED)
     except CaloforgeError as error:
         _fail(f"caloforge: {error}", error.exit_code)
     except BrokenPipeError:
@@ -78,6 +81,8 @@ def main() -> NoReturn:
         _fail(f"caloforge: {error.filename or 'system'}: {error.strerror or error}", 1)
     except MemoryError as error:
         _fail(f"caloforge: out of memory: {error}", 1)
+    if code == INTERRUPTED:  # by version, typer returns this instead of raising
+        _fail("caloforge: interrupted", INTERRUPTED)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

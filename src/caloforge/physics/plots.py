@@ -97,9 +97,7 @@ def render_all(
         return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
     try:
-        for done, (plot, image) in enumerate(
-            zip(plots, pool.map(draw, plots, chunksize=4), strict=True), 1
-        ):
+        for done, (plot, image) in enumerate(zip(plots, pool.map(draw, plots), strict=True), 1):
             yield plot, image
             progress(done, len(plots))
     except BrokenProcessPool:

@@ -1,0 +1,144 @@
+"""``caloforge validate`` as a user meets it: results on stdout, one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from commands import Caloforge
+from shower_samples import random_showers
+
+from caloforge.detector import Grid
+from caloforge.io import shower_file
+
+SHIPPED = Path(str(resources.files("caloforge"))) / "data" / "clic-ecal-test.h5"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Shower files that fit each other, and ones that do not."""
+    samples = {
+        "small": random_showers(4),
+        "other": random_showers(4, seed=2),
+        "wide": random_showers(4, Grid("wide", (5, 5, 5))),
+        "round": random_showers(4, Grid("round", (3, 4, 5), ("r", "phi", "layer"))),
+        "none": random_showers(4)[:0],
+        "one": random_showers(1),
+    }
+    paths = {name: tmp_path / f"{name}.h5" for name in samples}
+    for name, showers in samples.items():
+        shower_file.write(paths[name], showers)
+    whole = paths["small"].read_bytes()
+    paths["cut"] = tmp_path / "cut.h5"
+    paths["cut"].write_bytes(whole[: len(whole) // 2])
+    paths["absent"] = tmp_path / "absent.h5"
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "code", "words"),
+    [
+        ("small", "wide", 2, ("same grid", "small.h5", "[3, 4, 5]", "wide.h5", "[5, 5, 5]")),
+        ("small", "round", 2, ("same grid", "'x', 'y', 'z'", "'r', 'phi', 'layer'")),
+        ("small", "none", 1, ("none.h5", "showers", "at least 2", "found 0")),
+        ("one", "small", 1, ("one.h5", "showers", "at least 2", "found 1")),
+        ("small", "absent", 2, ("absent.h5", "no such file")),
+        ("cut", "small", 1, ("cut.h5",)),
+    ],
+)
+def test_files_that_cannot_be_compared_are_named_in_one_line(
+    caloforge: Caloforge,
+    files: dict[str, Path],
+    tmp_path: Path,
+    reference: str,
+    candidate: str,
+    code: int,
+    words: tuple[str, ...],
+) -> None:
+    ran = caloforge("validate", files[reference], files[candidate], "-o", tmp_path / "report")
+    ran.refused(code, *words)
+    assert not (tmp_path / "report").exists()
+
+
+def test_wrong_use_is_told_in_one_line(
+    caloforge: Caloforge, files: dict[str, Path], tmp_path: Path
+) -> None:
+    pair = (files["small"], files["other"])
+    caloforge("validate", *pair, "-o", tmp_path).refused(2, "holds other files")
+    caloforge("validate", *pair, "-o", files["small"]).refused(2, "this is a file")
+    caloforge("validate", *pair, "-o", tmp_path / "a" / "b").refused(2, "does not exist")
+    out = tmp_path / "report"
+    caloforge("validate", *pair, "-o", out, "--labels", "same", "same").refused(2, "labels", "different")
+    caloforge("validate", *pair, "-o", out, "--labels", "one").refused(2, "--labels")
+    caloforge("validate", *pair).refused(2, "-o")
+    caloforge("validate", files["small"], "-o", out).refused(2, "CANDIDATE")
+    assert not out.exists()
+
+
+def test_json_is_the_metrics_and_where_the_report_is(
+    caloforge: Caloforge, files: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    ran = caloforge(
+        "validate", files["small"], files["other"], "-o", out, "--labels", "Geant4", "3D GAN", "--json"
+    )
+    assert ran.code == 0, ran.err
+    printed = json.loads(ran.out)
+    assert printed.pop("report") == str(out / "report.html")
+    assert printed == json.loads((out / "metrics.json").read_text())
+    assert printed["n_plots"] == len(list((out / "plots").glob("*.png")))
+    assert "3D GAN" in (out / "report.html").read_text()
+    assert "100/100" in ran.err
+
+
+def test_the_table_shows_the_headlines(
+    caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "caloforge.physics.catalogue.catalogue", lambda _: []
+    )  # displays alone are drawn
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.chdir(tmp_path)
+    ran = caloforge("validate", "small.h5", "other.h5", "-o", "report")
+    assert ran.code == 0, ran.err
+    assert "4 showers against 4" in ran.out
+    for words in (
+        "Sampling fraction: candidate / reference",
+        "Figure of the 3DGAN papers",
+        "If perfect",
+    ):
+        assert words in ran.out
+    assert ran.out.splitlines()[-1] == "report/report.html"
+    assert "small" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_ctrl_c_while_drawing_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A real process, its workers included, interrupted as a terminal does: the whole group at once."""
+    command = [sys.executable, "-m", "caloforge", "validate", str(SHIPPED), str(SHIPPED), "-o"]
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "report")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".report.*/plots/*.png")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert [line for line in err.splitlines() if not line.startswith("validate: ")] == [
+        "caloforge: interrupted"
+    ]
+    assert list(tmp_path.iterdir()) == []
