@@ -10,7 +10,7 @@ import typer
 from caloforge.cli.console import Json, print_result, progress, say
 from caloforge.cli.validate import print_metrics
 
-EXAMPLES = ("caloforge demo", "caloforge demo --minutes 1 --out short-demo")
+EXAMPLES = ("caloforge demo --minutes 3",)
 
 
 def run(

@@ -12,8 +12,8 @@ from caloforge.errors import UsageError
 
 EXAMPLES = (
     "caloforge train --model 3dgan --data showers.h5 --out run --set minutes=10",
-    "caloforge train --model 3dgan --data showers.h5 --out run --resume --set epochs=50",
-    "caloforge train --model 3dgan --data showers.h5 --out tuned --init-from run --set max_steps=100",
+    "caloforge train --out run --resume --set minutes=10",
+    "caloforge train --data showers.h5 --out tuned --init-from run --set epochs=5",
 )
 
 

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from caloforge.physics.comparison import Metrics
 
 EXAMPLES = (
-    "caloforge validate showers.h5 generated.h5 -o report",
-    "caloforge validate showers.h5 generated.h5 -o named --labels Geant4 3DGAN --json",
+    "caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",
 )
 
 
