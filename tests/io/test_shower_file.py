@@ -237,7 +237,7 @@ def assert_as_before(path: Path, before: bytes | None, *, clean: bool = True) ->
 
 
 # The HDF5 library itself would end in a segmentation fault here, whatever Python catches.
-@pytest.mark.parametrize("limit", [100_000, 1_500_000, 3_000_000])
+@pytest.mark.parametrize("limit", [100_000, 9_500_000, 14_000_000])
 def test_a_full_disk_leaves_what_was_there(target: Path, limit: int) -> None:
     before = target.read_bytes() if target.exists() else None
     with writing(target, limit=limit) as process:

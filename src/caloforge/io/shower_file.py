@@ -193,6 +193,7 @@ class ShowerWriter:
         self._compression = compression
         self._stack = ExitStack()
         self._file: h5py.File | None = None
+        self._columns: dict[str, h5py.Dataset] = {}  # kept open, and with them their last chunk unpacked
         self._temporary = self.path
         self._length = 0
 
@@ -202,7 +203,7 @@ class ShowerWriter:
             self._temporary = stack.enter_context(atomic_path(self.path))
             self._temporary.touch()
             self._reserve(0)
-            self._file = stack.enter_context(h5py.File(self._temporary, "w"))
+            self._file = stack.enter_context(h5py.File(self._temporary, "w", rdcc_nbytes=CHUNK_BYTES))
             self._reserve(0)
             self._file.attrs["format"] = FORMAT
             self._file.attrs["version"] = VERSION
@@ -212,10 +213,14 @@ class ShowerWriter:
         return self
 
     def _reserve(self, n_bytes: int) -> None:
-        """Take space on the disk ahead of the HDF5 library, which crashes the process if a write fails."""
+        """Take space on the disk ahead of the HDF5 library, which crashes the process if a write fails.
+
+        Besides ``n_bytes`` there is room for what the library has not written yet: its cache for each
+        column, which is one CHUNK_BYTES, and its own records.
+        """
         size = 0 if self._file is None else self._file.id.get_filesize()
         with self._temporary.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), size, n_bytes + CHUNK_BYTES)
+            os.posix_fallocate(file.fileno(), size, n_bytes + 8 * CHUNK_BYTES)
 
     def append(self, showers: Showers) -> None:
         """Add showers at the end.
@@ -240,10 +245,10 @@ class ShowerWriter:
         present = {name: values for name, values in columns.items() if values is not None}
         check_deposits(showers.deposits, self.path, self._length)
         self._reserve(sum(values.nbytes for values in present.values()))
-        if "showers" not in self._file:
+        if not self._columns:
             self._create(present)
         start, self._length = self._length, self._length + len(showers)
-        for name, dataset in self._file.items():
+        for name, dataset in self._columns.items():
             if name not in present:
                 raise CaloforgeError(f"{self.path}: field {name} is missing in later showers")
             dataset.resize(self._length, axis=0)
@@ -264,10 +269,11 @@ class ShowerWriter:
                 **(packed if name == "showers" and self._compression else {}),
             )
             dataset.attrs["units"] = UNITS[name]
+            self._columns[name] = dataset
 
     def _finish(self) -> None:
         assert self._file is not None
-        if "showers" not in self._file:
+        if not self._columns:
             self.append(_no_showers(self.grid))
         provenance = json.dumps(self.provenance, allow_nan=False)
         self._reserve(len(provenance))

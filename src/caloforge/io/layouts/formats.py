@@ -143,7 +143,8 @@ class Clic(PublicFile):
 
     def _deposits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         image[image < self.threshold_GeV] = 0
-        return image * np.float32(GEV)
+        image *= GEV
+        return image
 
 
 class ClicAngle(PublicFile):
@@ -161,7 +162,8 @@ class ClicAngle(PublicFile):
         self.grid = Grid("clic-ecal-angle", (51, 51, 25), cell_size=CLIC_CELL_MM)
 
     def _deposits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        return image * np.float32(GEV / self.stored_per_GeV)
+        image *= GEV / self.stored_per_GeV
+        return image
 
 
 class Lemurs(PublicFile):
