@@ -1,0 +1,192 @@
+"""How long one training iteration of the published 3DGAN takes, beside the same in Keras.
+
+An iteration is what the training loop does with one batch of real showers: the discriminator learns
+on them and on fakes, then the generator takes two steps. Every way takes its turn, round after
+round, and the median of the rounds counts. Keras runs in a process of its own (backend TensorFlow
+where it is installed, else torch), and the threads are the same for all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from importlib.util import find_spec
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from caloforge.bench import Row
+from caloforge.errors import CaloforgeError, MissingExtraError
+from caloforge.io.shower_file import ShowerFile
+from caloforge.models.convolution import Pads, Triple, plain
+from caloforge.models.families import MODELS
+from caloforge.models.layers import LEAK, Convolution, Dropout, LeakyDropout
+from caloforge.progress import Progress, silent
+from caloforge.showers import Showers
+from caloforge.training.config import ObjectiveConfig
+from caloforge.training.loader import Batch
+from caloforge.training.objectives import AdversarialObjective, SamplingFraction
+
+__all__ = ["as_written", "measure"]
+
+BATCH = 16
+LEAST_ROUNDS = 3
+
+
+def measure(
+    seconds: float,
+    seed: int,
+    progress: Progress = silent,
+    batch: int = BATCH,
+    threads: int | None = None,
+) -> list[Row]:
+    """Time training iterations for about ``seconds``; a row for each way to do the same work.
+
+    ``x_keras`` is how many times faster than Keras a way is. Raises MissingExtraError without Keras.
+    """
+    threads = len(os.sched_getaffinity(0)) if threads is None else threads
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    shipped = resources.files("caloforge") / "data" / "clic-ecal-train.h5"
+    with resources.as_file(shipped) as path, ShowerFile(path) as file:
+        real = file.read(0, batch)
+    with _keras(batch, threads) as (keras_name, keras_iteration):
+        ways: dict[str, Callable[[], float]] = {
+            keras_name: keras_iteration,
+            "as written, channels first": _ours("3dgan", real, written=True),
+            "caloforge fp32": _ours("3dgan", real),
+            "caloforge bf16": _ours("3dgan", real, precision=torch.bfloat16),
+            "caloforge fp32, filters x16": _ours("3dgan-x16", real),
+            "caloforge bf16, filters x16": _ours("3dgan-x16", real, precision=torch.bfloat16),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for way in ways.values():
+            way()  # the first iteration allocates and plans
+        stop, rounds = time.monotonic() + seconds, 0
+        while rounds < LEAST_ROUNDS or time.monotonic() < stop:
+            for name, way in ways.items():
+                taken[name].append(way())
+            rounds += 1
+            left = stop - time.monotonic()
+            progress(rounds, max(LEAST_ROUNDS, rounds + round(rounds * left / (seconds - left + 1e-9))))
+    ms = {name: 1e3 * median(times) / batch for name, times in taken.items()}
+    return [
+        {
+            "one iteration of": name,
+            "ms/shower": round(ms[name], 1),
+            "spread": f"{1e3 * min(taken[name]) / batch:.1f} - {1e3 * max(taken[name]) / batch:.1f}",
+            "x_keras": round(ms[keras_name] / ms[name], 2),
+            "batch": batch,
+            "threads": threads,
+        }
+        for name in ways
+    ]
+
+
+def as_written(network: nn.Module) -> nn.Module:
+    """Undo what makes a network fast: plain convolutions on channels-first arrays, torch's dropout."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, LeakyDropout):
+                setattr(module, name, nn.Sequential(nn.LeakyReLU(LEAK), nn.Dropout(0.2)))
+            elif isinstance(child, Dropout):
+                setattr(module, name, nn.Dropout(0.2))
+            elif isinstance(child, Convolution):
+                child.form = _plain_channels_first
+    return network
+
+
+def _plain_channels_first(
+    x_BCXYZ: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, upsample: Triple = (1, 1, 1)
+) -> Tensor:
+    return plain(x_BCXYZ.contiguous(), weight, bias, pads, upsample)
+
+
+def _ours(
+    name: str,
+    showers: Showers,
+    *,
+    written: bool = False,
+    precision: torch.dtype = torch.float32,
+) -> Callable[[], float]:
+    """Give a function that trains one iteration, as the training loop does, and returns seconds."""
+    family = MODELS[name]
+    model, critic = family.generator(showers.grid, 0.001), family.critic(showers.grid)
+    if written:
+        as_written(model), as_written(critic)
+    batch = Batch(
+        torch.from_numpy(showers.deposits),
+        torch.from_numpy(showers.incident_energy),
+        torch.from_numpy(showers.incident_theta),
+    )
+    energy_N = showers.incident_energy
+    objective = AdversarialObjective(
+        model,
+        critic,
+        ObjectiveConfig(),
+        SamplingFraction.fit(showers.deposits.sum((1, 2, 3)), energy_N),
+        (float(energy_N.min()), float(energy_N.max())),
+        precision,
+    )
+    optimizers = {
+        name: torch.optim.RMSprop(network.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
+        for name, network in objective.networks.items()
+    }
+
+    def iterate() -> float:
+        start = time.perf_counter()
+        for turn in objective.losses(batch):
+            optimizers[turn.network].zero_grad(set_to_none=True)
+            turn.loss.backward()  # type: ignore[no-untyped-call]
+            optimizers[turn.network].step()
+        return time.perf_counter() - start
+
+    return iterate
+
+
+@contextmanager
+def _keras(batch: int, threads: int) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Start the baseline's process; give its name and a function that makes it train an iteration."""
+    if find_spec("keras") is None:
+        raise MissingExtraError("bench train", "keras")
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow" if find_spec("tensorflow") else "torch")
+    command = [sys.executable, "-m", "caloforge.bench.keras_baseline", str(batch), str(threads)]
+    environment = {
+        **os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"
+    }  # fmt: skip
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen(  # noqa: S603
+            command, env=environment, stdin=pipe, stdout=pipe, stderr=complaints, text=True
+        ) as process,
+    ):
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None
+        assert answers is not None
+
+        def answer() -> str:
+            line = answers.readline()
+            if not line:
+                complaints.seek(0)
+                last = (complaints.read().strip().splitlines() or ["no reason given"])[-1]
+                raise CaloforgeError(f"bench train: Keras with backend {backend} ended: {last}")
+            return line
+
+        def iterate() -> float:
+            requests.write("\n")
+            requests.flush()
+            return float(answer())
+
+        try:
+            yield json.loads(answer())["with"], iterate
+        finally:
+            process.kill()
