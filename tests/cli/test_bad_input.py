@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -202,3 +204,19 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(place: Path) -> None:
     ran = subprocess.run(["bash", "-c", command], cwd=place, capture_output=True, text=True, check=False)
     assert "Traceback" not in ran.stderr
     assert "BrokenPipe" not in ran.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        file.create_dataset("ECAL", data=np.zeros((4000, 25, 25, 25), "f4"), compression="gzip")
+        file["target"] = np.full((4000, 2), 50.0)
+    command = [sys.executable, "-m", "caloforge", "convert", "in.h5", "-o", "out.h5"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob(".out.h5.*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, error = process.communicate()
+    assert (process.returncode, error) == (130, "caloforge: interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.h5"]

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.durable import atomic_path, check_output_path, sha256, write_json, write_text
+from caloforge.io.durable import (
+    atomic_folder,
+    atomic_path,
+    check_output_path,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -113,3 +120,31 @@ def test_where_nothing_can_be_written_is_said_early(tmp_path: Path) -> None:
 def test_a_system_that_refuses_the_folder_is_told_so() -> None:
     with pytest.raises(CaloforgeError, match="/proc/x: cannot be written"):
         write_text(Path("/proc/x"), "content")
+
+
+def test_a_folder_appears_whole_in_the_place_of_the_older_one(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with atomic_folder(tmp_path / "x") as temporary:
+            (temporary / content).write_text(content)
+            assert not (tmp_path / "x" / "new").exists()
+    assert names(tmp_path) == ["x"]
+    assert names(tmp_path / "x") == ["new"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), KeyboardInterrupt()])
+def test_on_any_error_the_older_folder_stays(tmp_path: Path, error: BaseException) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "old").touch()
+    with pytest.raises(type(error)), atomic_folder(tmp_path / "x"):
+        raise error
+    assert names(tmp_path) == ["x"]
+    assert names(tmp_path / "x") == ["old"]
+
+
+def test_an_error_of_the_system_names_the_final_folder(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CaloforgeError, match="x: cannot be written: No space left"),
+        atomic_folder(tmp_path / "x"),
+    ):
+        raise OSError(errno.ENOSPC, "full")
+    assert names(tmp_path) == []

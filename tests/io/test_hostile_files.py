@@ -332,3 +332,10 @@ def test_random_damage_never_gives_more_than_one_line(shower_file: Path, calofor
         if ran.code:
             ran.refused(1, "showers.h5: ")
     assert codes == {0, 1}
+
+
+def test_what_does_not_fit_into_the_memory_is_refused(
+    shower_file: Path, caloforge: Caloforge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sysconf", lambda _: 20)  # 20 pages of 20 bytes
+    caloforge("inspect", shower_file).refused(1, "field showers: 20 rows need", "of memory")
