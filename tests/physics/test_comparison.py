@@ -284,7 +284,7 @@ def test_separation_of_two_gaussians_is_that_of_their_densities() -> None:
     )
     x = np.linspace(-9, 10, 20001)
     p, q = (np.exp(-((x - m) ** 2) / 2) / np.sqrt(2 * np.pi) for m in (0, 1))
-    exact = 0.5 * np.trapezoid((p - q) ** 2 / (p + q), x) if hasattr(np, "trapezoid") else 0.2091
+    exact = 0.5 * ((p - q) ** 2 / (p + q)).sum() * (x[1] - x[0])
     assert found == pytest.approx(exact, rel=0.02)
 
 

@@ -41,8 +41,9 @@ def _all(compared: Comparison) -> Iterator[Plot | None]:
     by_angle = [i for i in every if selections[i].kind == "all" or not np.isinf(selections[i].theta[1])]
     tilted = bool(np.ptp(compared.reference.conditions.incident_theta) > DEGREE)
 
+    yield distribution(compared, "total_deposit", "Energy")
     yield distribution(compared, "total_deposit", "Energy", log=True)
-    yield from (distribution(compared, "total_deposit", "Energy", i) for i in by_energy)
+    yield from (distribution(compared, "total_deposit", "Energy", i) for i in by_energy[1:])
     yield trend(compared, "sampling_fraction", "Energy")
     yield trend(compared, "sampling_fraction", "Energy", relative_spread=True)
     yield from (distribution(compared, "sampling_fraction", "Energy", i) for i in by_energy)

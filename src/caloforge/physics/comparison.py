@@ -77,7 +77,7 @@ def separation(p_B: Array, q_B: Array) -> float:
 
 
 def bin_edges(
-    reference_N: NDArray[np.float32], candidate_N: NDArray[np.float32], discrete: bool
+    reference_N: NDArray[np.floating], candidate_N: NDArray[np.floating], discrete: bool
 ) -> Array:
     """Choose bins of equal width for two sets of values, as ``separation`` has them.
 

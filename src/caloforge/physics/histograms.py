@@ -92,15 +92,14 @@ def distribution(
     pair = []
     for sample in (compared.reference, compared.candidate):
         values = sample.values[name][selection.mask(sample.conditions)]
-        pair.append(values[np.isfinite(values)])
+        pair.append(values[np.isfinite(values)].astype(np.float64))
     if min(map(len, pair)) == 0:
         return None
     edges = bin_edges(pair[0], pair[1], OBSERVABLES[name].discrete)
     histograms = []
-    for values in pair:
-        inside = np.clip(values, edges[0], np.nextafter(edges[-1], -np.inf))
-        counts = np.histogram(inside, edges)[0]
-        variances = counts * (1 - counts / len(values))
+    for found in pair:
+        counts = np.histogram(np.clip(found, edges[0], edges[-1]), edges)[0]
+        variances = counts * (1 - counts / len(found))
         histograms.append(_histogram(edges, OBSERVABLES[name].label, counts, variances))
     return Plot(
         f"{name}_{selection.name}{'_log' if log else ''}",

@@ -156,7 +156,8 @@ def _notes(
     if compared.paired:
         yield (
             "Both files hold the same incident energies and angles in the same order. Errors of the "
-            "numbers take that into account; the error bars in the plots do not, and are cautious."
+            "numbers take that into account; the error bars in the plots and the column “same source” do "
+            "not, and are cautious."
         )
     else:
         means = [s.conditions.incident_energy.mean() for s in (compared.reference, compared.candidate)]
