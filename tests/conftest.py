@@ -7,9 +7,14 @@ import sys
 
 import pytest
 from commands import Caloforge, Ran
+from hypothesis import settings
 
 # Before anything imports torch or numpy; processes that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long one example takes says more of the machine's other work than of ours.
+settings.register_profile("caloforge", deadline=None)
+settings.load_profile("caloforge")
 
 
 @pytest.fixture
