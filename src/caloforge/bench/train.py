@@ -52,8 +52,7 @@ def measure(
 
     ``x_keras`` is how many times faster than Keras a way is. Raises MissingExtraError without Keras.
     """
-    threads = len(os.sched_getaffinity(0)) if threads is None else threads
-    torch.set_num_threads(threads)
+    threads = torch.get_num_threads()  # OMP_NUM_THREADS, or every core
     torch.manual_seed(seed)
     shipped = resources.files("caloforge") / "data" / "clic-ecal-train.h5"
     with resources.as_file(shipped) as path, ShowerFile(path) as file:

@@ -13,8 +13,10 @@ from caloforge.cli.console import Json, print_result, print_table, progress
 
 EXAMPLES = (
     "caloforge bench geant4 --minutes 0.1 -o results.json",
+    "caloforge bench generate --minutes 0.5",
     "caloforge bench loader --minutes 0.1",
     "caloforge bench loader --data showers.h5 --minutes 0.1",
+    "caloforge bench train --batch 1 --minutes 0.01",
 )
 
 
@@ -22,7 +24,9 @@ class Bench(StrEnum):
     """The benchmarks; each is a module of :mod:`caloforge.bench`."""
 
     geant4 = "geant4"
+    generate = "generate"
     loader = "loader"
+    train = "train"
 
 
 def run(
@@ -38,6 +42,9 @@ def run(
             metavar="FILE.h5", help="What bench loader reads; the shipped showers if not given."
         ),
     ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=650, help="Real showers an iteration of bench train; 16.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure one part's speed, side by side with what it is compared to, in one run."""
@@ -52,7 +59,10 @@ def run(
         check_output_path(output)
     if data is not None and name is not Bench.loader:
         raise UsageError(f"--data: bench {name.value} reads no showers, only bench loader does")
-    inputs = {} if data is None else {"data": data}
+    if batch is not None and name is not Bench.train:
+        raise UsageError(f"--batch: bench {name.value} has its own batches, only bench train takes it")
+    given = {"data": data, "batch": batch}
+    inputs = {option: value for option, value in given.items() if value is not None}
     measure = import_module(f"caloforge.bench.{name.value}").measure
     with progress(f"bench {name.value}", "steps") as report:
         rows: list[Row] = measure(minutes * 60, seed, report, **inputs)
