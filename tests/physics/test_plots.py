@@ -130,7 +130,7 @@ def test_cylindrical_showers_keep_their_axes(tmp_path: Path) -> None:
     assert {name.split(".")[1] for name in compared.metrics() if name.startswith("shape.")} == set(
         grid.axes
     )
-    assert shown[0].histograms[0].axes[0].label == "layer [layer of 3.4 mm]"
+    assert shown[0].histograms[0].axes[0].label == "layer [of 3.4 mm]"
     image_of(render(shown[0], LABELS))
 
 

@@ -14,7 +14,8 @@ drawn from the same source. Undefined numbers are null.
     Triangular discrimination of two histograms normalised to one, 1/2 sum (p-q)^2 / (p+q): 0 for
     equal ones, 1 for disjoint ones (CaloChallenge's separation power). Bins of equal width span the
     0.1 % to 99.9 % quantiles of both files together, 10 to 50 of them (one for each 20 showers of the
-    smaller file); the outer ones hold what lies beyond. For ``cell_energy`` the mean spectrum counts.
+    smaller file; whole numbers get one each, up to 60); the outer ones hold what lies beyond. For
+    ``cell_energy`` the mean spectrum counts.
 ``sampling_fraction.max_abs_ratio_error``
     Largest |candidate / reference - 1| of the mean sampling fraction over the energy bins;
     ``sampling_fraction.n_bins`` of them hold enough showers.

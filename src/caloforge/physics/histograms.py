@@ -57,6 +57,8 @@ def axis_label(grid: Grid, axis: str) -> str:
     """Name a grid's axis with its unit, the cell: ``x [cell of 5.1 mm]``."""
     if axis == grid.axes[2]:
         size, what, unit = grid.layer_pitch_mm, "layer", "mm"
+        if axis == what:
+            return axis if size is None else f"{axis} [of {size:.4g} {unit}]"
     else:
         size = grid.cell_size[grid.axes.index(axis)] if grid.cell_size else None
         what, unit = "cell", "rad" if axis == "phi" else "mm"

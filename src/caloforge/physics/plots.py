@@ -198,8 +198,9 @@ def _ratio(axes: Any, centres: Any, edges: Any, ratio: Any, error: Any, band: An
     """Draw candidate / reference; what lies beyond the range is an arrow at its edge."""
     shown = np.isfinite(ratio) & np.isfinite(error)
     sure = shown & (error < 0.5)
-    distance = np.abs(ratio[sure] - 1)
-    reach = np.quantile(distance, 0.9) if sure.any() else 1.0
+    reach = 1.0
+    if sure.any():
+        reach = max(np.quantile(np.abs(ratio[sure] - 1), 0.9), 1.5 * float(np.median(error[sure])))
     half = next((r for r in RATIO_RANGES if r >= 1.2 * reach), RATIO_RANGES[-1])
     axes.set_ylim(1 - 1.25 * half, 1 + 1.25 * half)
     axes.set_yticks([1 - half, 1, 1 + half])
