@@ -26,7 +26,7 @@ from caloforge.units import GEV, Spectrum
 
 GRID = Grid("small", (9, 9, 11), threshold_MeV=0.001)
 ENERGY = Spectrum("uniform", (10 * GEV, 500 * GEV))
-THRESHOLD_MEV = 50.0
+THRESHOLD_MEV = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +86,13 @@ def test_deposits_below_the_threshold_are_zero(generator: Generator) -> None:
 
 
 def test_units_are_mev(run: Path, generator: Generator) -> None:
-    # The network's image holds GeV: the sample is a thousand times as much.
+    # The network's image holds 50 x GeV: a sample is 20 times as much in MeV.
     conditions = Conditions.of([100e3])
     image = generator.model(
         torch.tensor([100e3]), torch.tensor([math.pi / 2]), generator.model.noise(1, 0, 1)
     ).detach()
     sample = generator.model.sample(conditions, seed=1)
-    wanted = np.where(image * 1000 >= THRESHOLD_MEV, image * 1000, 0)
+    wanted = np.where(image * 20 >= THRESHOLD_MEV, image * 20, 0)
     assert sample == pytest.approx(wanted, rel=1e-5)
 
 

@@ -24,18 +24,20 @@ __all__ = ["MODELS", "Family", "ThreeDGAN", "ThreeDGANAngle", "describe"]
 class ThreeDGAN(ShowerModel):
     """``3dgan``: the primary energy, in units of 100 GeV, multiplies 200 normal numbers.
 
-    Its images hold GeV.
+    Its images hold 50 x GeV, as the published data for variable angles do.
     """
 
     def __init__(self, grid: Grid, threshold_MeV: float, *, filters: int = 6) -> None:
         super().__init__()
         self.grid, self.threshold_MeV = grid, threshold_MeV
-        self.transform = Scale(1 / GEV)
+        # In GeV the output layer dies within the first steps: weights of usual size make showers a
+        # thousand times too bright, and what corrects them drives every inner cell below zero.
+        self.transform = Scale(50 / GEV)
         self.network = Generator3DGAN(grid.shape, filters=filters)
         self.noise_size = self.network.latent_size
 
     def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
-        """Make images (B, nx, ny, nz) in GeV; the angle is not listened to."""
+        """Make images (B, nx, ny, nz) in 50 x GeV; the angle is not listened to."""
         image_BXYZ: Tensor = self.network(noise_BL * (energy_B / (100 * GEV))[:, None])
         return image_BXYZ
 
