@@ -106,17 +106,16 @@ class Discriminator3DGANAngle(Discriminator):
 def measured_angle(cells_BXYZ: Tensor) -> Tensor:
     """Measure the angle (B,) in rad of showers to the face, in the y-z plane; differentiable.
 
-    Each layer's barycentre seen from the shower's gives an angle; their mean is weighted with the
-    layer's depth. Layers without energy do not count, and a shower without energy has angle pi/2.
+    The same quantity as :func:`caloforge.physics.observables.measured_angle`, except that a shower
+    in which no layer has a direction is at normal incidence, so that every value and gradient is finite.
     """
     x_X, y_Y, z_Z = (
-        torch.arange(size, dtype=cells_BXYZ.dtype, device=cells_BXYZ.device) + 0.5
+        torch.arange(size, dtype=cells_BXYZ.dtype, device=cells_BXYZ.device)
         for size in cells_BXYZ.shape[1:]
     )
     sum_BZ = cells_BXYZ.sum(dim=(1, 2))
-    seen_BZ = sum_BZ > 0
     # One in place of zero keeps every quotient, and so every gradient, finite.
-    layer_BZ = torch.where(seen_BZ, sum_BZ, 1.0)
+    layer_BZ = torch.where(sum_BZ > 0, sum_BZ, 1.0)
     sum_B1 = sum_BZ.sum(dim=1, keepdim=True)
     total_B1 = torch.where(sum_B1 > 0, sum_B1, 1.0)
 
@@ -126,8 +125,9 @@ def measured_angle(cells_BXYZ: Tensor) -> Tensor:
     dy_BZ = y_BZ / layer_BZ - y_BZ.sum(dim=1, keepdim=True) / total_B1
     dz_BZ = z_Z - (sum_BZ * z_Z).sum(dim=1, keepdim=True) / total_B1
 
-    away_BZ = (dx_BZ.square() + dz_BZ.square()).clamp_min(1e-7).sqrt()
-    slope_BZ = torch.where(dz_BZ < 0, -dy_BZ, dy_BZ) / away_BZ
+    squared_BZ = dx_BZ.square() + dz_BZ.square()
+    seen_BZ = (sum_BZ > 0) & (squared_BZ > 1e-12)
+    slope_BZ = torch.where(dz_BZ < 0, -dy_BZ, dy_BZ) / torch.where(seen_BZ, squared_BZ, 1.0).sqrt()
     theta_BZ = math.pi / 2 - torch.atan(slope_BZ)
     weight_BZ = torch.where(seen_BZ, z_Z, 0.0)
     weight_B = weight_BZ.sum(dim=1)
