@@ -13,7 +13,7 @@ def test_the_published_network_costs_half_a_gflop() -> None:
 def test_every_network_stands_beside_geant4(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("caloforge.bench.generate.BATCHES", (1, 8))
     seen: list[int] = []
-    rows = measure(1.0, 1, lambda done, total, **figures: seen.append(done))  # noqa: ARG005
+    rows = measure(1.0, 1, lambda done, total, **figures: seen.append(done))
     assert {row["way"] for row in rows} == {"Geant4", *NETWORKS}
     geant4 = float(rows[0]["ms/shower"])
     for row in rows[1:]:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.io.store import ShowerStore
 from caloforge.models.base import ShowerModel
-from caloforge.showers import Conditions
+from caloforge.physics.observables import mean_profiles, sampling_fraction_by_energy
+from caloforge.showers import Showers
 
 __all__ = ["PhysicsCheck"]
 
-CHUNK = 32
+AT_ONCE = 32
 ENERGY_BINS = 4
-
-
-@dataclass(frozen=True)
-class _Means:
-    """Sampling fraction per energy bin, and mean profile (normalised to 1) per axis."""
-
-    fraction_bins: NDArray[np.float64]
-    profiles: dict[str, NDArray[np.float64]]
 
 
 class PhysicsCheck:
@@ -33,15 +25,13 @@ class PhysicsCheck:
     """
 
     def __init__(self, store: ShowerStore, index_N: NDArray[np.int64], seed: int) -> None:
-        self._grid, self._seed = store.grid, seed
-        order = np.argsort(store.conditions.incident_energy[index_N], kind="stable")
-        self._index = index_N[order]
-        self._conditions = store.conditions[self._index]
-        pieces = np.array_split(np.arange(len(index_N)), min(ENERGY_BINS, len(index_N)))
-        self._bins = [slice(piece[0], piece[-1] + 1) for piece in pieces]
-        self._real = self._means(
-            store.dense(self._index[start : start + CHUNK]) for start in self._starts()
-        )
+        self._real, self._seed = store.showers(index_N), seed
+        # Bins that begin at a shower's energy, so that none is empty, and hold about equally many.
+        energy_N, quantiles = self._real.incident_energy, np.linspace(0, 1, ENERGY_BINS + 1)
+        edges_MeV = np.unique(np.quantile(energy_N, quantiles, method="lower"))
+        self._edges_MeV = np.append(edges_MeV[:-1] if len(edges_MeV) > 1 else edges_MeV, np.inf)
+        self._fraction = sampling_fraction_by_energy(self._real, self._edges_MeV)
+        self._profiles = normalised_profiles(self._real)
 
     def __call__(self, model: ShowerModel) -> dict[str, float]:
         """Generate the showers and give the errors; ``score`` (smaller is better) sums them up.
@@ -50,37 +40,29 @@ class PhysicsCheck:
         ``sampling_fraction_error`` the mean of the ratio's distance from 1, and ``shape_*_error``
         the absolute difference of the mean profiles along an axis, both normalised to 1, summed.
         """
-        fake = self._means(
-            model.sample(self._chunk(start), self._seed, first=start) for start in self._starts()
-        )
-        ratio = fake.fraction_bins / np.maximum(self._real.fraction_bins, 1e-12)
+        conditions = self._real.conditions
+        pieces = [
+            model.sample(conditions[first : first + AT_ONCE], self._seed, first)
+            for first in range(0, len(conditions), AT_ONCE)
+        ]
+        fake = replace(self._real, deposits=np.concatenate(pieces))
+        ratio = sampling_fraction_by_energy(fake, self._edges_MeV) / self._fraction
         result = {
             "sampling_fraction_ratio": float(ratio.mean()),
             "sampling_fraction_error": float(np.abs(ratio - 1).mean()),
         }
+        profiles = normalised_profiles(fake)
         shapes = {
-            f"shape_{axis}_error": float(np.abs(fake.profiles[axis] - real).sum())
-            for axis, real in self._real.profiles.items()
+            f"shape_{axis}_error": float(np.abs(profiles[axis] - real).sum())
+            for axis, real in self._profiles.items()
         }
         score = result["sampling_fraction_error"] + float(np.mean(list(shapes.values())))
         return {**result, **shapes, "score": score}
 
-    def _starts(self) -> range:
-        return range(0, len(self._index), CHUNK)
 
-    def _chunk(self, start: int) -> Conditions:
-        return self._conditions[start : start + CHUNK]
-
-    def _means(self, chunks: Iterable[NDArray[np.float32]]) -> _Means:
-        totals = []
-        image_XYZ = np.zeros(self._grid.shape)
-        for deposits_NXYZ in chunks:
-            totals.append(deposits_NXYZ.sum(axis=(1, 2, 3), dtype=np.float64))
-            image_XYZ += deposits_NXYZ.sum(axis=0, dtype=np.float64)
-        fraction_N = np.concatenate(totals) / self._conditions.incident_energy
-        image_XYZ /= max(float(image_XYZ.sum()), 1e-12)
-        across = {0: (1, 2), 1: (0, 2), 2: (0, 1)}
-        return _Means(
-            np.array([fraction_N[piece].mean() for piece in self._bins]),
-            {name: image_XYZ.sum(axis=across[axis]) for axis, name in enumerate(self._grid.axes)},
-        )
+def normalised_profiles(showers: Showers) -> dict[str, NDArray[np.float64]]:
+    """Mean profiles whose cells add up to 1; zeros where nothing is deposited at all."""
+    return {
+        axis: profile / max(float(profile.sum()), 1e-12)
+        for axis, profile in mean_profiles(showers).items()
+    }
