@@ -188,7 +188,7 @@ class Discriminator(nn.Module):
         for channels, outputs, pad in zip(filters, filters[1:], paddings, strict=False):
             layers += [
                 Convolution(channels, outputs, kernel, pad=pad),
-                nn.LeakyReLU(LEAK, inplace=True),
+                nn.LeakyReLU(LEAK),
                 normalisation(outputs),
                 Dropout(),
             ]

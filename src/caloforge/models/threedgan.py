@@ -46,7 +46,7 @@ class Generator3DGAN(nn.Module):
             dense(LATENT, a * b * c * 8),
             FromCells(grid, 8),
             Convolution(8, 64, (6, 6, 8), pad=same((6, 6, 8)), init="he_uniform"),
-            nn.LeakyReLU(LEAK, inplace=True),
+            nn.LeakyReLU(LEAK),
             normalisation(64),
             Convolution(
                 64,
@@ -56,7 +56,7 @@ class Generator3DGAN(nn.Module):
                 pad=((2, 2), (2, 2), (0, 0)),
                 init="he_uniform",
             ),
-            nn.LeakyReLU(LEAK, inplace=True),
+            nn.LeakyReLU(LEAK),
             normalisation(filters),
             Convolution(
                 filters,
@@ -66,9 +66,9 @@ class Generator3DGAN(nn.Module):
                 pad=((1, 1), (0, 0), (3, 3)),
                 init="he_uniform",
             ),
-            nn.LeakyReLU(LEAK, inplace=True),
+            nn.LeakyReLU(LEAK),
             Convolution(filters, 1, (2, 2, 2), bias=False, init="glorot_normal"),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
             Crop(shape),
         )
 

@@ -51,7 +51,7 @@ class Generator3DGANAngle(nn.Module):
             dense(LATENT, a * b * c * 8),
             FromCells(grid, 8),
             Convolution(8, first, (6, 6, 8), upsample=(6, 6, 6), init="he_uniform"),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
             normalisation(first, eps=1e-6),
         ]
         channels = first
@@ -63,16 +63,16 @@ class Generator3DGANAngle(nn.Module):
         ):
             layers += [
                 Convolution(channels, filters, kernel, pad=[(p, p) for p in pad], init="he_uniform"),
-                nn.ReLU(inplace=True),
+                nn.ReLU(),
                 normalisation(filters, eps=1e-6),
             ]
             channels = filters
         self.layers = nn.Sequential(
             *layers,
             Convolution(filters, filters, (3, 3, 3), pad=((1, 1), (1, 1), (0, 0)), init="he_uniform"),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
             Convolution(filters, 1, (2, 2, 2), init="glorot_normal"),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
             Crop(shape),
         )
 
