@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -29,6 +30,8 @@ from shower_samples import (
 )
 
 import caloforge as cf
+from caloforge.detector import Grid
+from caloforge.models.saved import ModelCard, save_model
 
 # fmt: off
 ROWS: tuple[tuple[str, int, str], ...] = (
@@ -99,6 +102,66 @@ ROWS: tuple[tuple[str, int, str], ...] = (
     ("simulate --detector clic-ecal --events 2 --energy 10 -o none/out.h5", 2, "none/out.h5: the folder none does not exist"),
     ("simulate --detector none --events 2 --energy 10 -o out.h5",        2, "detector 'none': expected one of clic-ecal,"),
     ("simulate --detector text.yaml --events 2 --energy 10 -o out.h5",   2, "text.yaml, line 1"),
+
+    ("train",                                                   2, "Missing option '--out'"),
+    ("train --out out",                                         2, "--data: expected one or more shower files"),
+    ("train --out out --data none.h5",                          2, "none.h5: no such file"),
+    ("train --out out --data text.h5",                          1, "text.h5: not an HDF5 file"),
+    ("train --out out --data nan.h5",                           1, "nan.h5: field showers"),
+    ("train --out out --data clic.h5",                          1, "clic.h5"),
+    ("train --out out --data core.h5 good.h5",                  2, "unexpected extra argument"),
+    ("train --out out --data core.h5 --data good.h5",           2, "good.h5"),
+    ("train --out out --data core.h5 --model nosuch",           2, "setting model: expected one of 3dgan"),
+    ("train --out out --data core.h5 --set bath_size=3",        2, "setting bath_size"),
+    ("train --out out --data core.h5 --set batch_size=0",       2, "setting batch_size"),
+    ("train --out out --data core.h5 --set batch_size",         2, "--set batch_size: expected name=value"),
+    ("train --out out --data core.h5 --set energy=5:1",         2, "setting energy: the lower bound"),
+    ("train --out out --data core.h5 --set energy=900:901",     2, "setting energy: only 0 showers"),
+    ("train --out out --data core.h5 --set augment=[spin]",     2, "spin"),
+    ("train --out out --data core.h5 --set augment=[rotate-phi]", 2, "rotate-phi"),
+    ("train --out out --data core.h5 --config none.yaml",       2, "none.yaml: cannot be read"),
+    ("train --out out --data core.h5 --config text.yaml",       2, "text.yaml: expected a mapping"),
+    ("train --out out --data core.h5 --init-from folder",       2, "--init-from folder: expected a run folder"),
+    ("train --out out --data core.h5 --init-from text.h5",      1, "text.h5"),
+    ("train --out out --data core.h5 --resume",                 2, "out: nothing to resume"),
+    ("train --out folder --data core.h5 --resume",              2, "folder: nothing to resume"),
+    ("train --out core.h5 --data core.h5",                      2, "core.h5: expected a folder"),
+    ("train --out model --data core.h5",                        2, "model: is not empty"),
+
+    ("generate",                                                2, "Missing argument 'MODEL'"),
+    ("generate model -o out.h5",                                2, "--events and --energy: both are needed"),
+    ("generate model --events 2 -o out.h5",                     2, "--events and --energy: both are needed"),
+    ("generate model --events 0 --energy 10 -o out.h5",         2, "Invalid value for '--events'"),
+    ("generate model --events 2 --energy ten -o out.h5",        2, "--energy: expected a:b"),
+    ("generate model --events 2 --energy 10 --theta 60:120 -o out.h5", 2, "does not listen to the angle"),
+    ("generate model --events 2 --energy 10 --batch 0 -o out.h5",      2, "Invalid value for '--batch'"),
+    ("generate model --events 2 --energy 10 --engine cuda -o out.h5",  2, "Invalid value for '--engine'"),
+    ("generate model --events 2 --energy 10 -o none/out.h5",    2, "none/out.h5: the folder none does not exist"),
+    ("generate model --like none.h5 -o out.h5",                 2, "none.h5: no such file"),
+    ("generate model --like good.h5 --energy 10 -o out.h5",     2, "--like: takes energies and angles from the file"),
+    ("generate model --like core.h5 -o core.h5",                2, "core.h5: the output would replace an input"),
+    ("generate none --events 2 --energy 10 -o out.h5",          2, "model 'none': expected"),
+    ("generate folder --events 2 --energy 10 -o out.h5",        2, "folder: expected a run folder"),
+    ("generate damaged --events 2 --energy 10 -o out.h5",       1, "damaged/model.safetensors: the checksum"),
+
+    ("validate core.h5 -o report",                              2, "Missing argument 'CANDIDATE.h5'"),
+    ("validate core.h5 none.h5 -o report",                      2, "none.h5: no such file"),
+    ("validate core.h5 good.h5 -o report",                      2, "good.h5"),
+    ("validate core.h5 nan.h5 -o report",                       2, "nan.h5"),
+    ("validate good.h5 nan.h5 -o report",                       1, "nan.h5: field showers"),
+    ("validate core.h5 core.h5 -o folder/none/report",          2, "folder/none"),
+    ("validate core.h5 core.h5 -o model",                       2, "model"),
+    ("validate core.h5 core.h5 -o report --labels one",         2, "--labels"),
+
+    ("models --detector none",                                  2, "detector 'none': expected one of"),
+    ("bench",                                                   2, "Missing argument"),
+    ("bench speed",                                             2, "'speed'"),
+    ("bench loader --minutes 0",                                2, "--minutes"),
+    ("bench loader -o none/out.json",                           2, "none/out.json: the folder none does not exist"),
+    ("bench loader --data none.h5",                             2, "none.h5: no such file"),
+    ("demo --minutes 0",                                        2, "Invalid value for '--minutes'"),
+    ("demo --out model",                                        2, "model: expected an empty or new folder"),
+    ("demo --out none/demo",                                    2, "none/demo: the folder none does not exist"),
 )
 # fmt: on
 
@@ -124,6 +187,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "units.h5").write_bytes(content)
     with h5py.File(folder / "units.h5", "r+") as file:
         file["showers"].attrs["units"] = "GeV"
+
+    core = Grid("core", (9, 9, 11))
+    showers = random_showers(20, core)
+    normal = np.full(len(showers), np.pi / 2, np.float32)
+    cf.write(folder / "core.h5", replace(showers, incident_theta=normal))
+    card = ModelCard("3dgan", core, 0.001, (1e3, 500e3), (np.pi / 2, np.pi / 2))
+    for name in ("model", "damaged"):
+        (folder / name).mkdir()
+        save_model(folder / name, card.build(), card)
+    weights = folder / "damaged" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
     write_clic(folder / "clic.h5")
     write_clic(folder / "negative.h5")

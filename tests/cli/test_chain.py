@@ -38,7 +38,9 @@ def chain(caloforge: Caloforge, showers: Path, model: str) -> Path:
 def test_every_shipped_detector(name: str, caloforge: Caloforge, tmp_path: Path) -> None:
     showers = tmp_path / "showers.h5"
     theta = ["--theta", "70:110"] if name in MODEL else []
-    ran = caloforge("simulate", "--detector", name, "--events", 6, "--energy", "1:5", *theta, "-o", showers)
+    ran = caloforge(
+        "simulate", "--detector", name, "--events", 6, "--energy", "1:5", *theta, "-o", showers
+    )
     assert ran.code == 0, ran.err
     report = chain(caloforge, showers, MODEL.get(name, "3dgan"))
     generated = cf.read(tmp_path / "generated.h5")

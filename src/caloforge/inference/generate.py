@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from caloforge.errors import UsageError
+from caloforge.io.durable import check_output_path
 from caloforge.io.shower_file import ShowerFile, ShowerWriter
 from caloforge.models.base import ShowerModel
 from caloforge.models.saved import ModelCard, load_model
@@ -47,6 +48,7 @@ class ConditionSource:
     energy_MeV: tuple[float, float]
     theta_rad: tuple[float, float]
     provenance: dict[str, Any]
+    inputs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def like_file(path: Path, count: int | None = None) -> ConditionSource:
         _range(conditions.incident_energy),
         _range(conditions.incident_theta),
         {"like": path.name},
+        inputs=(path,),
     )
 
 
@@ -170,6 +173,7 @@ def generate_file(
 ) -> None:
     """Stream showers to a file in bounded memory; the file appears when it is complete."""
     provenance = {**_provenance(generator.card, seed), **source.provenance}
+    check_output_path(out, *source.inputs)
     with ShowerWriter(out, generator.card.grid, provenance) as writer:
         progress(0, source.count)
         for first in range(0, source.count, batch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +33,29 @@ class RunFolder:
     def locked(self, *, resume: bool) -> Iterator[None]:
         """Make the folder, or take it up with ``resume``, for as long as the block lasts.
 
-        Raises UsageError for a folder in use, or with content that does not belong here.
+        Raises UsageError for a folder in use, or one with content and no ``resume``.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path}: expected a folder for the run, this is a file")
-        if resume and not self._config.is_file():
-            raise UsageError(f"{self.path}: nothing to resume, config.yaml is missing")
         if not resume and self.path.is_dir() and any(p.name != LOCK for p in self.path.iterdir()):
             raise UsageError(
                 f"{self.path}: is not empty; --resume continues a run, or name another folder"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.path.parent.is_dir():
+            raise UsageError(f"{self.path}: the folder {self.path.parent} does not exist")
+        self.path.mkdir(exist_ok=True)
         with (self.path / LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise UsageError(f"{self.path}: another training is using this run folder") from None
-            yield
+            try:
+                yield
+            finally:
+                if not self._config.exists():  # nothing began: leave nothing behind
+                    (self.path / LOCK).unlink()
+                    with suppress(OSError):
+                        self.path.rmdir()
 
     def write_config(
         self, config: TrainingConfig, data: Sequence[Path], checksum: str, init_from: Sequence[Path]
@@ -65,6 +71,8 @@ class RunFolder:
 
     def read_config(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read the settings of a run and where its data came from."""
+        if not self._config.is_file():
+            raise UsageError(f"{self.path}: nothing to resume, config.yaml is missing")
         try:
             data = yaml.safe_load(self._config.read_text(encoding="utf-8"))
             sources = data.pop("resolved_from")
