@@ -124,3 +124,10 @@ def test_sampling_fraction_is_recovered_from_exact_deposits(
     deposit_N = truth.deposit(torch.from_numpy(energy_N)).numpy()
     fitted = SamplingFraction.fit(deposit_N, energy_N)
     assert fitted.deposit(torch.from_numpy(energy_N)).numpy() == pytest.approx(deposit_N, rel=1e-5)
+
+
+@pytest.mark.parametrize("n_showers", [1, 3])
+def test_showers_of_one_energy_have_a_constant_sampling_fraction(n_showers: int) -> None:
+    fitted = SamplingFraction.fit(np.linspace(900, 1100, n_showers), np.full(n_showers, 50e3))
+    assert fitted.slope == 0
+    assert fitted.constant == pytest.approx(np.linspace(900, 1100, n_showers).mean() / 50e3)

@@ -55,7 +55,7 @@ class SamplingFraction:
         log_N = np.log(energy_N.astype(np.float64) / (100 * GEV))
         fraction_N = deposit_N / energy_N.astype(np.float64)
         degree = 1 if np.ptp(log_N) > 1e-3 else 0
-        constant, *slope = np.polynomial.Polynomial.fit(log_N, fraction_N, degree).convert().coef
+        constant, *slope = np.polynomial.polynomial.polyfit(log_N, fraction_N, degree)
         return cls(float(constant), float(slope[0]) if slope else 0.0)
 
     def deposit(self, energy_B: Tensor) -> Tensor:
