@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from caloforge.bench import train
+from caloforge.bench.train import as_written, measure
+from caloforge.errors import CaloforgeError, MissingExtraError
+from caloforge.models.layers import Dropout
+from caloforge.models.threedgan import Discriminator3DGAN
+
+needs_keras = pytest.mark.skipif(
+    importlib.util.find_spec("keras") is None, reason="keras is not installed"
+)
+
+
+@needs_keras
+def test_an_iteration_takes_less_than_in_keras() -> None:
+    reports: list[tuple[int, int]] = []
+    rows = measure(0.01, 1, lambda done, total, **figures: reports.append((done, total)), batch=1)
+    assert len({tuple(row) for row in rows}) == 1  # all have the same columns
+    keras, written, ours = rows[:3]
+    assert "Keras 3" in str(keras["one iteration of"])
+    assert keras["x_keras"] == 1
+    assert all(float(row["ms/shower"]) > 0 and row["batch"] == 1 for row in rows)
+    # On an idle machine it is more than twice; a busy one must pass too.
+    assert float(ours["x_keras"]) > 1.2
+    assert float(ours["ms/shower"]) < float(written["ms/shower"])
+    assert reports[-1] == (train.LEAST_ROUNDS, train.LEAST_ROUNDS)
+
+
+def test_without_keras_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"caloforge\[keras\]"):
+        measure(0.01, 1)
+
+
+@needs_keras
+def test_a_keras_that_does_not_start_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "abacus")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(CaloforgeError, match=r"Keras with backend abacus ended: .*abacus") as error:
+        measure(0.01, 1, batch=1)
+    assert "\n" not in str(error.value)
+
+
+def test_as_written_uses_no_layer_of_ours_for_dropout() -> None:
+    network = as_written(Discriminator3DGAN((5, 5, 5)))
+    assert not any(isinstance(module, Dropout) for module in network.modules())
+    assert sum(isinstance(module, nn.Dropout) for module in network.modules()) == 4
+    logit, *_ = network(torch.rand(2, 5, 5, 5))
+    assert torch.isfinite(logit).all()
