@@ -33,7 +33,7 @@ from caloforge.training.events import event_writer
 from caloforge.training.initialise import initialise_from
 from caloforge.training.loader import Loader
 from caloforge.training.monitor import PhysicsCheck
-from caloforge.training.objectives import AdversarialObjective, SamplingFraction
+from caloforge.training.objectives import build_objective
 from caloforge.training.run_folder import RunFolder
 from caloforge.units import GEV, Spectrum
 
@@ -101,23 +101,12 @@ def train(
             augmentations=config.augment,
         )
 
-        # Networks, their optimisers, and what is minimised.
+        # Networks, what they minimise, and their optimisers.
         torch.manual_seed(stream_seed(config.seed, "weights"))
-        family = MODELS[config.model]
-        model, critic = family.generator(store.grid, store.threshold_MeV), family.critic(store.grid)
-        initialise_from(init_from, {"generator": model, "critic": critic})
+        objective = build_objective(config, store, split.train_N)
+        initialise_from(init_from, objective.networks)
+        average = MovingAverage(objective.model, config.ema_decay)
         card = _card(config, store, split)
-        objective = AdversarialObjective(
-            model,
-            critic,
-            config.objective,
-            SamplingFraction.fit(
-                store.sum_MeV()[split.train_N], store.conditions.incident_energy[split.train_N]
-            ),
-            card.energy_MeV,
-            torch.bfloat16 if config.precision == "bf16" else torch.float32,
-        )
-        average = MovingAverage(model, config.ema_decay)
         trainee = Trainee(
             networks={**objective.networks, "average": average.average},
             optimizers={

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
+from caloforge.io.store import ShowerStore
 from caloforge.models.base import ShowerModel
-from caloforge.training.config import ObjectiveConfig
+from caloforge.models.families import MODELS
+from caloforge.training.config import ObjectiveConfig, TrainingConfig
 from caloforge.training.loader import Batch
 from caloforge.units import GEV
 
-__all__ = ["AdversarialObjective", "Objective", "SamplingFraction", "Turn"]
+__all__ = ["AdversarialObjective", "Objective", "SamplingFraction", "Turn", "build_objective"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Turn:
 class Objective(Protocol):
     """Yields the losses of its networks in turn; each is stepped before the next is computed."""
 
+    model: ShowerModel
+    """The one of the networks that makes showers."""
     networks: Mapping[str, nn.Module]
 
     def losses(self, batch: Batch) -> Iterator[Turn]:
@@ -97,7 +101,7 @@ class AdversarialObjective:
             for name, value, default in zip(names, given, published, strict=True)
         }
         self.networks: Mapping[str, nn.Module] = {"generator": model, "critic": critic}
-        self._model, self._critic = model, critic
+        self.model, self._critic = model, critic
         self._flips, self._generator_steps = weights.label_flips, weights.generator_steps
         self._sampling_fraction = sampling_fraction
         self._energy_range = energy_range_MeV
@@ -105,7 +109,7 @@ class AdversarialObjective:
 
     def losses(self, batch: Batch) -> Iterator[Turn]:
         """Yield the critic's losses on real and on fake showers, then the generator's."""
-        model, critic = self._model, self._critic
+        model, critic = self.model, self._critic
         size = len(batch.energy_B)
         real_BXYZ = model.transform.forward(batch.deposits_BXYZ)
         model.train()
@@ -128,9 +132,9 @@ class AdversarialObjective:
             yield turn
 
     def _generate(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
-        noise_BL = torch.randn(len(energy_B), self._model.noise_size, device=energy_B.device)
+        noise_BL = torch.randn(len(energy_B), self.model.noise_size, device=energy_B.device)
         with self._autocast(energy_B):
-            image: Tensor = self._model(energy_B, theta_B, noise_BL)
+            image: Tensor = self.model(energy_B, theta_B, noise_BL)
         return image.float()
 
     def _turn(
@@ -152,7 +156,7 @@ class AdversarialObjective:
         if network == "generator":
             # These two have no parameters in the critic: its own loss does not need them.
             expected_B = self._sampling_fraction.deposit(energy_B)
-            deposit_B = self._model.transform.inverse(image_BXYZ).sum((1, 2, 3))
+            deposit_B = self.model.transform.inverse(image_BXYZ).sum((1, 2, 3))
             terms["deposit"] = mape(deposit_B, expected_B)
             if angle_B:
                 terms["angle"] = l1_loss(angle_B[0].float(), theta_B)
@@ -161,7 +165,7 @@ class AdversarialObjective:
         return Turn(network, loss, {prefix + name: term.detach() for name, term in terms.items()})
 
     def _fresh_conditions(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if self._model.listens_to_angle:
+        if self.model.listens_to_angle:
             return batch.energy_B, batch.theta_B
         low, high = self._energy_range
         return low + (high - low) * torch.rand_like(batch.energy_B), batch.theta_B
@@ -202,3 +206,22 @@ def frozen(network: nn.Module) -> Iterator[None]:
         for norm in norms:
             norm.track_running_stats = True
         network.requires_grad_(True)
+
+
+def build_objective(
+    config: TrainingConfig, store: ShowerStore, train_N: NDArray[np.int64]
+) -> AdversarialObjective:
+    """Build the configured networks for a store's grid, with losses fitted to the showers ``train_N``.
+
+    Raises UsageError where the grid is too small for the networks.
+    """
+    family = MODELS[config.model]
+    energy_N = store.conditions.incident_energy[train_N]
+    return AdversarialObjective(
+        family.generator(store.grid, store.threshold_MeV),
+        family.critic(store.grid),
+        config.objective,
+        SamplingFraction.fit(store.sum_MeV()[train_N], energy_N),
+        (float(energy_N.min()), float(energy_N.max())),
+        torch.bfloat16 if config.precision == "bf16" else torch.float32,
+    )
