@@ -13,9 +13,7 @@ from caloforge.cli.console import Json, print_result, print_table, progress
 if TYPE_CHECKING:
     from caloforge.physics.comparison import Metrics
 
-EXAMPLES = (
-    "caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",
-)
+EXAMPLES = ("caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",)
 
 
 def run(
