@@ -293,5 +293,8 @@ def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, number: sig
             time.sleep(0.01)
         process.send_signal(number)
         _, error = process.communicate()
-    assert (process.returncode, error) == (130, "caloforge: interrupted\n")
+    assert process.returncode == 130
+    # On a busy machine lines of progress come first.
+    assert error.splitlines()[-1] == "caloforge: interrupted"
+    assert "Traceback" not in error
     assert [path.name for path in tmp_path.iterdir()] == ["in.h5"]
