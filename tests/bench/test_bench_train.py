@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from caloforge.bench import train
-from caloforge.bench.train import as_written, measure
+from caloforge.bench.train import as_written, iteration_flops, measure
 from caloforge.errors import CaloforgeError, MissingExtraError
 from caloforge.models.layers import Dropout
 from caloforge.models.threedgan import Discriminator3DGAN
@@ -30,6 +30,17 @@ def test_keras_and_every_way_of_ours_take_their_turns() -> None:
     ratio = float(keras["ms/shower"]) / float(ours["ms/shower"])
     assert float(ours["x_keras"]) == pytest.approx(ratio, rel=0.02, abs=0.02)
     assert reports[-1] == (train.LEAST_ROUNDS, train.LEAST_ROUNDS)
+
+
+def test_operations_of_the_published_layers() -> None:
+    # Cells out, times kernel and channels in, times filters; last the dense layers.
+    generator = (
+        392 * 288 * 8 * 64 + 1638 * 240 * 64 * 6 + 26**3 * 72 * 6 * 6 + 25**3 * 8 * 6 + 200 * 3136
+    )
+    first = 25**3 * 125 * 32
+    discriminator = first + 25**3 * 125 * (32 * 8 + 8 * 8) + 23**3 * 125 * 8 * 8 + 2 * 10_648
+    expected = 2 * (7 * generator + 10 * discriminator - 2 * first - 2 * 200 * 3136)
+    assert iteration_flops() == expected == 19_024_367_456
 
 
 def test_without_keras_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 An iteration is what the training loop does with one batch of real showers: the discriminator learns
 on them and on fakes, then the generator takes two steps. Every way takes its turn, round after
 round, and the median of the rounds counts. Keras runs in a process of its own (backend TensorFlow
-where it is installed, else torch), and the threads are the same for all.
+where it is installed, else torch), and the threads are the same for all. The last rows are what the
+multiplications of the published layers would take at the speed of one large matrix product: below
+that limit is only who multiplies less.
 """
 
 from __future__ import annotations
@@ -29,25 +31,21 @@ from caloforge.io.shower_file import ShowerFile
 from caloforge.models.convolution import Pads, Triple, plain
 from caloforge.models.families import MODELS
 from caloforge.models.layers import LEAK, Convolution, Dropout, LeakyDropout
+from caloforge.models.threedgan import LATENT, Discriminator3DGAN, Generator3DGAN
 from caloforge.progress import Progress, silent
 from caloforge.showers import Showers
 from caloforge.training.config import ObjectiveConfig
 from caloforge.training.loader import Batch
 from caloforge.training.objectives import AdversarialObjective, SamplingFraction
 
-__all__ = ["as_written", "measure"]
+__all__ = ["as_written", "iteration_flops", "measure"]
 
 BATCH = 16
 LEAST_ROUNDS = 3
+MATRIX = 1536
 
 
-def measure(
-    seconds: float,
-    seed: int,
-    progress: Progress = silent,
-    batch: int = BATCH,
-    threads: int | None = None,
-) -> list[Row]:
+def measure(seconds: float, seed: int, progress: Progress = silent, batch: int = BATCH) -> list[Row]:
     """Time training iterations for about ``seconds``; a row for each way to do the same work.
 
     ``x_keras`` is how many times faster than Keras a way is. Raises MissingExtraError without Keras.
@@ -65,6 +63,8 @@ def measure(
             "caloforge bf16": _ours("3dgan", real, precision=torch.bfloat16),
             "caloforge fp32, filters x16": _ours("3dgan-x16", real),
             "caloforge bf16, filters x16": _ours("3dgan-x16", real, precision=torch.bfloat16),
+            "its products alone, fp32": _products(batch, torch.float32),
+            "its products alone, bf16": _products(batch, torch.bfloat16),
         }
         taken: dict[str, list[float]] = {name: [] for name in ways}
         for way in ways.values():
@@ -149,6 +149,48 @@ def _ours(
         return time.perf_counter() - start
 
     return iterate
+
+
+def iteration_flops() -> int:
+    """Count the additions and multiplications that one shower's iteration has in the published layers.
+
+    A layer's two gradients cost as much as its output each. The generator runs once for the fakes and
+    trains twice; the discriminator trains twice and passes gradients through twice. Nobody needs the
+    gradients of a real image and of noise.
+    """
+    generator, discriminator = (
+        _layer_flops(network, torch.zeros(1, *shape))
+        for network, shape in ((Generator3DGAN(), (LATENT,)), (Discriminator3DGAN(), (25, 25, 25)))
+    )
+    return 7 * sum(generator) - 2 * generator[0] + 10 * sum(discriminator) - 2 * discriminator[0]
+
+
+def _layer_flops(network: nn.Module, x: Tensor) -> list[int]:
+    flops: list[int] = []
+
+    def count(layer: nn.Module, _: object, out: Tensor) -> None:
+        assert isinstance(layer.weight, Tensor)
+        flops.append(2 * out.numel() * layer.weight[0].numel())
+
+    for layer in network.modules():
+        if isinstance(layer, Convolution | nn.Linear):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        network.eval()(x)
+    return flops
+
+
+def _products(batch: int, precision: torch.dtype) -> Callable[[], float]:
+    """Give a function that says how long an iteration's products take at a matrix product's speed."""
+    a = torch.randn(MATRIX, MATRIX).to(precision)
+    flops = iteration_flops() * batch
+
+    def multiply() -> float:
+        start = time.perf_counter()
+        a @ a
+        return (time.perf_counter() - start) * flops / (2 * MATRIX**3)
+
+    return multiply
 
 
 @contextmanager
