@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pytest
@@ -11,6 +12,10 @@ from hypothesis import settings
 
 # Before anything imports torch or numpy; processes that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Whoever starts the tests in the background may have them ignore Ctrl-C, which processes that a test
+# starts and interrupts would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long one example takes says more of the machine's other work than of ours.
 settings.register_profile("caloforge", deadline=None)

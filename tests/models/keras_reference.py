@@ -72,9 +72,9 @@ def randomise(model: Any, random: np.random.Generator) -> None:
         if "kernel" in weight.path:
             continue
         if "variance" in weight.path or "gamma" in weight.path:
-            weight.assign(random.uniform(0.5, 1.5, shape))
+            weight.assign(np.float32(random.uniform(0.5, 1.5, shape)))
         elif "seed" not in weight.path:
-            weight.assign(random.normal(0, 0.1, shape))
+            weight.assign(np.float32(random.normal(0, 0.1, shape)))
 
 
 def save_as_keras_2(model: Any, path: Path) -> None:
@@ -95,12 +95,15 @@ def save_as_keras_2(model: Any, path: Path) -> None:
 
 
 def main(folder: Path) -> None:
+    # In double precision, so that what differs is the network and not the order of its sums; weights are
+    # such that single precision holds them too.
+    keras.config.set_floatx("float64")
     keras.utils.set_random_seed(5)
     random = np.random.default_rng(6)
-    latent = random.standard_normal((BATCH, 200), dtype=np.float32)
-    latent_angle = random.standard_normal((BATCH, 256), dtype=np.float32)
-    image = random.exponential(0.05, (BATCH, 25, 25, 25, 1)).astype(np.float32)
-    image_angle = random.exponential(0.05, (BATCH, 51, 51, 25, 1)).astype(np.float32)
+    latent = random.standard_normal((BATCH, 200))
+    latent_angle = random.standard_normal((BATCH, 256))
+    image = random.exponential(0.05, (BATCH, 25, 25, 25, 1))
+    image_angle = random.exponential(0.05, (BATCH, 51, 51, 25, 1))
     networks = {
         "generator": (generator(), latent),
         "generator-x16": (generator(16), latent),

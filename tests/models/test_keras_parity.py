@@ -32,6 +32,7 @@ def test_forward_parity(keras_reference: Path, name: str, layout: str) -> None:
     build, parameters = NETWORKS[name]
     network = build().eval()
     load_keras_weights(keras_reference / f"{name}.{layout}", network)
+    network.double()
     with np.load(keras_reference / f"{name}.npz") as saved:
         assert saved["parameters"] == count_weights(network) == parameters
         expected = [torch.from_numpy(saved[f"output{i}"]) for i in range(len(saved.files) - 2)]

@@ -7,7 +7,6 @@ published (an upsampling that is never made, for one) can beat it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from itertools import count
@@ -41,13 +40,12 @@ LEAST_ROUNDS = 3
 def measure(seconds: float, seed: int, progress: Progress = silent) -> list[Row]:
     """Time conditions to showers in memory, in turn and repeated; medians of the rounds.
 
-    Geant4 runs on one core, a network on all that this process may use; ``x_geant4`` compares them
+    Geant4 runs on one core, a network on all threads that torch has; ``x_geant4`` compares them
     as they are. Weights are untrained, which changes no time. Raises MissingExtraError without
     geant4-pybind.
     """
     require_geant4()
-    threads = len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
+    threads = torch.get_num_threads()  # OMP_NUM_THREADS, or every core
     torch.manual_seed(seed)
     grid = load_detector(DETECTOR).grid
     ways = {(name, batch): _sampling(name, grid, batch, seed) for name in NETWORKS for batch in BATCHES}

@@ -87,7 +87,7 @@ def depth_waves(x_BCXYZ: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads
     size, (filters, channels, *across, taps) = x_BCXYZ.shape[-1], weight.shape
     period, waves = _waves(size, pads[2])
     analysis, kernel, synthesis = _transforms(size, tuple(pads[2]), taps, weight.device)
-    waved = torch.einsum("wabt,oixyt->waobixy", kernel, weight)
+    waved = torch.einsum("wabt,oixyt->waobixy", kernel.to(weight.dtype), weight)
     waved = waved.reshape(waves * 2 * filters, 2 * channels, *across)
     if bias is not None:  # a constant is a wave of frequency zero
         bias = F.pad(bias * period, (0, len(waved) - filters))
