@@ -39,9 +39,9 @@ def assert_equal_to_plain(
     expected = (exact, *torch.autograd.grad(exact, (x, weight, bias), direction.double()))
     found = (ours, *torch.autograd.grad(ours, (x, weight, bias), direction))
     for a, b in zip(expected, found, strict=True):
-        torch.testing.assert_close(
-            b.double(), a.double(), rtol=0, atol=1e-5 * float(a.detach().abs().max())
-        )
+        # Summands are of order one: where they cancel, a small sum is not known better than that.
+        scale = 1 + float(a.detach().abs().max())
+        torch.testing.assert_close(b.double(), a.double(), rtol=0, atol=1e-5 * scale)
 
 
 pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
