@@ -36,6 +36,7 @@ from caloforge.progress import Progress, silent
 from caloforge.showers import Showers
 from caloforge.training.config import ObjectiveConfig
 from caloforge.training.loader import Batch
+from caloforge.training.memory import keep_freed_memory
 from caloforge.training.objectives import AdversarialObjective, SamplingFraction
 
 __all__ = ["as_written", "iteration_flops", "measure"]
@@ -52,6 +53,7 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
     """
     threads = torch.get_num_threads()  # OMP_NUM_THREADS, or every core
     torch.manual_seed(seed)
+    keep_freed_memory()  # as the training loop does
     shipped = resources.files("caloforge") / "data" / "clic-ecal-train.h5"
     with resources.as_file(shipped) as path, ShowerFile(path) as file:
         real = file.read(0, batch)

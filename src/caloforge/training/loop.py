@@ -32,6 +32,7 @@ from caloforge.training.ema import MovingAverage
 from caloforge.training.events import event_writer
 from caloforge.training.initialise import initialise_from
 from caloforge.training.loader import Loader
+from caloforge.training.memory import keep_freed_memory
 from caloforge.training.monitor import PhysicsCheck
 from caloforge.training.objectives import build_objective
 from caloforge.training.run_folder import RunFolder
@@ -87,6 +88,7 @@ def train(
     """
     if config.model not in MODELS:
         raise UsageError(f"setting model: expected one of {', '.join(MODELS)}, got {config.model!r}")
+    keep_freed_memory()
     folder = RunFolder(out)
     with folder.locked(resume=resume), stop_requests() as stopped:
         store = prepare_store(data, cache.cache_folder("stores"), threshold_MeV=_threshold(config, data))
@@ -104,7 +106,8 @@ def train(
         # Networks, what they minimise, and their optimisers.
         torch.manual_seed(stream_seed(config.seed, "weights"))
         objective = build_objective(config, store, split.train_N)
-        initialise_from(init_from, objective.networks)
+        if not resume:
+            initialise_from(init_from, objective.networks)
         average = MovingAverage(objective.model, config.ema_decay)
         card = _card(config, store, split)
         trainee = Trainee(
@@ -122,8 +125,8 @@ def train(
         first_step, best = 0, dict(NO_BEST)
         if resume:
             first_step, best = _resume(folder, trainee, store, say)
-        else:
-            folder.write_config(config, data, store.checksum, init_from)
+            init_from = [Path(source) for source in folder.read_config()[1]["init_from"]]
+        folder.write_config(config, data, store.checksum, init_from)
         folder.forget_after(first_step)
         last_step = config.epochs * loader.steps_per_epoch
         if config.max_steps is not None:
