@@ -84,6 +84,7 @@ def test_resume_is_exact(
     train(quick("max_steps=7"), [small_showers], run, resume=True)
     assert_same_end(undisturbed, run)
     assert steps_logged(run) == list(range(1, 8))
+    assert "max_steps: 7" in (run / "config.yaml").read_text()
 
 
 def test_a_damaged_newest_checkpoint_falls_back(
