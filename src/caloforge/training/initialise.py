@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.tensors import load_into
+from caloforge.models.families import ThreeDGAN
+from caloforge.models.keras_weights import load_keras_weights
+from caloforge.models.layers import Convolution
 from caloforge.training.checkpoint import newest_valid
+from caloforge.units import GEV
 
 __all__ = ["initialise_from"]
 
@@ -44,7 +49,6 @@ def _from_run(run: Path, networks: Mapping[str, nn.Module]) -> None:
 
 
 def _from_keras(path: Path, networks: Mapping[str, nn.Module]) -> None:
-    from caloforge.models.keras_weights import load_keras_weights
 
     complaints = []
     for name, network in networks.items():
@@ -53,5 +57,24 @@ def _from_keras(path: Path, networks: Mapping[str, nn.Module]) -> None:
         except CaloforgeError as error:
             complaints.append(f"as {name}: {error}")
         else:
+            _rescale(name, networks)
             return
     raise CaloforgeError(f"--init-from {path}: fits neither network; {'; '.join(complaints)}")
+
+
+def _rescale(name: str, networks: Mapping[str, nn.Module]) -> None:
+    """Move a network of the original ``3dgan``, whose images hold GeV, to the units of ours: exactly.
+
+    The generator ends with a convolution without bias and a rectifier, which keep a factor; what the
+    critic sees enters its first convolution alone.
+    """
+    model = networks["generator"]
+    if not isinstance(model, ThreeDGAN):
+        return  # the original 3dgan-angle works in our units
+    image_per_GeV = float(model.transform.forward(torch.tensor(GEV)))
+    convolutions = [m for m in networks[name].modules() if isinstance(m, Convolution)]
+    with torch.no_grad():
+        if name == "generator":
+            convolutions[-1].weight.mul_(image_per_GeV)
+        else:
+            convolutions[0].weight.div_(image_per_GeV)
