@@ -51,9 +51,7 @@ def demo(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: expected an empty or new folder, --out names another")
-    if not folder.parent.is_dir():
-        raise UsageError(f"{folder}: the folder {folder.parent} does not exist")
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     fresh, generated = folder / "fresh-geant4.h5", folder / "generated.h5"
     workers = len(os.sched_getaffinity(0))
     run, report = folder / "run", folder / "report"
