@@ -25,6 +25,7 @@ __all__ = ["DemoResult", "demo", "shipped_showers"]
 
 FRESH_SHOWERS = 20
 SEED = 1
+SYMMETRIES = "augment=[mirror-x, mirror-y, transpose]"
 
 ProgressBar = Callable[[str, str], AbstractContextManager[Progress]]
 
@@ -67,7 +68,9 @@ def demo(
         simulate(request, fresh, workers=workers, progress=callback)
 
     say(f"2/4 training 3dgan for {minutes:g} minutes on them and on the Geant4 showers that ship")
-    config = load_config(settings=[f"minutes={minutes}", "epochs=1000", "batch_size=8", f"seed={SEED}"])
+    config = load_config(
+        settings=[f"minutes={minutes}", "epochs=1000", "batch_size=8", f"seed={SEED}", SYMMETRIES]
+    )
     with progress("train", "step") as callback:
         train(config, [shipped_showers("train"), fresh], run, progress=callback, say=say)
 
