@@ -7,7 +7,16 @@ import math
 import pytest
 import torch
 
-from caloforge.models.layers import Convolution, Crop, Dropout, FromCells, LeakyDropout, dense, same
+from caloforge.models.layers import (
+    Convolution,
+    Crop,
+    Dropout,
+    FromCells,
+    LeakyDropout,
+    Normalisation,
+    dense,
+    same,
+)
 
 
 def test_same_pads_even_kernels_as_keras_does() -> None:
@@ -97,3 +106,39 @@ def test_cells_are_in_keras_order() -> None:
 def test_a_crop_keeps_the_centre() -> None:
     image = torch.arange(5.0).view(1, 1, 5, 1, 1)
     assert Crop((3, 1, 1))(image).flatten().tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_normalisation_is_torchs_own_with_its_gradients(tracked: bool) -> None:
+    ours, torchs = Normalisation(5), torch.nn.BatchNorm3d(5, eps=1e-3, momentum=0.01)
+    with torch.no_grad():
+        ours.weight.copy_(torch.tensor([0.5, 1, 1.5, 2, -1]))
+        ours.bias.normal_()
+    torchs.load_state_dict(ours.state_dict())
+    ours.track_running_stats = torchs.track_running_stats = tracked
+    x = (3 + torch.randn(2, 5, 4, 6, 7)).to(memory_format=torch.channels_last_3d).requires_grad_()
+    g = torch.randn(2, 5, 4, 6, 7)
+    results = []
+    for layer in (ours, torchs):
+        y = layer(x)
+        results.append((y, *torch.autograd.grad(y, (x, layer.weight, layer.bias), g), layer.running_var))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.eval()(x), torchs.eval()(x))
+
+
+def test_normalisation_has_the_right_gradient() -> None:
+    layer = Normalisation(3).double()
+    x = torch.randn(2, 3, 2, 3, 2, dtype=torch.float64).to(memory_format=torch.channels_last_3d)
+    assert torch.autograd.gradcheck(layer, (x.requires_grad_(),))
+
+
+def test_normalisation_in_half_precision_is_close() -> None:
+    layer = Normalisation(8)
+    x = torch.randn(4, 8, 5, 6, 7).to(memory_format=torch.channels_last_3d).requires_grad_()
+    g = torch.randn(4, 8, 5, 6, 7)
+    (exact,) = torch.autograd.grad(layer(x), x, g)
+    half = layer(x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    (found,) = torch.autograd.grad(half, x, g.bfloat16())
+    torch.testing.assert_close(found, exact, rtol=0.03, atol=0.03)

@@ -16,9 +16,9 @@ from caloforge.models.layers import (
     Crop,
     Discriminator,
     FromCells,
+    Normalisation,
     Triple,
     dense,
-    normalisation,
     same,
 )
 
@@ -47,7 +47,7 @@ class Generator3DGAN(nn.Module):
             FromCells(grid, 8),
             Convolution(8, 64, (6, 6, 8), pad=same((6, 6, 8)), init="he_uniform"),
             nn.LeakyReLU(LEAK),
-            normalisation(64),
+            Normalisation(64),
             Convolution(
                 64,
                 filters,
@@ -57,7 +57,7 @@ class Generator3DGAN(nn.Module):
                 init="he_uniform",
             ),
             nn.LeakyReLU(LEAK),
-            normalisation(filters),
+            Normalisation(filters),
             Convolution(
                 filters,
                 filters,

@@ -18,9 +18,9 @@ from caloforge.models.layers import (
     Crop,
     Discriminator,
     FromCells,
+    Normalisation,
     Triple,
     dense,
-    normalisation,
 )
 
 __all__ = ["LATENT", "POWER", "Discriminator3DGANAngle", "Generator3DGANAngle", "measured_angle"]
@@ -52,7 +52,7 @@ class Generator3DGANAngle(nn.Module):
             FromCells(grid, 8),
             Convolution(8, first, (6, 6, 8), upsample=(6, 6, 6), init="he_uniform"),
             nn.ReLU(),
-            normalisation(first, eps=1e-6),
+            Normalisation(first, eps=1e-6),
         ]
         channels = first
         for kernel, pad in (
@@ -64,7 +64,7 @@ class Generator3DGANAngle(nn.Module):
             layers += [
                 Convolution(channels, filters, kernel, pad=[(p, p) for p in pad], init="he_uniform"),
                 nn.ReLU(),
-                normalisation(filters, eps=1e-6),
+                Normalisation(filters, eps=1e-6),
             ]
             channels = filters
         self.layers = nn.Sequential(
