@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from caloforge.detector.grid import MAX_CELLS, Grid
 from caloforge.errors import UsageError
+from caloforge.yaml_model import parse_yaml
 
 __all__ = ["Detector", "LayerStack", "Slab", "load_detector", "shipped_detectors"]
 
@@ -114,81 +114,13 @@ def load_detector(name_or_path: str | Path) -> Detector:
     text = str(name_or_path)
     if text in shipped_detectors():
         source = resources.files("caloforge.detector") / "descriptions" / f"{text}.yaml"
-        return _parse(source.read_text(encoding="utf-8"), f"{text}.yaml")
+        return parse_yaml(Detector, source.read_text(encoding="utf-8"), f"{text}.yaml")
     path = Path(text)
     if not path.is_file():
         raise UsageError(
             f"detector {text!r}: expected one of {', '.join(shipped_detectors())} or a YAML file"
         )
     try:
-        return _parse(path.read_text(encoding="utf-8"), text)
+        return parse_yaml(Detector, path.read_text(encoding="utf-8"), text)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{text}: cannot be read as text: {error}") from None
-
-
-def _parse(text: str, source: str) -> Detector:
-    # Every scalar stays text and the model converts it: YAML would take 1e-3 for a text, an odd name
-    # for a date, and a number of a thousand digits for an error without a line.
-    try:
-        loader = yaml.BaseLoader(text)
-        root = loader.get_single_node()
-        data = None if root is None else loader.construct_document(root)
-        _refuse_duplicates(root, source, set())
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise UsageError(f"{source}, line {line}: {error.reason}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 1
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise UsageError(f"{source}, line {line}: {problem}") from None
-    except RecursionError:
-        raise UsageError(f"{source}: nested too deeply") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{source}, line 1: expected a mapping with name, cells, layers, ...")
-    try:
-        return Detector.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "layers"
-        line = _line_of(root, first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{source}, line {line}, field {field}: {message}") from None
-
-
-def _refuse_duplicates(node: Any, source: str, seen: set[int]) -> None:
-    """Raise UsageError where a mapping has a key twice; YAML would silently take the last."""
-    if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
-        return
-    seen.add(id(node))
-    children = node.value
-    if isinstance(node, yaml.MappingNode):
-        keys = set()
-        for key, _ in node.value:
-            if key.value in keys:
-                raise UsageError(f"{source}, line {key.start_mark.line + 1}: {key.value} is given twice")
-            keys.add(key.value)
-        children = [value for _, value in node.value]
-    for child in children:
-        _refuse_duplicates(child, source, seen)
-
-
-def _line_of(node: Any, location: tuple[int | str, ...]) -> int:
-    """Find the line (from 1) of the deepest node that ``location`` leads to."""
-    line = cast("int", node.start_mark.line) + 1
-    for part in location:
-        if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            node = node.value[part] if part < len(node.value) else None
-            line = line if node is None else node.start_mark.line + 1
-        elif isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == part]
-            if found:
-                line = found[0][0].start_mark.line + 1
-            node = found[0][1] if found else None
-        else:
-            node = None
-        if node is None:
-            break
-        if not isinstance(node, yaml.MappingNode | yaml.SequenceNode):
-            line = node.start_mark.line + 1
-    return line

@@ -45,6 +45,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +58,8 @@ __all__ = ["Comparison", "Metrics", "bin_edges", "separation"]
 
 Array = NDArray[np.float64]
 
-Metrics = dict[str, float | int | None]
-"""Numbers by name, as in metrics.json."""
+Metrics = dict[str, Any]
+"""Numbers by name, as in metrics.json: a number, null, or a list with one entry for each bin of energy."""
 
 SIGNIFICANCE = 5.0
 CORE_FRACTION = 0.95
