@@ -57,6 +57,17 @@ def test_the_shortest_description_takes_its_shape_from_the_data() -> None:
     assert (grid.n_cells, grid.n_layers, grid.cartesian, grid.threshold_MeV) == (24, 4, True, 0.0)
 
 
+def test_a_stack_of_plates_gives_the_pitch_where_none_is_said() -> None:
+    stack = [["G4_W", 2.4], ["G4_Si", 0.5, "sensitive"], ["G4_Galactic", 0.6]]
+    assert Grid.from_json({"name": "a", "layer_stack": stack}, shape=(2, 3, 4)).layer_pitch_mm == 3.5
+    told = {"name": "a", "layer_stack": stack, "layer_pitch_mm": 4}
+    assert Grid.from_json(told, shape=(2, 3, 4)).layer_pitch_mm == 4
+    for other in (7, "plates", [["G4_W"]], [["G4_W", "thick"]], [["G4_W", -1]], []):
+        assert (
+            Grid.from_json({"name": "a", "layer_stack": other}, shape=(2, 3, 4)).layer_pitch_mm is None
+        )
+
+
 def test_a_name_is_not_part_of_where_the_cells_are() -> None:
     assert Grid("a", (2, 3, 4)).same_cells(Grid("b", (2, 3, 4), cell_size=(1, 1)))
     assert not Grid("a", (2, 3, 4)).same_cells(Grid("a", (3, 2, 4)))

@@ -19,7 +19,7 @@ from caloforge.models.threedgan_angle import (
     Generator3DGANAngle,
     measured_angle,
 )
-from caloforge.physics import observables
+from caloforge.physics import image
 
 
 def tilted(slope: float, shape: Triple = (9, 21, 9)) -> Tensor:
@@ -90,7 +90,7 @@ def test_it_is_the_angle_of_validation() -> None:
         (torch.einsum(equation, cells, torch.arange(n).double()) / sum_NZ).nan_to_num().numpy()
         for equation, n in (("nxyz,x->nz", 7), ("nxyz,y->nz", 8))
     )
-    expected = observables.measured_angle(x_NZ, y_NZ, sum_NZ.numpy())
+    expected = image.measured_angle(x_NZ, y_NZ, sum_NZ.numpy())
     np.testing.assert_allclose(measured_angle(cells).numpy(), expected, rtol=1e-10)
 
 

@@ -53,10 +53,17 @@ def slow(deposit: NDArray[np.float32], grid: Grid, energy: float) -> dict[str, f
         "hits": float(sum(e >= grid.threshold_MeV for _, e in cells)),
         "hits_300keV": float(sum(e >= np.float32(0.3) for _, e in cells)),
     }
+    found |= {f"hits_{t}MeV": float(sum(e >= t for _, e in cells)) for t in (1, 10, 100)}
+    found["occupancy"] = found["hits"] / grid.n_cells
     if not cells:
         return found
     hottest = max(e for _, e in cells)
     first = next(index for index, e in cells if e == hottest)
+    layers = [sum(e for index, e in cells if index[2] == z) for z in range(grid.n_layers)]
+    found["first_layer"] = min(index[2] for index, _ in cells)
+    found["peak_layer"] = layers.index(max(layers))
+    found["leakage"] = layers[-1] / total
+    found["largest_fraction"] = hottest / total
     spread = []
     for axis, name in enumerate(grid.axes):
         mean = sum(index[axis] * e for index, e in cells) / total
@@ -99,10 +106,37 @@ def slow(deposit: NDArray[np.float32], grid: Grid, energy: float) -> dict[str, f
             for (i, j, _), e in cells
         ]
     x, y = (sum(p[k] * p[2] for p in positions) / total for k in (0, 1))
+    corner = [-(n // 2) * size for n, size in zip(grid.shape[:2], grid.cell_size, strict=True)]
+    found["barycentre_x"], found["barycentre_y"] = x, y
+    if grid.cartesian:
+        found["barycentre_x"], found["barycentre_y"] = x + corner[0], y + corner[1]
+        found["angle_error"] = found["axis_angle"] - float(np.float32(1.5))
+    found |= slow_radii(cells, positions, grid, (x, y))
     found["width_across"] = math.sqrt(
         sum(e * ((a - x) ** 2 + (b - y) ** 2) for a, b, e in positions) / total
     )
     return found
+
+
+def slow_radii(
+    cells: list[Any], positions: list[Any], grid: Grid, centre: tuple[float, float]
+) -> dict[str, float]:
+    """Measure distances from the axis in space, with vectors; the incident angle is 1.5 rad."""
+    assert grid.layer_pitch_mm is not None
+    theta = float(np.float32(1.5))
+    along = np.array([0, math.cos(theta), math.sin(theta)] if grid.cartesian else [0, 0, 1.0])
+    total = sum(e for _, e in cells)
+    depth = sum(index[2] * e for index, e in cells) / total
+    distances = []
+    for (index, e), (a, b, _) in zip(cells, positions, strict=True):
+        step = np.array([a - centre[0], b - centre[1], (index[2] - depth) * grid.layer_pitch_mm])
+        distances.append((float(np.linalg.norm(np.cross(step, along))), e))
+    distances.sort()
+    running = np.cumsum([e for _, e in distances])
+    return {
+        "mean_radius": sum(d * e for d, e in distances) / total,
+        "radius_90": distances[int(np.searchsorted(running, 0.9 * total * (1 - 1e-9)))][0],
+    }
 
 
 def slow_angle(cells: list[Any], total: float, scale: tuple[float, float]) -> float:
@@ -137,7 +171,8 @@ def test_observables_equal_a_loop_over_cells(grid: Grid, data: st.DataObject) ->
                 continue  # float32 and float64 may disagree whether a layer lies on the barycentre
             scale = {"moment2": 10, "moment3": 100}.get(name.split("_")[0], 1)
             wanted = expected.get(name, math.nan)
-            close = 2e-3 if name.startswith(("width", "length")) else 2e-5
+            far = ("width", "length", "mean_radius", "radius")
+            close = 2e-3 if name.startswith(far) else 2e-5
             assert values[shower] == pytest.approx(wanted, rel=1e-4, abs=close * scale, nan_ok=True), (
                 name
             )
@@ -169,15 +204,89 @@ def test_profiles_and_spectrum_equal_a_loop_over_cells(deposits: NDArray[np.floa
             assert np.abs(np.cumsum(found["cell_energy"][shower]) - np.cumsum(spectrum)).max() <= 1
 
 
-def test_every_observable_is_defined_and_complete() -> None:
-    both = set(observables(showers_of(np.ones((1, 4, 3, 7))))) | set(
-        observables(showers_of(np.ones((1, 3, 4, 6)), CYLINDER))
+@pytest.mark.parametrize("grid", [CLIC, CYLINDER], ids=lambda grid: grid.name)
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_layers_and_rings_equal_a_loop_over_cells(grid: Grid, data: st.DataObject) -> None:
+    deposits = data.draw(deposits_on(grid))
+    found = observables(showers_of(deposits, grid))
+    assert grid.cell_size is not None
+    first, second = grid.cell_size
+    for shower, deposit in enumerate(deposits):
+        for z in range(grid.n_layers):
+            here = [(index, float(e)) for index, e in np.ndenumerate(deposit[:, :, z]) if e > 0]
+            seen = sum(e >= grid.threshold_MeV for _, e in here)
+            assert found["layer_sparsity"][shower, z] == pytest.approx(1 - seen / deposit[:, :, z].size)
+            if not here:
+                assert np.isnan(found["layer_x"][shower, z])
+                assert np.isnan(found["layer_width_y"][shower, z])
+                continue
+            points = [
+                ((i - grid.shape[0] // 2) * first, (j - grid.shape[1] // 2) * second)
+                if grid.cartesian
+                else (
+                    (i + 0.5) * first * math.cos((j + 0.5) * second),
+                    (i + 0.5) * first * math.sin((j + 0.5) * second),
+                )
+                for (i, j), _ in here
+            ]
+            energies = [e for _, e in here]
+            for axis, values in zip("xy", np.array(points).T, strict=True):
+                mean = np.average(values, weights=energies)
+                width = math.sqrt(np.average((values - mean) ** 2, weights=energies))
+                assert found[f"layer_{axis}"][shower, z] == pytest.approx(mean, abs=1e-4)
+                assert found[f"layer_width_{axis}"][shower, z] == pytest.approx(width, abs=2e-3)
+        assert found["radial_profile"][shower].sum() <= found["total_deposit"][shower] * (1 + 1e-6)
+
+
+def test_rings_around_a_tilted_axis_do_not_see_the_tilt() -> None:
+    """A line of deposits along the incident direction lies in the innermost ring, at any angle."""
+    grid = Grid("line", (3, 41, 11), cell_size=(5.0, 0.5), layer_pitch_mm=5.0)
+    deposits = np.zeros((1, *grid.shape))
+    for z in range(11):
+        deposits[0, 1, 20 + 2 * (z - 5), z] = 1.0  # 1 mm in y for 5 mm of depth
+    showers = showers_of(deposits, grid)
+    aimed = replace(showers, incident_theta=np.array([math.pi / 2 - math.atan(0.2)], np.float32))
+    assert observables(aimed)["mean_radius"][0] == pytest.approx(0, abs=1e-4)
+    assert observables(aimed)["radial_profile"][0, 0] == pytest.approx(11)
+    straight = replace(showers, incident_theta=np.array([math.pi / 2], np.float32))
+    assert observables(straight)["mean_radius"][0] == pytest.approx(30 / 11, rel=1e-5)
+    assert observables(straight)["radius_90"][0] == pytest.approx(5, rel=1e-5)
+
+
+def test_offsets_are_measured_from_the_particles_line() -> None:
+    grid = Grid("line", (3, 41, 11), cell_size=(5.0, 0.5), layer_pitch_mm=5.0)
+    deposits = np.zeros((1, *grid.shape))
+    deposits[0, 2, 26, 4] = 1.0  # x = 5 mm, y = 3 mm, 22.5 mm deep
+    showers = replace(
+        showers_of(deposits, grid),
+        incident_theta=np.array([math.pi / 2 - math.atan(0.1)], np.float32),
+        impact_xy=np.array([[1.0, 0.25]], np.float32),
     )
-    assert both == set(OBSERVABLES)
+    found = observables(showers)
+    assert found["offset_x"][0] == pytest.approx(4)
+    assert found["offset_y"][0] == pytest.approx(3 - 0.25 - 2.25, rel=1e-5)
+    assert "offset_x" not in observables(showers_of(deposits, grid))
+
+
+def test_every_observable_is_defined_and_complete() -> None:
+    cartesian = replace(showers_of(np.ones((1, 4, 3, 7))), impact_xy=np.zeros((1, 2), np.float32))
+    both = set(observables(cartesian)) | set(observables(showers_of(np.ones((1, 3, 4, 6)), CYLINDER)))
+    assert both == {name for name, definition in OBSERVABLES.items() if not definition.learned}
     for name, definition in OBSERVABLES.items():
         assert definition.title, name
         assert definition.meaning.endswith((".", ")")), name
-        assert definition.unit in ("MeV", "1", "cell", "cells", "cell²", "cell³", "mm", "rad"), name
+        assert definition.unit in (
+            "MeV",
+            "1",
+            "cell",
+            "cells",
+            "cell²",
+            "cell³",
+            "mm",
+            "rad",
+            "layer",
+        ), name
 
 
 def test_a_single_cell_has_a_position_and_no_width() -> None:
@@ -224,9 +333,10 @@ def test_a_tilted_line_gives_its_angle(slope: int) -> None:
 
 def test_showers_without_deposit_are_zero_or_undefined_and_warn_nobody() -> None:
     found = observables(showers_of(np.zeros((3, *CLIC.shape))))
-    zero = {"total_deposit", "sampling_fraction", "hits", "hits_300keV", "cell_energy"}
+    zero = {"total_deposit", "sampling_fraction", "occupancy", "cell_energy", "radial_profile"}
+    assert (found.pop("layer_sparsity") == 1).all()
     for name, values in found.items():
-        if name in zero or name.startswith("profile_"):
+        if name in zero or name.startswith(("profile_", "hits")):
             assert (values == 0).all(), name
         else:
             assert np.isnan(values).all(), name
@@ -258,6 +368,7 @@ def test_lengths_need_known_cells() -> None:
     unknown = Grid("unknown", CLIC.shape)
     found = observables(showers_of(np.ones((1, *CLIC.shape)), unknown))
     assert not {"width_x", "width_across", "barycentre_depth", "length", "axis_angle"} & set(found)
+    assert not {"mean_radius", "radial_profile", "layer_x", "barycentre_x", "angle_error"} & set(found)
     assert "measured_angle" in found
 
 

@@ -120,7 +120,7 @@ class Grid:
             shape=(declared[0], declared[1], declared[2]),
             axes=tuple(axes) if isinstance(axes, list) else axes,
             cell_size=numbers.pair("cell_size_mm" if axes == list(CARTESIAN) else "cell_size_mm_rad"),
-            layer_pitch_mm=None if pitch is None else pitch[0],
+            layer_pitch_mm=_pitch_of(data.get("layer_stack")) if pitch is None else pitch[0],
             threshold_MeV=0.0 if threshold is None else threshold[0],
             extra={key: value for key, value in data.items() if key not in _KNOWN},
         )
@@ -148,6 +148,17 @@ _KNOWN = frozenset(
         "cell_size_mm_rad",
     )
 )
+
+
+def _pitch_of(stack: object) -> float | None:
+    """Add up the plates of one layer, ``[[material, thickness in mm, ...], ...]``; None if it is not that."""
+    if not isinstance(stack, list):
+        return None
+    try:
+        pitch = math.fsum(float(plate[1]) for plate in stack)
+    except (TypeError, ValueError, LookupError, OverflowError):
+        return None
+    return pitch if 0 < pitch < math.inf else None
 
 
 class _Numbers:

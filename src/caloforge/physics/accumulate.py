@@ -1,7 +1,8 @@
 """One pass over a shower file, of any size, to the sums that a comparison needs.
 
-What is kept of a file: each shower's conditions and its observables of one value (float32), and the
-sums of every observable, profiles and spectrum included, by selection and by group. Every shower
+What is kept of a file: each shower's conditions and its observables of one value (float32); the sums of
+every observable, profiles and spectrum included, by selection and by group; and of at most 5,000
+showers, drawn at random but always the same, everything: observables along an axis, and all hits. Every shower
 belongs to one of twenty groups at random, so that a comparison can be made again without one group,
 or of one half of a sample with the other: errors and floors of any number follow from that (see
 :mod:`caloforge.physics.comparison`). Showers at the same place in two files share a group, so where
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.io.shower_file import ShowerFile
+from caloforge.physics.hits import Hits
 from caloforge.physics.observables import observables
 from caloforge.physics.selections import Selection
 from caloforge.progress import Progress, silent
@@ -28,6 +30,9 @@ from caloforge.streams import stream
 __all__ = ["Sample", "Summary", "accumulate", "assign_groups"]
 
 N_GROUPS = 20
+MAX_KEPT = 5000
+"""So many showers of a file are kept whole, for what needs cells or correlations of cells."""
+
 CELLS_AT_ONCE = 1 << 24
 """A chunk of showers takes about 64 MiB, and a few times that while it is worked on."""
 
@@ -70,13 +75,21 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What is kept of a file: see the module's docstring."""
+    """What is kept of a file: see the module's docstring.
+
+    ``values`` of all N showers by observable; ``vectors`` (K, n) and ``hits`` of those whose indices
+    are ``kept`` (K,), in increasing order; sums by selection S, group G and column M, where ``columns``
+    says which of M are whose.
+    """
 
     grid: Grid
     conditions: Conditions
     selections: tuple[Selection, ...]
     group_N: NDArray[np.int64]
     values: dict[str, NDArray[np.float32]]
+    kept: NDArray[np.int64]
+    vectors: dict[str, NDArray[np.float32]]
+    hits: Hits
     columns: dict[str, slice]
     showers_SG: Array
     count_SGM: Array
@@ -131,6 +144,9 @@ def accumulate(
     """
     n = len(file)
     group_N = assign_groups(n, n_groups)
+    kept = np.sort(stream(0, "validate", "kept").permutation(n)[:MAX_KEPT])
+    hits: list[Hits] = []
+    vectors: dict[str, list[NDArray[np.float32]]] = {}
     masks_SN = np.array([selection.mask(file.conditions) for selection in selections])
     values: dict[str, list[NDArray[np.float32]]] = {}
     columns: dict[str, slice] = {}
@@ -147,9 +163,11 @@ def accumulate(
         pieces = (np.ones((len(seen), 1)), defined_NM.astype(np.float64), table_NM, table_NM**2)
         parts = [member_KN @ piece for piece in pieces]
         sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+        here = kept[np.searchsorted(kept, rows.start) : np.searchsorted(kept, rows.stop)] - rows.start
+        hits.append(Hits.of(seen.deposits[here]))
         for name, array in found.items():
-            if array.ndim == 1:
-                values.setdefault(name, []).append(array.astype(np.float32))
+            store, chosen = (values, array) if array.ndim == 1 else (vectors, array[here])
+            store.setdefault(name, []).append(chosen.astype(np.float32))
         done += len(seen)
         progress(done, n)
     assert sums is not None
@@ -161,6 +179,9 @@ def accumulate(
         selections=tuple(selections),
         group_N=group_N,
         values={name: np.concatenate(parts) for name, parts in values.items()},
+        kept=kept,
+        vectors={name: np.concatenate(parts) for name, parts in vectors.items()},
+        hits=Hits.join(hits),
         columns=columns,
         showers_SG=showers_SG1[:, :, 0],
         count_SGM=count_SGM,

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.detector import Grid
+from caloforge.physics.image import SPECTRUM_EDGES_MEV, Image, divide, measured_angle, moment
+from caloforge.physics.lengths import Lengths
 from caloforge.showers import Showers
 
 __all__ = [
@@ -26,10 +26,7 @@ __all__ = [
     "OBSERVABLES",
     "SPECTRUM_EDGES_MEV",
     "Definition",
-    "Image",
     "mean_profiles",
-    "measured_angle",
-    "moment",
     "observables",
     "sampling_fraction_by_energy",
 ]
@@ -39,8 +36,11 @@ Array = NDArray[np.float64]
 HIT_MEV = 0.3
 """The published threshold of a hit, 3e-4 GeV."""
 
-SPECTRUM_EDGES_MEV = np.logspace(-6, 6, 121)
-"""Bins of the cell energy spectrum: ten a decade; deposits beyond count in the outermost bins."""
+HIGHER_MEV = (1, 10, 100)
+"""Further thresholds at which hits are counted."""
+
+CONTAINED = 0.9
+"""The fraction of the deposit that ``radius_90`` contains."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Definition:
     """What an observable is: ``title``, ``unit`` ("1" if none), and its exact ``meaning`` and source.
 
     ``discrete`` marks whole numbers. ``along`` names the axis of an observable with one value per
-    cell or bin; it is empty for one value a shower.
+    cell, layer or bin; it is empty for one value a shower. ``learned`` marks what a comparison learns
+    from its two files and :func:`observables` does not give.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Definition:
     meaning: str
     discrete: bool = False
     along: str = ""
+    learned: bool = False
 
     @property
     def label(self) -> str:
@@ -98,6 +100,18 @@ OBSERVABLES: dict[str, Definition] = {
         "Hits above 0.3 MeV", "cells", "Cells above 3e-4 GeV, the published hit (3DGAN).", discrete=True
     ),
     **{
+        f"hits_{threshold}MeV": Definition(
+            f"Hits above {threshold} MeV", "cells", f"Cells above {threshold} MeV.", discrete=True
+        )
+        for threshold in HIGHER_MEV
+    },
+    "occupancy": Definition(
+        "Occupancy", "1", "Hits over the number of cells; one minus the sparsity (CaloChallenge)."
+    ),
+    "largest_fraction": Definition(
+        "Largest cell's share", "1", "Largest deposit of a cell over the total deposit."
+    ),
+    **{
         name: definition
         for axis in ("x", "y", "z", "r", "phi", "layer")
         for name, definition in _of_axis(axis)
@@ -114,6 +128,64 @@ OBSERVABLES: dict[str, Definition] = {
         "Root mean square distance of the deposits from their barycentre, in the plane of the first "
         "two axes.",
     ),
+    "mean_radius": Definition(
+        "Mean radius",
+        "mm",
+        "Mean distance of the deposits from the shower's axis, weighted with their energy. The axis is "
+        "the line through the barycentre along the incident direction.",
+    ),
+    "radius_90": Definition(
+        "Radius of 90 %", "mm", "Smallest distance from the axis within which 90 % of the deposit lies."
+    ),
+    "radial_profile": Definition(
+        "Deposit around the axis",
+        "MeV",
+        "Deposit in rings around the shower's axis, each as wide as a cell; beyond the image's half "
+        "width nothing counts.",
+        along="radius",
+    ),
+    "barycentre_x": Definition(
+        "Barycentre in x",
+        "mm",
+        "Mean x of the deposits from the centre of the central cell, or of the cylinder (CaloChallenge).",
+    ),
+    "barycentre_y": Definition(
+        "Barycentre in y", "mm", "The same in y (CaloChallenge: centre of energy)."
+    ),
+    "offset_x": Definition(
+        "Barycentre from the impact point in x",
+        "mm",
+        "Barycentre in x minus the impact point, where known.",
+    ),
+    "offset_y": Definition(
+        "Barycentre from the impact point in y",
+        "mm",
+        "Barycentre in y minus where the incident particle's line passes at the barycentre's depth.",
+    ),
+    "layer_x": Definition(
+        "Barycentre of the layer in x",
+        "mm",
+        "Mean x of a layer's deposits, undefined where it is empty (CaloChallenge).",
+        along="depth",
+    ),
+    "layer_y": Definition(
+        "Barycentre of the layer in y", "mm", "The same in y (CaloChallenge).", along="depth"
+    ),
+    "layer_width_x": Definition(
+        "Width of the layer in x",
+        "mm",
+        "Standard deviation of x over a layer's deposits (CaloChallenge).",
+        along="depth",
+    ),
+    "layer_width_y": Definition(
+        "Width of the layer in y", "mm", "The same in y (CaloChallenge).", along="depth"
+    ),
+    "layer_sparsity": Definition(
+        "Sparsity of the layer",
+        "1",
+        "Fraction of a layer's cells below the read-out threshold (CaloChallenge).",
+        along="depth",
+    ),
     "barycentre_depth": Definition(
         "Longitudinal barycentre",
         "mm",
@@ -121,6 +193,17 @@ OBSERVABLES: dict[str, Definition] = {
     ),
     "length": Definition(
         "Longitudinal spread", "mm", "Square root of moment 2 in depth, times the layer pitch."
+    ),
+    "first_layer": Definition(
+        "First layer", "layer", "First layer with a deposit; layers count from 0.", discrete=True
+    ),
+    "peak_layer": Definition(
+        "Shower maximum", "layer", "Layer with the largest deposit; layers count from 0.", discrete=True
+    ),
+    "leakage": Definition(
+        "Fraction in the last layer",
+        "1",
+        "Deposit in the last layer over the total: how much leaves behind it.",
     ),
     "fraction_front": Definition(
         "Energy fraction in the first third",
@@ -146,6 +229,32 @@ OBSERVABLES: dict[str, Definition] = {
         "The measured angle with lengths in mm instead of cells, so that it can be compared with the "
         "incident angle.",
     ),
+    "angle_error": Definition(
+        "Error of the axis' angle", "rad", "Angle of the shower's axis minus the incident angle."
+    ),
+    "reconstructed_energy": Definition(
+        "Reconstructed energy",
+        "MeV",
+        "Incident energy as a regression trained on the reference reads it from the observables; stands "
+        "for the energy that 3DGAN's discriminator gives.",
+        learned=True,
+    ),
+    "energy_error": Definition(
+        "Relative error of the reconstructed energy",
+        "1",
+        "Reconstructed energy over incident energy, minus one (3DGAN).",
+        learned=True,
+    ),
+    "score_low": Definition(
+        "Score of the classifier on cells",
+        "1",
+        "What a classifier that has not seen the shower takes it for: 0 reference, 1 candidate (3DGAN "
+        "shows the discriminator's).",
+        learned=True,
+    ),
+    "score_high": Definition(
+        "Score of the classifier on observables", "1", "The same for the other classifier.", learned=True
+    ),
     "cell_energy": Definition(
         "Cell energy",
         "cells",
@@ -156,174 +265,82 @@ OBSERVABLES: dict[str, Definition] = {
 """Every observable by name. A grid has those of its own axes; those in mm need its cell sizes."""
 
 
-def _divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> Array:
-    """Divide; NaN where the denominator is zero."""
-    out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
-    np.divide(numerator, denominator, out=out, where=denominator != 0)
-    return out
-
-
-def moment(profile_NI: Array, order: int) -> Array:
-    """Moment of a profile (N, n) in cells: the mean index for order 1, else a central moment."""
-    index_I = np.arange(profile_NI.shape[1], dtype=np.float64)
-    total_N = profile_NI.sum(axis=1)
-    mean_N = _divide(profile_NI @ index_I, total_N)
-    if order == 1:
-        return mean_N
-    distance_NI = index_I - np.nan_to_num(mean_N)[:, None]
-    return _divide((profile_NI * distance_NI**order).sum(axis=1), total_N)
-
-
-def measured_angle(layer_x_NZ: Array, layer_y_NZ: Array, layer_energy_NZ: Array) -> Array:
-    """Angle of a shower to the face in the y-z plane (N,), rad, as the 3DGAN papers measure it.
-
-    Takes each layer's barycentre in cells (anything where the layer is empty) and energy. With
-    (x, y, z) the shower's barycentre, each layer with energy gives
-    m = (y_z - y) / sqrt((x_z - x)^2 + (z - z_bar)^2), negated where z < z_bar, and
-    theta_z = pi/2 - atan(m); the angle is sum z theta_z / sum z. A layer that lies on the barycentre
-    has no direction and is left out. NaN where no layer is left.
-    """
-    z_Z = np.arange(layer_energy_NZ.shape[1], dtype=np.float64)
-    total_N = layer_energy_NZ.sum(axis=1)
-    x_N, y_N, z_N = (
-        np.nan_to_num(_divide((layer_energy_NZ * np.nan_to_num(values)).sum(axis=1), total_N))
-        for values in (layer_x_NZ, layer_y_NZ, z_Z)
-    )
-    below_NZ = z_Z - z_N[:, None]
-    distance_NZ = np.hypot(np.nan_to_num(layer_x_NZ) - x_N[:, None], below_NZ)
-    seen_NZ = (layer_energy_NZ > 0) & (distance_NZ > 1e-6)
-    slope_NZ = np.zeros_like(distance_NZ)
-    np.divide(np.nan_to_num(layer_y_NZ) - y_N[:, None], distance_NZ, out=slope_NZ, where=seen_NZ)
-    theta_NZ = np.pi / 2 - np.arctan(np.where(below_NZ < 0, -slope_NZ, slope_NZ))
-    weight_NZ = np.where(seen_NZ, z_Z, 0.0)
-    return _divide((weight_NZ * theta_NZ).sum(axis=1), weight_NZ.sum(axis=1))
-
-
-@dataclass(frozen=True, eq=False)
-class Image:
-    """Showers reduced once to what the observables share: projections and profiles, in MeV."""
-
-    showers: Showers
-
-    @property
-    def grid(self) -> Grid:
-        """The grid of the showers."""
-        return self.showers.grid
-
-    @cached_property
-    def first_depth_NXZ(self) -> NDArray[np.float32]:
-        """Projection onto the first axis and depth."""
-        return np.asarray(self.showers.deposits.sum(axis=2))
-
-    @cached_property
-    def second_depth_NYZ(self) -> NDArray[np.float32]:
-        """Projection onto the second axis and depth."""
-        return np.asarray(self.showers.deposits.sum(axis=1))
-
-    @cached_property
-    def profiles(self) -> tuple[Array, Array, Array]:
-        """Sums along each axis: (N, n_1), (N, n_2), (N, layers)."""
-        return (
-            self.first_depth_NXZ.sum(axis=2, dtype=np.float64),
-            self.second_depth_NYZ.sum(axis=2, dtype=np.float64),
-            self.first_depth_NXZ.sum(axis=1, dtype=np.float64),
-        )
-
-    @cached_property
-    def total_N(self) -> Array:
-        """Total deposit, MeV."""
-        return np.asarray(self.profiles[2].sum(axis=1))
-
-    def maxima(self) -> NDArray[np.float64]:
-        """Find the cell with the largest deposit: its indices (3, N), NaN without deposit."""
-        flat = self.showers.deposits.reshape(len(self.showers), self.grid.n_cells)
-        cell_N = flat.argmax(axis=1)
-        found = np.array(np.unravel_index(cell_N, self.grid.shape), dtype=np.float64)
-        return np.where(np.take_along_axis(flat, cell_N[:, None], 1)[:, 0] > 0, found, np.nan)
-
-    def hits_above(self, threshold_MeV: float) -> Array:
-        """Count the cells with a positive deposit of at least this much, (N,)."""
-        flat = self.showers.deposits.reshape(len(self.showers), self.grid.n_cells)
-        above = flat >= threshold_MeV if threshold_MeV > 0 else flat > 0
-        return np.asarray(np.count_nonzero(above, axis=1), dtype=np.float64)
-
-    @cached_property
-    def layer_barycentres(self) -> tuple[Array, Array]:
-        """Barycentre of each layer along the first two axes, in cells: twice (N, layers)."""
-        planes = (self.first_depth_NXZ, self.second_depth_NYZ)
-        first, second = (
-            np.einsum("niz,i->nz", plane, np.arange(plane.shape[1], dtype=np.float64))
-            for plane in planes
-        )
-        return _divide(first, self.profiles[2]), _divide(second, self.profiles[2])
-
-    def width_across(self, cell_size: tuple[float, float]) -> Array:
-        """Root mean square distance from the barycentre across the shower (N,), mm."""
-        if self.grid.cartesian:
-            size_x, size_y = cell_size
-            first, second, _ = self.profiles
-            return np.sqrt(moment(first, 2) * size_x**2 + moment(second, 2) * size_y**2)
-        across = self.showers.deposits.sum(axis=3, dtype=np.float64)
-        n_r, n_phi, _ = self.grid.shape
-        r = (np.arange(n_r) + 0.5) * cell_size[0]
-        phi = (np.arange(n_phi) + 0.5) * cell_size[1]
-        x, y, square = (
-            _divide(np.einsum("nrp,r,p->n", across, radius, angle), self.total_N)
-            for radius, angle in ((r, np.cos(phi)), (r, np.sin(phi)), (r**2, np.ones(n_phi)))
-        )
-        return np.sqrt(np.maximum(square - x**2 - y**2, 0.0))
-
-    def cell_spectrum(self) -> Array:
-        """Count each shower's cells in the bins of :data:`SPECTRUM_EDGES_MEV`, (N, 120)."""
-        flat = self.showers.deposits.reshape(len(self.showers), self.grid.n_cells)
-        shower, cell = np.nonzero(flat)
-        n_bins = len(SPECTRUM_EDGES_MEV) - 1
-        place = np.floor((np.log10(flat[shower, cell]) + 6.0) * 10.0).astype(np.int64)
-        counts = np.bincount(
-            shower * n_bins + np.clip(place, 0, n_bins - 1), minlength=len(flat) * n_bins
-        )
-        return counts.reshape(len(flat), n_bins).astype(np.float64)
-
-
 def observables(showers: Showers) -> dict[str, NDArray[Any]]:
     """Compute every observable of :data:`OBSERVABLES` that the showers' grid has, by name.
 
-    Most are (N,); profiles and the cell energy spectrum are (N, n). Hits are counted above the
-    grid's read-out threshold; nothing else is cut, so :meth:`Showers.above` comes first where the
-    threshold should hold for all.
+    Most are (N,); those along an axis are (N, n). Hits are counted above the grid's read-out
+    threshold; nothing else is cut, so :meth:`Showers.above` comes first where the threshold should
+    hold for all.
     """
     image, grid = Image(showers), showers.grid
-    profiles = image.profiles
+    profiles, depth = image.profiles, image.profiles[2]
     energy_N = showers.incident_energy.astype(np.float64)
+    hits_NZ = image.layer_hits()
     values: dict[str, NDArray[Any]] = {
         "total_deposit": image.total_N,
         "sampling_fraction": image.total_N / energy_N,
-        "hits": image.hits_above(grid.threshold_MeV),
+        "hits": hits_NZ.sum(axis=1),
         "hits_300keV": image.hits_above(HIT_MEV),
+        "occupancy": hits_NZ.sum(axis=1) / grid.n_cells,
+        "largest_fraction": divide(image.largest(), image.total_N),
+        "layer_sparsity": 1 - hits_NZ * grid.n_layers / grid.n_cells,
+        "leakage": divide(depth[:, -1], image.total_N),
+        "first_layer": _where_filled(image, (depth > 0).argmax(axis=1)),
+        "peak_layer": _where_filled(image, depth.argmax(axis=1)),
+        "cell_energy": image.cell_spectrum(),
     }
+    values |= {f"hits_{threshold}MeV": image.hits_above(threshold) for threshold in HIGHER_MEV}
     for axis, profile, maximum in zip(grid.axes, profiles, image.maxima(), strict=True):
         values[f"profile_{axis}"] = profile
         values[f"maximum_{axis}"] = maximum
         values |= {f"moment{order}_{axis}": moment(profile, order) for order in (1, 2, 3)}
-    if grid.cell_size is not None:
-        if grid.cartesian:
-            for axis, size, profile in zip("xy", grid.cell_size, profiles[:2], strict=True):
-                values[f"width_{axis}"] = size * np.sqrt(moment(profile, 2))
-        values["width_across"] = image.width_across(grid.cell_size)
-    if grid.layer_pitch_mm is not None:
-        values["barycentre_depth"] = grid.layer_pitch_mm * (moment(profiles[2], 1) + 0.5)
-        values["length"] = grid.layer_pitch_mm * np.sqrt(moment(profiles[2], 2))
     cuts = (0, grid.n_layers // 3, 2 * grid.n_layers // 3, grid.n_layers)
     for name, low, high in zip(("front", "middle", "back"), cuts[:-1], cuts[1:], strict=True):
-        values[f"fraction_{name}"] = _divide(profiles[2][:, low:high].sum(axis=1), image.total_N)
+        values[f"fraction_{name}"] = divide(depth[:, low:high].sum(axis=1), image.total_N)
+    if grid.layer_pitch_mm is not None:
+        values["barycentre_depth"] = grid.layer_pitch_mm * (moment(depth, 1) + 0.5)
+        values["length"] = grid.layer_pitch_mm * np.sqrt(moment(depth, 2))
+    if grid.cell_size is not None:
+        values |= _in_mm(image, grid.cell_size)
     if grid.cartesian:
         x_NZ, y_NZ = image.layer_barycentres
-        values["measured_angle"] = measured_angle(x_NZ, y_NZ, profiles[2])
+        values["measured_angle"] = measured_angle(x_NZ, y_NZ, depth)
         if grid.cell_size is not None and grid.layer_pitch_mm is not None:
             scale_x, scale_y = (size / grid.layer_pitch_mm for size in grid.cell_size)
-            values["axis_angle"] = measured_angle(scale_x * x_NZ, scale_y * y_NZ, profiles[2])
-    values["cell_energy"] = image.cell_spectrum()
+            values["axis_angle"] = measured_angle(scale_x * x_NZ, scale_y * y_NZ, depth)
+            values["angle_error"] = values["axis_angle"] - showers.incident_theta
     return {name: values[name] for name in OBSERVABLES if name in values}
+
+
+def _where_filled(image: Image, index_N: NDArray[np.intp]) -> Array:
+    """Give an index, NaN for a shower without deposit."""
+    return np.where(image.total_N > 0, index_N, np.nan)
+
+
+def _in_mm(image: Image, cell_size: tuple[float, float]) -> dict[str, Array]:
+    """Compute what is measured in mm across the shower."""
+    showers, grid = image.showers, image.grid
+    lengths = Lengths(image)
+    x_N, y_N = lengths.barycentre
+    values = {
+        "width_across": image.width_across(cell_size),
+        "mean_radius": lengths.mean_radius(),
+        "radius_90": lengths.radius_of(CONTAINED),
+        "radial_profile": lengths.rings(),
+        "barycentre_x": x_N,
+        "barycentre_y": y_N,
+    }
+    names = ("layer_x", "layer_y", "layer_width_x", "layer_width_y")
+    values |= dict(zip(names, lengths.layers(), strict=True))
+    if grid.cartesian:
+        for axis, size, profile in zip("xy", cell_size, image.profiles[:2], strict=True):
+            values[f"width_{axis}"] = size * np.sqrt(moment(profile, 2))
+    if showers.impact_xy is not None:
+        depth_N = (grid.layer_pitch_mm or 0.0) * (moment(image.profiles[2], 1) + 0.5)
+        impact_x_N, impact_y_N = showers.impact_xy.astype(np.float64).T
+        values["offset_x"] = x_N - impact_x_N
+        values["offset_y"] = y_N - impact_y_N - depth_N * lengths.cotangent
+    return values
 
 
 def mean_profiles(showers: Showers) -> dict[str, Array]:
@@ -342,4 +359,4 @@ def sampling_fraction_by_energy(showers: Showers, edges_MeV: Array) -> Array:
     inside = (bin_N >= 0) & (bin_N < len(edges_MeV) - 1)
     counts = np.bincount(bin_N[inside], minlength=len(edges_MeV) - 1)
     sums = np.bincount(bin_N[inside], fraction_N[inside], minlength=len(edges_MeV) - 1)
-    return _divide(sums, counts)
+    return divide(sums, counts)
