@@ -54,7 +54,7 @@ from caloforge.physics.accumulate import Sample, Summary
 from caloforge.physics.observables import OBSERVABLES
 from caloforge.streams import stream
 
-__all__ = ["Comparison", "Metrics", "bin_edges", "separation"]
+__all__ = ["Comparison", "Metrics", "bin_edges", "finite", "separation"]
 
 Array = NDArray[np.float64]
 
@@ -178,10 +178,10 @@ class Comparison:
         every = np.ones(self.reference.n_groups, dtype=bool)
         errors, floors = self._errors(), self._floors()
         for name, value in self._compare(self.candidate, every, every):
-            metrics[name] = _finite(value)
-            metrics[f"{name}_err"] = _finite(errors[name])
+            metrics[name] = finite(value)
+            metrics[f"{name}_err"] = finite(errors[name])
             if name in floors:
-                metrics[f"{name}_floor"] = _finite(floors[name])
+                metrics[f"{name}_floor"] = finite(floors[name])
         return metrics
 
     def _errors(self) -> dict[str, float]:
@@ -274,5 +274,6 @@ def _max_abs(errors: Array) -> float:
     return float(np.abs(values).max()) if len(values) else math.nan
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Give a number as JSON can hold it: null where it is undefined."""
     return value if math.isfinite(value) else None

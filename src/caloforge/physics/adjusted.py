@@ -1,0 +1,187 @@
+"""Means and spreads of observables, candidate over reference, at equal conditions.
+
+Deposits, hits and most else grow with the incident energy, whose spread hides what a candidate gets
+wrong, and two files seldom hold the same energies. So a curve f(E, theta) is fitted for each observable,
+and what counts is how far the showers are from it:
+
+``adjusted_ratio.<observable>``
+    (sum y / sum f) of the candidate over the same of the reference, f being the reference's curve: a
+    ratio estimator (Cochran, Sampling Techniques, chapter 6). 1 if the means agree. Null where the
+    reference's mean is within five of its errors of zero.
+``spread_ratio.<observable>``
+    Width of y / f of the candidate over that of the reference, each about its own curve: 1 if the
+    candidate fluctuates as it should, whatever its mean. The width is that of the central 68.3 %, since some distributions have tails that make a
+    standard deviation a matter of luck. Null unless f is positive; left
+    out for whole numbers that take few values.
+
+Each has ``_err`` beside it, and ``_by_energy`` (with ``_by_energy_err``): the same in each of the
+``energy_bins``. The curve is a polynomial of log E (degree 4) and theta (degree 2), of total degree 4.
+Showers of the candidate outside the reference's range of energies and angles do not count.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+
+from caloforge.physics.accumulate import Sample
+from caloforge.physics.comparison import SIGNIFICANCE, Metrics, finite
+from caloforge.physics.observables import OBSERVABLES
+from caloforge.physics.selections import MIN_SHOWERS
+from caloforge.showers import Conditions
+
+__all__ = ["adjusted_metrics"]
+
+Array = NDArray[np.float64]
+
+DEGREE_ENERGY, DEGREE_THETA = 4, 2
+MIN_WHOLE = 8
+TAIL = 0.1587
+"""What a normal distribution has beyond one standard deviation, on one side."""
+
+
+@dataclass(frozen=True)
+class _Range:
+    """The range of the reference's conditions, and the curve's basis on it."""
+
+    log_energy: tuple[float, float]
+    theta: tuple[float, float]
+
+    @classmethod
+    def of(cls, conditions: Conditions) -> _Range:
+        log_energy = np.log(conditions.incident_energy.astype(np.float64))
+        theta = conditions.incident_theta
+        return cls(
+            (float(log_energy.min()), float(log_energy.max())), (float(theta.min()), float(theta.max()))
+        )
+
+    def holds(self, conditions: Conditions) -> NDArray[np.bool_]:
+        pairs = (
+            (np.log(conditions.incident_energy), self.log_energy),
+            (conditions.incident_theta, self.theta),
+        )
+        within = [(values >= low - 1e-6) & (values <= high + 1e-6) for values, (low, high) in pairs]
+        return np.asarray(within[0] & within[1])
+
+    def basis(self, conditions: Conditions) -> Array:
+        """Products of Chebyshev polynomials of log E and theta, (N, K)."""
+        pairs = (
+            (np.log(conditions.incident_energy), self.log_energy),
+            (conditions.incident_theta, self.theta),
+        )
+        t, u = (
+            2 * (values - low) / (high - low) - 1 if high > low else np.zeros(len(values))
+            for values, (low, high) in pairs
+        )
+        by_energy = chebyshev.chebvander(t, DEGREE_ENERGY)
+        by_theta = chebyshev.chebvander(u, DEGREE_THETA)
+        columns = [
+            by_energy[:, i] * by_theta[:, j]
+            for i in range(DEGREE_ENERGY + 1)
+            for j in range(DEGREE_THETA + 1)
+            if i + j <= DEGREE_ENERGY
+        ]
+        return np.stack(columns, axis=1)
+
+
+def adjusted_metrics(reference: Sample, candidate: Sample) -> Metrics:
+    """Compute the numbers of this module for every observable of one value that both samples have."""
+    spanned = _Range.of(reference.conditions)
+    inside = [spanned.holds(sample.conditions) for sample in (reference, candidate)]
+    bases = [spanned.basis(sample.conditions) for sample in (reference, candidate)]
+    bins = [selection for selection in reference.selections if selection.kind == "energy"]
+    masks = [
+        [here & selection.mask(sample.conditions) for selection in bins]
+        for sample, here in zip((reference, candidate), inside, strict=True)
+    ]
+    metrics: Metrics = {"energy_bins": [selection.title for selection in bins]}
+    for name, values in reference.values.items():
+        if name not in candidate.values or OBSERVABLES[name].learned:
+            continue
+        y = [v.astype(np.float64) for v in (values, candidate.values[name])]
+        good = [np.isfinite(v) for v in y]
+        curves = [_fit(b[g], v[g]) for b, g, v in zip(bases, good, y, strict=True)]
+        expected = {
+            "adjusted_ratio": [basis @ curves[0] for basis in bases],
+            "spread_ratio": [basis @ curve for basis, curve in zip(bases, curves, strict=True)],
+        }
+        places = [[i & g for i, g in zip(inside, good, strict=True)]]
+        places += [[m & g for m, g in zip(m, good, strict=True)] for m in zip(*masks, strict=True)]
+        for what, compute in (("adjusted_ratio", _ratio_of_means), ("spread_ratio", _ratio_of_spreads)):
+            if what == "spread_ratio" and OBSERVABLES[name].discrete and _too_few_values(y[0][good[0]]):
+                continue
+            found = [
+                compute(
+                    *(np.stack([v[w], f[w]]) for v, f, w in zip(y, expected[what], where, strict=True))
+                )
+                for where in places
+            ]
+            values_1B, errors_1B = ([finite(pair[i]) for pair in found] for i in (0, 1))
+            key = f"{what}.{name}"
+            metrics[key], metrics[f"{key}_err"] = values_1B[0], errors_1B[0]
+            metrics[f"{key}_by_energy"], metrics[f"{key}_by_energy_err"] = values_1B[1:], errors_1B[1:]
+    return metrics
+
+
+def _too_few_values(whole_N: Array) -> bool:
+    """Tell whether the central width of whole numbers is too few of them to be measured."""
+    return len(whole_N) == 0 or _central_width(whole_N)[0] < MIN_WHOLE
+
+
+def _fit(basis_NK: Array, y_N: Array) -> Array:
+    """Fit the curve: where few showers or equal conditions leave it open, the shortest one, (K,)."""
+    return np.asarray(np.linalg.lstsq(basis_NK, y_N, rcond=None)[0])
+
+
+def _ratio_of_means(reference: Array, candidate: Array) -> tuple[float, float]:
+    """Candidate over reference of sum y / sum f, with its error; each is (2, N): y and f."""
+    if min(reference.shape[1], candidate.shape[1]) < MIN_SHOWERS:
+        return math.nan, math.nan
+    slopes, errors = [], []
+    for y, f in (reference, candidate):
+        total = f.sum()
+        if not abs(total) > 0:
+            return math.nan, math.nan
+        slope = y.sum() / total
+        slopes.append(slope)
+        errors.append(math.sqrt(len(y)) * float(np.std(y - slope * f, ddof=1)) / abs(total))
+    if not abs(slopes[0]) > SIGNIFICANCE * errors[0]:
+        return math.nan, math.nan
+    ratio = slopes[1] / slopes[0]
+    return ratio, math.hypot(errors[1], ratio * errors[0]) / abs(slopes[0])
+
+
+def _ratio_of_spreads(reference: Array, candidate: Array) -> tuple[float, float]:
+    """Candidate over reference of the central width of y / f, with its error."""
+    if min(reference.shape[1], candidate.shape[1]) < MIN_SHOWERS:
+        return math.nan, math.nan
+    spreads, errors = [], []
+    for y, f in (reference, candidate):
+        if f.min() <= 0:
+            return math.nan, math.nan
+        spread, error = _central_width(y / f)
+        spreads.append(spread)
+        errors.append(error)
+    if not spreads[0] > 0:
+        return math.nan, math.nan
+    ratio = spreads[1] / spreads[0]
+    return ratio, math.hypot(errors[1], ratio * errors[0]) / spreads[0]
+
+
+def _central_width(values_N: Array) -> tuple[float, float]:
+    """Width of the central 68.3 % of some values, and its error from the spacing of their quantiles.
+
+    Asymptotic covariance of two quantiles p < q of n values: p (1 - q) / (n density_p density_q).
+    """
+    n = len(values_N)
+    step = math.sqrt(TAIL * (1 - TAIL) / n)
+    levels = [TAIL - step, TAIL, TAIL + step, 1 - TAIL - step, 1 - TAIL, 1 - TAIL + step]
+    below, low, above, under, high, over = np.quantile(values_N, np.clip(levels, 0, 1))
+    error_low, error_high = (above - below) / 2, (over - under) / 2
+    correlation = TAIL / (1 - TAIL)
+    variance = error_low**2 + error_high**2 - 2 * correlation * error_low * error_high
+    return float(high - low), math.sqrt(variance)
