@@ -11,8 +11,8 @@ and what counts is how far the showers are from it:
 ``spread_ratio.<observable>``
     Width of y / f of the candidate over that of the reference, each about its own curve: 1 if the
     candidate fluctuates as it should, whatever its mean. The width is that of the central 68.3 %, since some distributions have tails that make a
-    standard deviation a matter of luck. Null unless f is positive; left
-    out for whole numbers that take few values.
+    standard deviation a matter of luck. Null where the
+    mean's ratio is null or f is not positive; left out for whole numbers that take few values.
 
 Each has ``_err`` beside it, and ``_by_energy`` (with ``_by_energy_err``): the same in each of the
 ``energy_bins``. The curve is a polynomial of log E (degree 4) and theta (degree 2), of total degree 4.
@@ -114,12 +114,15 @@ def adjusted_metrics(reference: Sample, candidate: Sample) -> Metrics:
         for what, compute in (("adjusted_ratio", _ratio_of_means), ("spread_ratio", _ratio_of_spreads)):
             if what == "spread_ratio" and OBSERVABLES[name].discrete and _too_few_values(y[0][good[0]]):
                 continue
+            known = what == "adjusted_ratio" or metrics[f"adjusted_ratio.{name}"] is not None
             found = [
                 compute(
                     *(np.stack([v[w], f[w]]) for v, f, w in zip(y, expected[what], where, strict=True))
                 )
                 for where in places
             ]
+            if not known or math.isnan(found[0][0]):  # undefined over all energies: no luckier in a bin
+                found = [(math.nan, math.nan)] * len(found)
             values_1B, errors_1B = ([finite(pair[i]) for pair in found] for i in (0, 1))
             key = f"{what}.{name}"
             metrics[key], metrics[f"{key}_err"] = values_1B[0], errors_1B[0]
