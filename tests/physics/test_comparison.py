@@ -295,7 +295,7 @@ def test_separation_of_two_gaussians_is_that_of_their_densities() -> None:
 )
 def test_bins_hold_all_values_of_small_samples(values: NDArray[np.float32], discrete: bool) -> None:
     values = np.round(values) if discrete else values
-    edges = bin_edges(values, values, discrete)
+    edges = bin_edges(values, values, discrete=discrete)
     assert (np.diff(edges) > 0).all()
     assert edges[0] < values.min()
     assert values.max() < edges[-1]

@@ -16,7 +16,7 @@ from shower_samples import random_showers
 from caloforge.detector import Grid
 from caloforge.io import shower_file
 from caloforge.io.shower_file import ShowerFile
-from caloforge.physics.accumulate import accumulate
+from caloforge.physics.accumulate import Sample, accumulate
 from caloforge.physics.catalogue import catalogue, displays
 from caloforge.physics.comparison import Comparison
 from caloforge.physics.histograms import Plot, axis_label, distribution, profile, spectrum, trend
@@ -37,7 +37,11 @@ def compare(tmp_path: Path, reference: Showers, candidate: Showers) -> tuple[Com
         selections, _ = choose_selections(ours.conditions, theirs.conditions)
         grid = replace(reference.grid, threshold_MeV=0.001)
         compared = Comparison(*(accumulate(f, selections, grid=grid) for f in (ours, theirs)))
-        return compared, list(displays(ours, theirs, 0.001))
+        return compared, list(displays([ours, theirs], 0.001))
+
+
+def both(compared: Comparison) -> tuple[Sample, Sample]:
+    return compared.reference, compared.candidate
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def image_of(png: bytes) -> Image.Image:
 def test_a_distribution_counts_every_shower_once(geant4: tuple[Comparison, list[Plot]]) -> None:
     compared, _ = geant4
     for name in compared.scalars:
-        plot = distribution(compared, name, "Energy")
+        plot = distribution(both(compared), name, "Energy")
         assert plot is not None
         for histogram, scale in zip(plot.histograms, plot.scale, strict=True):
             assert histogram.values().sum() == 200
@@ -65,7 +69,7 @@ def test_a_distribution_counts_every_shower_once(geant4: tuple[Comparison, list[
 
 def test_profiles_and_spectra_hold_means_and_their_errors(geant4: tuple[Comparison, list[Plot]]) -> None:
     compared, _ = geant4
-    plot = profile(compared, "z", 1)
+    plot = profile(both(compared), "z", 1)
     showers = shower_file.read(GEANT4)[:200]
     inside = compared.reference.selections[1].mask(showers.conditions)
     layers = showers.above(0.001).deposits[inside].sum(axis=(1, 2))
@@ -73,7 +77,7 @@ def test_profiles_and_spectra_hold_means_and_their_errors(geant4: tuple[Comparis
     error = layers.std(axis=0, ddof=1) / np.sqrt(len(layers))
     np.testing.assert_allclose(np.sqrt(plot.histograms[0].variances()), error, rtol=1e-3)
     assert plot.showers[0] == inside.sum()
-    cells = spectrum(compared)
+    cells = spectrum(both(compared))
     assert cells is not None
     hits = np.count_nonzero(showers.above(0.001).deposits) / len(showers)
     assert cells.histograms[0].values().sum() == pytest.approx(hits)
@@ -81,7 +85,7 @@ def test_profiles_and_spectra_hold_means_and_their_errors(geant4: tuple[Comparis
 
 def test_trends_leave_thin_bins_empty(geant4: tuple[Comparison, list[Plot]]) -> None:
     compared, _ = geant4
-    plot = trend(compared, "sampling_fraction", "Energy")
+    plot = trend(both(compared), "sampling_fraction", "Energy")
     assert plot is not None
     edges = plot.histograms[0].axes[0].edges * 1000
     for sample, histogram in zip((compared.reference, compared.candidate), plot.histograms, strict=True):
@@ -98,8 +102,8 @@ def test_trends_leave_thin_bins_empty(geant4: tuple[Comparison, list[Plot]]) -> 
 
 def test_the_catalogue_of_tilted_showers_has_the_angle_against_the_incident_one(tmp_path: Path) -> None:
     compared, _ = compare(tmp_path, random_showers(300, seed=1), random_showers(300, seed=2))
-    plots = {plot.name: plot for plot in catalogue(compared)}
-    assert len(plots) == len(catalogue(compared))  # names are unique: they become files
+    plots = {plot.name: plot for plot in catalogue(both(compared))}
+    assert len(plots) == len(catalogue(both(compared)))  # names are unique: they become files
     maps = plots["axis_angle_against_incident"]
     assert maps.kind == "maps"
     assert maps.histograms[0].values().sum() > 0.9 * 300
@@ -117,7 +121,7 @@ def test_cylindrical_showers_keep_their_axes(tmp_path: Path) -> None:
         "lemurs", (4, 8, 6), ("r", "phi", "layer"), cell_size=(4.65, math.pi / 4), layer_pitch_mm=3.4
     )
     compared, shown = compare(tmp_path, random_showers(50, grid), random_showers(50, grid, seed=2))
-    names = {plot.name for plot in catalogue(compared)}
+    names = {plot.name for plot in catalogue(both(compared))}
     assert {
         "profile_r_all_linear",
         "profile_phi_all_log",
@@ -130,7 +134,7 @@ def test_cylindrical_showers_keep_their_axes(tmp_path: Path) -> None:
     assert {name.split(".")[1] for name in compared.metrics() if name.startswith("shape.")} == set(
         grid.axes
     )
-    assert shown[0].histograms[0].axes[0].label == "layer [of 3.4 mm]"
+    assert shown[0].histograms[0].axes[2].label == "layer [of 3.4 mm]"
     image_of(render(shown[0], LABELS))
 
 
@@ -138,14 +142,14 @@ def test_cylindrical_showers_keep_their_axes(tmp_path: Path) -> None:
 def test_any_label_can_be_drawn(geant4: tuple[Comparison, list[Plot]], label: str) -> None:
     """Neither mathematics, nor a name that matplotlib hides, nor glyphs that the font lacks."""
     compared, shown = geant4
-    plot = profile(compared, "x")
+    plot = profile(both(compared), "x")
     assert image_of(render(plot, (label, "b"))).tobytes() != image_of(render(plot, ("", "b"))).tobytes()
     image_of(render(shown[0], (label, "b")))
 
 
 def test_empty_and_undefined_bins_are_drawn_as_such(geant4: tuple[Comparison, list[Plot]]) -> None:
     compared, _ = geant4
-    plot = profile(compared, "z")
+    plot = profile(both(compared), "z")
     reference, candidate = (histogram.copy() for histogram in plot.histograms)
     reference.view()["value"][:5] = 0
     candidate.view()["value"][3:8] = np.nan
@@ -161,7 +165,7 @@ def test_the_candidates_colour_shows_only_where_it_differs(
 ) -> None:
     """A picture with the candidate doubled has other pixels; the same data give the same picture."""
     compared, _ = geant4
-    plot = profile(compared, "z")
+    plot = profile(both(compared), "z")
     first, again = render(plot, LABELS), render(plot, LABELS)
     assert first == again
     doubled = render(replace(plot, scale=(1.0, 2.0)), LABELS)
@@ -170,7 +174,7 @@ def test_the_candidates_colour_shows_only_where_it_differs(
 
 def test_several_processes_draw_the_same_plots_in_order(geant4: tuple[Comparison, list[Plot]]) -> None:
     compared, shown = geant4
-    plots = [profile(compared, axis) for axis in "xyz"] + shown[:1]
+    plots = [profile(both(compared), axis) for axis in "xyz"] + shown[:1]
     calls: list[tuple[int, int]] = []
     alone = list(render_all(plots, LABELS))
     together = list(

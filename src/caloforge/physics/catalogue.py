@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from caloforge.io.shower_file import ShowerFile
-from caloforge.physics.comparison import Comparison
+from caloforge.physics.accumulate import Sample
 from caloforge.physics.histograms import (
     Plot,
     angle_maps,
@@ -22,77 +22,88 @@ from caloforge.units import DEGREE
 
 __all__ = ["TOPICS", "catalogue", "displays"]
 
-TOPICS = ("Energy", "Profiles", "Moments", "Depth", "Cells", "Angle", "Event displays")
-"""Sections of a report, in order."""
+TOPICS = {
+    "Energy": "How much is deposited, and how that goes with the incident energy.",
+    "Profiles": "Mean deposits along each axis and around the shower's axis, and where the maximum lies.",
+    "Moments and widths": "Where a shower's middle is, and how wide, long and lopsided it is.",
+    "Layers": "Each layer by itself: its deposit, barycentre, width and sparsity.",
+    "Cells and hits": "Energies of single cells, and numbers of cells above thresholds.",
+    "Angle": "The angle measured from the deposits, and how well it follows the incident one.",
+    "Correlations": "How quantities of a shower vary together, in each sample and in their difference.",
+    "Classifiers": "How well networks trained to tell the samples apart do so, shower by shower.",
+    "Event displays": "Single showers of equal energy and angle, seen from the side and along the beam.",
+}
+"""Sections of a report, in order, and what each shows."""
 
 DISPLAY_QUANTILES = (0.1, 0.5, 0.9)
 
 
-def catalogue(compared: Comparison) -> list[Plot]:
-    """Make every plot of a comparison that its data can fill, topic by topic."""
-    made = [plot for plot in _all(compared) if plot is not None]
-    return sorted(made, key=lambda plot: TOPICS.index(plot.topic))
+def catalogue(samples: Sequence[Sample]) -> list[Plot]:
+    """Make every plot that the samples (the reference first) can fill, topic by topic."""
+    order = list(TOPICS)
+    made = [plot for plot in _all(samples) if plot is not None]
+    return sorted(made, key=lambda plot: order.index(plot.topic))
 
 
-def _all(compared: Comparison) -> Iterator[Plot | None]:
-    selections, axes = compared.reference.selections, compared.reference.grid.axes
+def _all(samples: Sequence[Sample]) -> Iterator[Plot | None]:
+    selections, axes = samples[0].selections, samples[0].grid.axes
     every = range(len(selections))
     by_energy = [i for i in every if np.isinf(selections[i].theta[1])]
     by_angle = [i for i in every if selections[i].kind == "all" or not np.isinf(selections[i].theta[1])]
-    tilted = bool(np.ptp(compared.reference.conditions.incident_theta) > DEGREE)
+    tilted = bool(np.ptp(samples[0].conditions.incident_theta) > DEGREE)
 
-    yield distribution(compared, "total_deposit", "Energy")
-    yield distribution(compared, "total_deposit", "Energy", log=True)
-    yield from (distribution(compared, "total_deposit", "Energy", i) for i in by_energy[1:])
-    yield trend(compared, "sampling_fraction", "Energy")
-    yield trend(compared, "sampling_fraction", "Energy", relative_spread=True)
-    yield from (distribution(compared, "sampling_fraction", "Energy", i) for i in by_energy)
+    yield distribution(samples, "total_deposit", "Energy")
+    yield distribution(samples, "total_deposit", "Energy", log=True)
+    yield from (distribution(samples, "total_deposit", "Energy", i) for i in by_energy[1:])
+    yield trend(samples, "sampling_fraction", "Energy")
+    yield trend(samples, "sampling_fraction", "Energy", relative_spread=True)
+    yield from (distribution(samples, "sampling_fraction", "Energy", i) for i in by_energy)
 
     for axis in axes:
         for index in every:
-            yield profile(compared, axis, index)
-            yield profile(compared, axis, index, log=True)
-    yield from (distribution(compared, f"maximum_{axis}", "Profiles") for axis in axes)
+            yield profile(samples, axis, index)
+            yield profile(samples, axis, index, log=True)
+    yield from (distribution(samples, f"maximum_{axis}", "Profiles") for axis in axes)
 
     for axis in axes:
-        yield from (distribution(compared, f"moment{n}_{axis}", "Moments") for n in (1, 2, 3))
-        yield trend(compared, f"moment2_{axis}", "Moments")
+        yield from (distribution(samples, f"moment{n}_{axis}", "Moments and widths") for n in (1, 2, 3))
+        yield trend(samples, f"moment2_{axis}", "Moments and widths")
     for name in ("width_x", "width_y", "width_across", "length"):
-        yield distribution(compared, name, "Moments")
+        yield distribution(samples, name, "Moments and widths")
 
     for name in ("fraction_front", "fraction_middle", "fraction_back"):
-        yield distribution(compared, name, "Depth")
-        yield trend(compared, name, "Depth")
-    yield distribution(compared, "barycentre_depth", "Depth")
-    yield trend(compared, f"moment1_{axes[2]}", "Depth")
+        yield distribution(samples, name, "Moments and widths")
+        yield trend(samples, name, "Moments and widths")
+    yield distribution(samples, "barycentre_depth", "Moments and widths")
+    yield trend(samples, f"moment1_{axes[2]}", "Moments and widths")
 
-    yield from (spectrum(compared, i) for i in by_energy)
+    yield from (spectrum(samples, i) for i in by_energy)
     for name in ("hits", "hits_300keV"):
-        yield trend(compared, name, "Cells")
-        yield from (distribution(compared, name, "Cells", i) for i in by_energy)
+        yield trend(samples, name, "Cells and hits")
+        yield from (distribution(samples, name, "Cells and hits", i) for i in by_energy)
 
     for name in ("measured_angle", "axis_angle"):
-        yield from (distribution(compared, name, "Angle", i) for i in by_angle)
+        yield from (distribution(samples, name, "Angle", i) for i in by_angle)
         if tilted:
-            yield angle_maps(compared, name)
-            yield trend(compared, name, "Angle", against="angle")
+            yield angle_maps(samples, name)
+            yield trend(samples, name, "Angle", against="angle")
 
 
-def displays(reference: ShowerFile, candidate: ShowerFile, threshold_MeV: float) -> Iterator[Plot]:
+def displays(files: Sequence[ShowerFile], threshold_MeV: float) -> Iterator[Plot]:
     """Draw showers of a low, a middle and a high energy, one of each file, as alike as can be."""
-    ours, theirs = reference.conditions, candidate.conditions
-    low = max(ours.incident_energy.min(), theirs.incident_energy.min())
-    high = min(ours.incident_energy.max(), theirs.incident_energy.max())
+    ours = files[0].conditions
+    energies = [file.conditions.incident_energy for file in files]
+    low, high = max(e.min() for e in energies), min(e.max() for e in energies)
     shared = (ours.incident_energy >= low) & (ours.incident_energy <= high)
-    energies = ours.incident_energy[shared] if shared.any() else ours.incident_energy
-    for number, energy in enumerate(np.quantile(energies, DISPLAY_QUANTILES), 1):
+    chosen = ours.incident_energy[shared] if shared.any() else ours.incident_energy
+    for number, energy in enumerate(np.quantile(chosen, DISPLAY_QUANTILES), 1):
         first = int(np.argmin(np.abs(ours.incident_energy - energy)))
-        second = _nearest(theirs, ours[first : first + 1])
-        pair = [
-            file.read(index, index + 1).above(threshold_MeV)
-            for file, index in ((reference, first), (candidate, second))
-        ]
-        yield display(f"display_{number}", pair[0], pair[1])
+        wanted = ours[first : first + 1]
+        nearest = [first, *(_nearest(file.conditions, wanted) for file in files[1:])]
+        yield display(
+            f"display_{number}",
+            [f.read(i, i + 1).above(threshold_MeV) for f, i in zip(files, nearest, strict=True)],
+        )
 
 
 def _nearest(conditions: Conditions, wanted: Conditions) -> int:

@@ -78,14 +78,12 @@ def separation(p_B: Array, q_B: Array) -> float:
     return float(0.5 * ((p_B - q_B)[filled] ** 2 / both_B[filled]).sum())
 
 
-def bin_edges(
-    reference_N: NDArray[np.floating], candidate_N: NDArray[np.floating], discrete: bool
-) -> Array:
-    """Choose bins of equal width for two sets of values, as ``separation`` has them.
+def bin_edges(*samples_N: NDArray[np.floating], discrete: bool) -> Array:
+    """Choose bins of equal width for some sets of values, as ``separation`` has them.
 
     Whole numbers get bins around whole numbers.
     """
-    finite = [values[np.isfinite(values)].astype(np.float64) for values in (reference_N, candidate_N)]
+    finite = [values[np.isfinite(values)].astype(np.float64) for values in samples_N]
     both = np.concatenate(finite)
     if len(both) == 0:
         return np.array([0.0, 1.0])
@@ -126,7 +124,9 @@ class Comparison:
         pairs = {
             name: (self.reference.values[name], self.candidate.values[name]) for name in self.scalars
         }
-        return {name: bin_edges(*pair, OBSERVABLES[name].discrete) for name, pair in pairs.items()}
+        return {
+            name: bin_edges(*pair, discrete=OBSERVABLES[name].discrete) for name, pair in pairs.items()
+        }
 
     @cached_property
     def histograms(self) -> dict[str, tuple[Array, Array]]:

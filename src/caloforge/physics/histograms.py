@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.errors import MissingExtraError
-from caloforge.physics.comparison import Comparison, bin_edges
+from caloforge.physics.accumulate import Sample
+from caloforge.physics.comparison import bin_edges
 from caloforge.physics.observables import OBSERVABLES, SPECTRUM_EDGES_MEV
-from caloforge.physics.selections import MIN_SHOWERS, energy_edges
+from caloforge.physics.selections import INCLUSIVE, MIN_SHOWERS, energy_edges
 from caloforge.showers import Showers
 from caloforge.units import DEGREE, GEV
 
@@ -35,9 +36,10 @@ Array = NDArray[Any]
 class Plot:
     """One plot: ``kind`` says how :mod:`caloforge.physics.plots` draws its histograms.
 
-    "curves": reference and candidate with their ratio; "maps": the same in two dimensions, side by
-    side; "display": three projections of a reference and three of a candidate shower. ``scale``
-    multiplies reference and candidate; ``showers`` are their numbers, said in the legend.
+    "curves": reference and candidates with their ratios; "maps": the same in two dimensions, side by
+    side; "display": a shower of each, in three dimensions. ``histograms``, ``scale`` (multiplies the
+    histogram) and ``showers`` (their number, said in the legend) hold the reference first, then each
+    candidate. ``observable`` is the name of what is shown, or empty; ``where`` the title of the selection.
     """
 
     name: str
@@ -45,12 +47,14 @@ class Plot:
     title: str
     kind: Literal["curves", "maps", "display"]
     histograms: tuple[Any, ...]
+    scale: tuple[float, ...]
+    showers: tuple[int, ...]
+    observable: str = ""
+    where: str = INCLUSIVE.title
     y_label: str = ""
-    scale: tuple[float, float] = (1.0, 1.0)
     log_x: bool = False
     log_y: bool = False
     whole_x: bool = False
-    showers: tuple[int, int] = (1, 1)
 
 
 def axis_label(grid: Grid, axis: str) -> str:
@@ -78,30 +82,34 @@ def _map(edges: Sequence[Array], labels: Sequence[str], values: Array) -> Any:
     return filled
 
 
-def _showers(compared: Comparison, index: int = 0) -> tuple[int, int]:
-    """Count the showers of both files in a selection."""
-    reference, candidate = (int(summary.count_S[index]) for summary in compared.summaries)
-    return reference, candidate
+def _count(samples: Sequence[Sample], index: int = 0) -> tuple[int, ...]:
+    """Count the showers of each sample in a selection."""
+    return tuple(int(sample.showers_SG[index].sum()) for sample in samples)
+
+
+def _have(samples: Sequence[Sample], name: str) -> bool:
+    """Tell whether every sample has an observable of one value."""
+    return all(name in sample.values for sample in samples)
 
 
 def distribution(
-    compared: Comparison, name: str, topic: str, index: int = 0, *, log: bool = False
+    samples: Sequence[Sample], name: str, topic: str, index: int = 0, *, log: bool = False
 ) -> Plot | None:
     """Histogram a scalar observable over a selection (its index); None where it is undefined."""
-    if name not in compared.scalars:
+    if not _have(samples, name):
         return None
-    selection = compared.reference.selections[index]
-    pair = []
-    for sample in (compared.reference, compared.candidate):
+    selection = samples[0].selections[index]
+    found = []
+    for sample in samples:
         values = sample.values[name][selection.mask(sample.conditions)]
-        pair.append(values[np.isfinite(values)].astype(np.float64))
-    if min(map(len, pair)) == 0:
+        found.append(values[np.isfinite(values)].astype(np.float64))
+    if min(map(len, found)) == 0:
         return None
-    edges = bin_edges(pair[0], pair[1], OBSERVABLES[name].discrete)
+    edges = bin_edges(*found, discrete=OBSERVABLES[name].discrete)
     histograms = []
-    for found in pair:
-        counts = np.histogram(np.clip(found, edges[0], edges[-1]), edges)[0]
-        variances = counts * (1 - counts / len(found))
+    for chosen in found:
+        counts = np.histogram(np.clip(chosen, edges[0], edges[-1]), edges)[0]
+        variances = counts * (1 - counts / len(chosen))
         histograms.append(_histogram(edges, OBSERVABLES[name].label, counts, variances))
     return Plot(
         f"{name}_{selection.name}{'_log' if log else ''}",
@@ -109,73 +117,74 @@ def distribution(
         f"{OBSERVABLES[name].title}, {selection.title}",
         "curves",
         tuple(histograms),
+        scale=tuple(1 / len(values) for values in found),
+        showers=tuple(map(len, found)),
+        observable=name,
+        where=selection.title,
         y_label="Fraction of showers",
-        scale=(1 / len(pair[0]), 1 / len(pair[1])),
         log_y=log,
         whole_x=OBSERVABLES[name].discrete,
-        showers=(len(pair[0]), len(pair[1])),
     )
 
 
-def _means(compared: Comparison, name: str, index: int, edges: Array, label: str) -> tuple[Any, ...]:
-    return tuple(
-        _histogram(edges, label, summary.mean(name)[index], summary.error(name)[index] ** 2)
-        for summary in compared.summaries
-    )
-
-
-def profile(compared: Comparison, axis: str, index: int = 0, *, log: bool = False) -> Plot:
+def profile(samples: Sequence[Sample], axis: str, index: int = 0, *, log: bool = False) -> Plot:
     """Draw the mean deposit in the cells along an axis, over a selection."""
-    selection = compared.reference.selections[index]
+    selection = samples[0].selections[index]
     name = f"profile_{axis}"
-    n_cells = len(compared.summaries[0].mean(name)[index])
-    edges = np.arange(n_cells + 1) - 0.5
+    summaries = [sample.summary() for sample in samples]
+    edges = np.arange(len(summaries[0].mean(name)[index]) + 1) - 0.5
+    label = axis_label(samples[0].grid, axis)
     return Plot(
         f"{name}_{selection.name}_{'log' if log else 'linear'}",
         "Profiles",
         f"{OBSERVABLES[name].title}, {selection.title}",
         "curves",
-        _means(compared, name, index, edges, axis_label(compared.reference.grid, axis)),
+        tuple(
+            _histogram(edges, label, s.mean(name)[index], s.error(name)[index] ** 2) for s in summaries
+        ),
+        scale=(1.0,) * len(samples),
+        showers=_count(samples, index),
+        observable=name,
+        where=selection.title,
         y_label="Mean deposit [MeV]",
         log_y=log,
         whole_x=True,
-        showers=_showers(compared, index),
     )
 
 
-def spectrum(compared: Comparison, index: int = 0) -> Plot | None:
+def spectrum(samples: Sequence[Sample], index: int = 0) -> Plot | None:
     """Draw the mean number of cells in bins of their energy; None without any cell."""
-    selection = compared.reference.selections[index]
-    means = [summary.mean("cell_energy")[index] for summary in compared.summaries]
-    filled = np.flatnonzero(means[0] + means[1] > 0)
+    selection, name = samples[0].selections[index], "cell_energy"
+    summaries = [sample.summary() for sample in samples]
+    filled = np.flatnonzero(np.any([s.mean(name)[index] > 0 for s in summaries], axis=0))
     if len(filled) == 0:
         return None
     used = slice(filled[0], filled[-1] + 1)
     edges = SPECTRUM_EDGES_MEV[used.start : used.stop + 1]
-    histograms = tuple(
+    histograms = [
         _histogram(
-            edges,
-            "Deposit in a cell [MeV]",
-            summary.mean("cell_energy")[index][used],
-            summary.error("cell_energy")[index][used] ** 2,
+            edges, "Deposit in a cell [MeV]", s.mean(name)[index][used], s.error(name)[index][used] ** 2
         )
-        for summary in compared.summaries
-    )
+        for s in summaries
+    ]
     return Plot(
-        f"cell_energy_{selection.name}",
-        "Cells",
+        f"{name}_{selection.name}",
+        "Cells and hits",
         f"Cell energies, {selection.title}",
         "curves",
-        histograms,
+        tuple(histograms),
+        scale=(1.0,) * len(samples),
+        showers=_count(samples, index),
+        observable=name,
+        where=selection.title,
         y_label="Cells per shower and bin",
         log_x=True,
         log_y=True,
-        showers=_showers(compared, index),
     )
 
 
 def trend(
-    compared: Comparison,
+    samples: Sequence[Sample],
     name: str,
     topic: str,
     *,
@@ -186,9 +195,8 @@ def trend(
 
     Bins with too few showers stay empty. None where no bin is left or the observable is undefined.
     """
-    if name not in compared.scalars:
+    if not _have(samples, name):
         return None
-    samples = (compared.reference, compared.candidate)
     if against == "energy":
         edges = energy_edges(samples[0].conditions, samples[1].conditions, 20) / GEV
         label = "Incident energy [GeV]"
@@ -205,7 +213,7 @@ def trend(
     for sample, condition in zip(samples, conditions, strict=True):
         value, error = _binned(condition, sample.values[name], edges, relative_spread)
         histograms.append(_histogram(edges, label, value, error**2))
-    if not np.isfinite(histograms[0].values() + histograms[1].values()).any():
+    if not np.isfinite(sum(histogram.values() for histogram in histograms)).any():
         return None
     definition = OBSERVABLES[name]
     title = f"{definition.title} against {against}"
@@ -218,9 +226,11 @@ def trend(
         title,
         "curves",
         tuple(histograms),
+        scale=(1.0,) * len(samples),
+        showers=_count(samples),
+        observable=name,
         y_label=y_label,
         log_x=len(edges) > 3 and edges[1] / edges[0] < 1.2 * edges[-1] / edges[-2],
-        showers=_showers(compared),
     )
 
 
@@ -246,11 +256,10 @@ def _binned(condition: Array, values: Array, edges: Array, relative_spread: bool
     return result[0], result[1]
 
 
-def angle_maps(compared: Comparison, name: str) -> Plot | None:
+def angle_maps(samples: Sequence[Sample], name: str) -> Plot | None:
     """Histogram a measured angle against the incident one; None where it is undefined."""
-    if name not in compared.scalars:
+    if not _have(samples, name):
         return None
-    samples = (compared.reference, compared.candidate)
     incident = [s.conditions.incident_theta / DEGREE for s in samples]
     measured = [s.values[name] / DEGREE for s in samples]
     good = [np.isfinite(m) for m in measured]
@@ -275,35 +284,31 @@ def angle_maps(compared: Comparison, name: str) -> Plot | None:
         f"{OBSERVABLES[name].title} against the incident angle",
         "maps",
         maps,
+        scale=tuple(1 / len(sample) for sample in samples),
+        showers=_count(samples),
+        observable=name,
         y_label="Fraction of showers",
-        scale=(1 / len(samples[0]), 1 / len(samples[1])),
-        showers=_showers(compared),
     )
 
 
-def display(name: str, reference: Showers, candidate: Showers) -> Plot:
-    """Project one shower of each onto three planes: depth with both axes across, and across."""
-    grid = reference.grid
-    edges = {axis: np.arange(n + 1) - 0.5 for axis, n in zip(grid.axes, grid.shape, strict=True)}
-    first, second, depth = grid.axes
-    maps = []
-    for shower in (reference, candidate):
-        for (horizontal, vertical), summed, swap in (
-            ((depth, first), 1, True),
-            ((depth, second), 0, True),
-            ((first, second), 2, False),
-        ):
-            values = shower.deposits[0].sum(axis=summed)
-            labels = (axis_label(grid, horizontal), axis_label(grid, vertical))
-            maps.append(_map((edges[horizontal], edges[vertical]), labels, values.T if swap else values))
-    energies = [float(s.incident_energy[0]) / GEV for s in (reference, candidate)]
-    angles = [float(s.incident_theta[0]) / DEGREE for s in (reference, candidate)]
+def display(name: str, showers: Sequence[Showers]) -> Plot:
+    """Show one shower of each sample, cell by cell."""
+    grid = showers[0].grid
+    axes = [
+        hist.axis.Regular(n, -0.5, n - 0.5, label=axis_label(grid, axis))
+        for axis, n in zip(grid.axes, grid.shape, strict=True)
+    ]
+    images = [hist.Hist(*axes, storage=hist.storage.Double(), data=s.deposits[0]) for s in showers]
+    energies = " and ".join(f"{s.incident_energy[0] / GEV:.4g}" for s in showers)
+    angles = " and ".join(f"{s.incident_theta[0] / DEGREE:.3g}°" for s in showers)
     return Plot(
         name,
         "Event displays",
-        f"One shower of each, {energies[0]:.4g} and {energies[1]:.4g} GeV, "
-        f"{angles[0]:.3g}° and {angles[1]:.3g}°",
+        f"One shower of each, {energies} GeV, {angles}",
         "display",
-        tuple(maps),
+        tuple(images),
+        scale=(1.0,) * len(showers),
+        showers=(1,) * len(showers),
+        where=f"{showers[0].incident_energy[0] / GEV:.4g} GeV",
         y_label="Deposit [MeV]",
     )

@@ -64,8 +64,8 @@ COLOURS = 96
 RATIO_RANGES = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 
-def render(plot: Plot, labels: tuple[str, str]) -> bytes:
-    """Draw a plot; ``labels`` name reference and candidate. Gives the bytes of a PNG file."""
+def render(plot: Plot, labels: Sequence[str]) -> bytes:
+    """Draw a plot; ``labels`` name reference and candidates. Gives the bytes of a PNG file."""
     drawers = {"curves": _curves, "maps": _maps, "display": _display}
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # A label may hold characters that the font lacks: they show as boxes, and that is all.
@@ -83,7 +83,7 @@ def render(plot: Plot, labels: tuple[str, str]) -> bytes:
 
 
 def render_all(
-    plots: Sequence[Plot], labels: tuple[str, str], *, workers: int = 1, progress: Progress = silent
+    plots: Sequence[Plot], labels: Sequence[str], *, workers: int = 1, progress: Progress = silent
 ) -> Iterator[tuple[Plot, bytes]]:
     """Draw all plots in order, with several processes where ``workers`` is above 1.
 
@@ -262,11 +262,13 @@ def _maps(plot: Plot, labels: Sequence[str]) -> Figure:
 def _display(plot: Plot, labels: Sequence[str]) -> Figure:
     """Draw three projections of a reference shower above three of a candidate one."""
     figure = Figure(figsize=(9.6, 5.9), dpi=DPI)
-    values = [h.values() for h in plot.histograms]
+    planes = ((2, 0), (2, 1), (0, 1))
+    images = [histogram.project(*plane) for histogram in plot.histograms for plane in planes]
+    values = [image.values() for image in images]
     positive = np.concatenate([v[v > 0] for v in values] + [np.zeros(0)])
     low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
     norm = LogNorm(max(low, 1e-6 * high), max(high, 1.001 * low))
-    for index, (histogram, value) in enumerate(zip(plot.histograms, values, strict=True)):
+    for index, (histogram, value) in enumerate(zip(images, values, strict=True)):
         row, column = divmod(index, 3)
         axes = figure.add_axes((0.095 + 0.278 * column, 0.545 - 0.445 * row, 0.225, 0.36))
         x, y = histogram.axes

@@ -66,7 +66,7 @@ def validate(
             for file, start, stop in ((ours, 0, share), (theirs, share, 50))
         ]
         compared = Comparison(*samples)
-        plots = [*catalogue(compared), *displays(ours, theirs, grid.threshold_MeV)]
+        plots = [*catalogue(samples), *displays([ours, theirs], grid.threshold_MeV)]
         sources = tuple(
             Source(label, file.path.name, file.provenance)
             for label, file in zip(names, (ours, theirs), strict=True)
