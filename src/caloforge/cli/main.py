@@ -37,7 +37,11 @@ WrongUse: Any = typer.BadParameter.__base__
 
 for _module in COMMANDS:
     _name = _module.__name__.rpartition(".")[2]
-    app.command(_name, epilog="\n\n".join(("Examples:", *_module.EXAMPLES)))(_module.run)
+    app.command(
+        _name,
+        cls=getattr(_module, "COMMAND", None),
+        epilog="\n\n".join(("Examples:", *_module.EXAMPLES)),
+    )(_module.run)
 
 
 def _version(wanted: bool) -> None:

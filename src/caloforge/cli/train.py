@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress, say
+from caloforge.cli.several import SeveralFiles
 from caloforge.errors import UsageError
+
+COMMAND = SeveralFiles
 
 EXAMPLES = (
     "caloforge train --model 3dgan --data showers.h5 --out run --set minutes=10",
@@ -20,7 +23,7 @@ EXAMPLES = (
 def run(
     out: Annotated[Path, typer.Option("--out", help="The run folder.", metavar="RUN")],
     data: Annotated[
-        list[Path] | None, typer.Option("--data", help="Shower files to train on.", metavar="FILE")
+        list[Path] | None, typer.Option("--data", help="Shower files to train on.", metavar="FILE...")
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="A name from `caloforge models`.", metavar="NAME")

@@ -1,0 +1,49 @@
+"""Options that take several values: ``--data a.h5 b.h5`` beside ``--data a.h5 --data b.h5``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from typer.core import TyperCommand
+
+__all__ = ["LabelledFiles", "SeveralFiles"]
+
+
+class SeveralFiles(TyperCommand):
+    """A command with ``--data FILE...``."""
+
+    option = "--data"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of its values, as click wants it."""
+        return super().parse_args(ctx, self._repeat(args))
+
+    def _repeat(self, args: Sequence[str]) -> list[str]:
+        if args.count(self.option) != 1:
+            return list(args)
+        at = args.index(self.option)
+        end = next((i for i, arg in enumerate(args) if i > at and arg.startswith("-")), len(args))
+        values, before, after = list(args[at + 1 : end]), list(args[:at]), list(args[end:])
+        n = self._how_many(len(values), [*before, *after])
+        repeated = [text for value in values[:n] for text in (self.option, value)]
+        return [*before, *(repeated or [self.option]), *values[n:], *after]
+
+    def _how_many(self, n_values: int, _others: Sequence[str]) -> int:
+        """Tell how many of the texts that follow the option are its own: here, all."""
+        return n_values
+
+
+class LabelledFiles(SeveralFiles):
+    """A command with ``--labels A B ...``, one for each file, wherever the files stand."""
+
+    option = "--labels"
+
+    def _how_many(self, n_values: int, others: Sequence[str]) -> int:
+        # Files may follow the labels at once: of all these texts, one half are labels.
+        valued = {name for p in self.params for name in p.opts if not getattr(p, "is_flag", True)}
+        files = sum(
+            not arg.startswith("-") and previous not in valued
+            for previous, arg in zip(["", *others], others, strict=False)
+        )
+        return min(n_values, (n_values + files) // 2)
