@@ -1,0 +1,48 @@
+"""What a report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from caloforge.physics.accumulate import Sample
+from caloforge.physics.comparison import Comparison, Metrics
+from caloforge.physics.requirements import Judgement
+
+__all__ = ["Report", "Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, as a reader of the report knows it."""
+
+    label: str
+    file: str
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Candidates compared with one reference.
+
+    ``comparisons``, ``metrics`` and ``verdicts`` hold one entry for each candidate; ``sources`` has the
+    reference first. ``notes`` are sentences that a reader of the numbers must know; ``made`` says when.
+    """
+
+    sources: tuple[Source, ...]
+    comparisons: tuple[Comparison, ...]
+    metrics: tuple[Metrics, ...]
+    verdicts: tuple[tuple[Judgement, ...], ...]
+    notes: tuple[str, ...]
+    made: str
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The reference's sample, then the candidates'."""
+        return self.comparisons[0].reference, *(compared.candidate for compared in self.comparisons)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the reference and of the candidates."""
+        return tuple(source.label for source in self.sources)
