@@ -198,7 +198,7 @@ def trend(
     if not _have(samples, name):
         return None
     if against == "energy":
-        edges = energy_edges(samples[0].conditions, samples[1].conditions, 20) / GEV
+        edges = energy_edges(*(sample.conditions for sample in samples), max_bins=20) / GEV
         label = "Incident energy [GeV]"
         conditions = [s.conditions.incident_energy / GEV for s in samples]
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -24,8 +25,9 @@ SAME_ENERGY = 1e-3
 
 PUBLISHED_GEV = (50, 100, 200, 250, 300, 400, 500)
 PUBLISHED_DEGREES = (62, 90, 118)
+PUBLISHED_RANGE_GEV = (100, 200)
 HALF_WINDOW = 5
-"""Published windows are +-5 GeV and +-5 degrees wide."""
+"""Published windows are +-5 GeV and +-5 degrees wide; those of angles also for 100 to 200 GeV alone."""
 
 
 @dataclass(frozen=True)
@@ -57,33 +59,33 @@ INCLUSIVE = Selection("all", "all energies", "all")
 
 
 def choose_selections(
-    reference: Conditions, candidate: Conditions
-) -> tuple[tuple[Selection, ...], tuple[tuple[Selection, int, int], ...]]:
-    """Choose what to compare from the two files' conditions.
+    *files: Conditions,
+) -> tuple[tuple[Selection, ...], tuple[tuple[Selection, tuple[int, ...]], ...]]:
+    """Choose what to compare from the files' conditions, the reference's first.
 
-    Gives the selections with at least :data:`MIN_SHOWERS` showers in both files, the inclusive one
+    Gives the selections with at least :data:`MIN_SHOWERS` showers in every file, the inclusive one
     first, and the thin ones with their numbers of showers. They are the bins of :func:`energy_edges`,
     at most five, and the published windows.
     """
-    wanted = [*_energy_bins(reference, candidate), *_windows(reference, candidate)]
-    kept, thin = [INCLUSIVE], []
-    for selection in wanted:
-        n_reference, n_candidate = (int(selection.mask(c).sum()) for c in (reference, candidate))
-        if min(n_reference, n_candidate) >= MIN_SHOWERS:
+    kept: list[Selection] = [INCLUSIVE]
+    thin: list[tuple[Selection, tuple[int, ...]]] = []
+    for selection in (*_energy_bins(files), *_windows(files)):
+        counts = tuple(int(selection.mask(conditions).sum()) for conditions in files)
+        if min(counts) >= MIN_SHOWERS:
             kept.append(selection)
-        elif max(n_reference, n_candidate) > 0:
-            thin.append((selection, n_reference, n_candidate))
+        elif max(counts) > 0:
+            thin.append((selection, counts))
     return tuple(kept), tuple(thin)
 
 
-def energy_edges(reference: Conditions, candidate: Conditions, max_bins: int) -> NDArray[np.float64]:
-    """Give edges (MeV) of bins in incident energy that both files can fill; empty if they share none.
+def energy_edges(*files: Conditions, max_bins: int) -> NDArray[np.float64]:
+    """Give edges (MeV) of bins in incident energy that all files can fill; empty if they share none.
 
     Bins of equal width (of equal ratio for a log-uniform or falling spectrum) cover the common range,
-    one for each 40 showers of the smaller file up to ``max_bins``; discrete energies get a bin each.
+    one for each 40 showers of the smallest file up to ``max_bins``; discrete energies get a bin each.
     """
-    energies = [c.incident_energy.astype(np.float64) for c in (reference, candidate)]
-    values = _discrete(reference, candidate)
+    energies = [c.incident_energy.astype(np.float64) for c in files]
+    values = _discrete(files)
     if len(values):
         # A bin reaches half way to its neighbours, the outer ones as far to the outside.
         half = np.diff(values) / 2 if len(values) > 1 else 0.1 * values
@@ -105,10 +107,9 @@ def energy_edges(reference: Conditions, candidate: Conditions, max_bins: int) ->
     return rounded * unit if smooth else edges
 
 
-def _energy_bins(reference: Conditions, candidate: Conditions) -> list[Selection]:
-    edges = energy_edges(reference, candidate, N_ENERGY_BINS)
-    values = _discrete(reference, candidate) / GEV
-    bins = []
+def _energy_bins(files: Sequence[Conditions]) -> Iterator[Selection]:
+    edges = energy_edges(*files, max_bins=N_ENERGY_BINS)
+    values = _discrete(files) / GEV
     for index, (low, high) in enumerate(pairwise(edges)):
         if len(values):
             name = title = f"{values[index]:.4g} GeV"
@@ -117,39 +118,38 @@ def _energy_bins(reference: Conditions, candidate: Conditions) -> list[Selection
                 f"{low / GEV:.4g}-{high / GEV:.4g}GeV",
                 f"{low / GEV:.4g} to {high / GEV:.4g} GeV",
             )
-        bins.append(Selection(f"E{name.replace(' ', '')}", title, "energy", energy=(low, high)))
-    return bins
+        yield Selection(f"E{name.replace(' ', '')}", title, "energy", energy=(low, high))
 
 
-def _windows(reference: Conditions, candidate: Conditions) -> list[Selection]:
-    windows = []
-    if len(_discrete(reference, candidate)) == 0:
-        windows += [
-            Selection(
+def _windows(files: Sequence[Conditions]) -> Iterator[Selection]:
+    if len(_discrete(files)) == 0:
+        for centre in PUBLISHED_GEV:
+            yield Selection(
                 f"E{centre}GeV",
                 f"{centre} ± {HALF_WINDOW} GeV",
                 "window",
                 energy=((centre - HALF_WINDOW) * GEV, (centre + HALF_WINDOW) * GEV),
             )
-            for centre in PUBLISHED_GEV
-        ]
-    theta = np.concatenate([reference.incident_theta, candidate.incident_theta])
-    if np.ptp(theta) > 2 * HALF_WINDOW * DEGREE:
-        windows += [
-            Selection(
-                f"theta{centre}deg",
-                f"{centre} ± {HALF_WINDOW}° incident",
+    if np.ptp(np.concatenate([c.incident_theta for c in files])) <= 2 * HALF_WINDOW * DEGREE:
+        return
+    low, high = PUBLISHED_RANGE_GEV
+    for energy, name, title in (
+        ((0.0, np.inf), "", ""),
+        ((low * GEV, high * GEV), f"E{low}-{high}GeV_", f"{low} to {high} GeV, "),
+    ):
+        for centre in PUBLISHED_DEGREES:
+            yield Selection(
+                f"{name}theta{centre}deg",
+                f"{title}{centre} ± {HALF_WINDOW}° incident",
                 "window",
+                energy=energy,
                 theta=((centre - HALF_WINDOW) * DEGREE, (centre + HALF_WINDOW) * DEGREE),
             )
-            for centre in PUBLISHED_DEGREES
-        ]
-    return windows
 
 
-def _discrete(reference: Conditions, candidate: Conditions) -> NDArray[np.float64]:
+def _discrete(files: Sequence[Conditions]) -> NDArray[np.float64]:
     """Give the incident energies (MeV) if they are few values, each taken many times; else none."""
-    energies = np.concatenate([reference.incident_energy, candidate.incident_energy])
+    energies = np.concatenate([c.incident_energy for c in files])
     values = np.unique(energies).astype(np.float64)
     starts = np.flatnonzero(np.concatenate([[True], np.diff(values) > SAME_ENERGY * values[1:]]))
     ends = np.concatenate([starts[1:] - 1, [len(values) - 1]])
