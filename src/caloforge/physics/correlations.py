@@ -47,7 +47,8 @@ def correlation_metrics(reference: Sample, candidate: Sample) -> Metrics:
 def _shares(sample: Sample) -> Array:
     deposit_KZ = sample.vectors[f"profile_{sample.grid.axes[2]}"].astype(np.float64)
     total_K1 = deposit_KZ.sum(axis=1, keepdims=True)
-    return deposit_KZ[total_K1[:, 0] > 0] / total_K1[total_K1[:, 0] > 0]
+    filled_K = total_K1[:, 0] > 0
+    return np.asarray(deposit_KZ[filled_K] / total_K1[filled_K])
 
 
 def _correlation(share_KZ: Array) -> Array:

@@ -15,13 +15,12 @@ __all__ = ["conditions_table", "feature_names", "feature_table"]
 BY_LAYER = ("layer_x", "layer_y", "layer_width_x", "layer_width_y", "layer_sparsity")
 
 
-def feature_names(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Names of the observables that every sample has: of one value, and those by layer.
+def feature_names(samples: Sequence[Sample], *, layers: bool = True) -> tuple[str, ...]:
+    """Names of the observables of one value that every sample has, and of those by ``layers``.
 
-    These are CaloChallenge's high-level features (deposit, barycentre, width and sparsity of each layer)
-    and the scalar ones.
+    The latter are CaloChallenge's high-level features: each layer's deposit, barycentre, width, sparsity.
     """
-    by_layer = (f"profile_{samples[0].grid.axes[2]}", *BY_LAYER)
+    by_layer = (f"profile_{samples[0].grid.axes[2]}", *BY_LAYER) if layers else ()
     known = (set(sample.values) | set(sample.vectors) for sample in samples)
     common = set.intersection(*known)
     return tuple(
