@@ -27,7 +27,7 @@ from caloforge.progress import Progress, silent
 from caloforge.showers import Conditions
 from caloforge.streams import stream
 
-__all__ = ["Sample", "Summary", "accumulate", "assign_groups"]
+__all__ = ["MAX_KEPT", "N_GROUPS", "Sample", "Summary", "accumulate", "assign_groups", "keep_hits"]
 
 N_GROUPS = 20
 MAX_KEPT = 5000
@@ -44,6 +44,24 @@ def assign_groups(n_showers: int, n_groups: int) -> NDArray[np.int64]:
     n_blocks = -(-n_showers // n_groups)
     blocks = np.tile(np.arange(n_groups), (n_blocks, 1))
     return stream(0, "validate", "groups").permuted(blocks, axis=1).ravel()[:n_showers]
+
+
+def choose_kept(n_showers: int) -> NDArray[np.int64]:
+    """Choose the showers that are kept whole, at random but always the same way; indices in order."""
+    return np.sort(stream(0, "validate", "kept").permutation(n_showers)[:MAX_KEPT])
+
+
+def keep_hits(file: ShowerFile, grid: Grid) -> Hits:
+    """Read the hits of the showers of a file that are kept, and nothing else.
+
+    Raises CaloforgeError where the file is damaged.
+    """
+    kept, hits, done = choose_kept(len(file)), [], 0
+    for showers in file.chunks(max(1, CELLS_AT_ONCE // grid.n_cells)):
+        first, last = np.searchsorted(kept, (done, done + len(showers)))
+        hits.append(Hits.of(showers.above(grid.threshold_MeV).deposits[kept[first:last] - done]))
+        done += len(showers)
+    return Hits.join(hits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +162,7 @@ def accumulate(
     """
     n = len(file)
     group_N = assign_groups(n, n_groups)
-    kept = np.sort(stream(0, "validate", "kept").permutation(n)[:MAX_KEPT])
+    kept = choose_kept(n)
     hits: list[Hits] = []
     vectors: dict[str, list[NDArray[np.float32]]] = {}
     masks_SN = np.array([selection.mask(file.conditions) for selection in selections])

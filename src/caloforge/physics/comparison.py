@@ -54,7 +54,7 @@ from caloforge.physics.accumulate import Sample, Summary
 from caloforge.physics.observables import OBSERVABLES
 from caloforge.streams import stream
 
-__all__ = ["Comparison", "Metrics", "bin_edges", "finite", "separation"]
+__all__ = ["Comparison", "Metrics", "bin_edges", "finite", "paired", "separation"]
 
 Array = NDArray[np.float64]
 
@@ -98,20 +98,20 @@ def bin_edges(*samples_N: NDArray[np.floating], discrete: bool) -> Array:
     return np.linspace(low - margin, high + margin, n_bins + 1)
 
 
+def paired(reference: Sample, candidate: Sample) -> bool:
+    """Tell whether two samples hold the same conditions in the same order."""
+    ours, theirs = reference.conditions, candidate.conditions
+    return np.array_equal(ours.incident_energy, theirs.incident_energy) and np.array_equal(
+        ours.incident_theta, theirs.incident_theta
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """A reference and a candidate, read with the same selections and groups."""
 
     reference: Sample
     candidate: Sample
-
-    @cached_property
-    def paired(self) -> bool:
-        """Whether both files hold the same conditions in the same order."""
-        ours, theirs = self.reference.conditions, self.candidate.conditions
-        return np.array_equal(ours.incident_energy, theirs.incident_energy) and np.array_equal(
-            ours.incident_theta, theirs.incident_theta
-        )
 
     @cached_property
     def scalars(self) -> tuple[str, ...]:

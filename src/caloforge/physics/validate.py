@@ -12,7 +12,7 @@ from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import atomic_folder, write_json, write_text
 from caloforge.io.shower_file import ShowerFile
 from caloforge.physics.accumulate import N_GROUPS, accumulate
-from caloforge.physics.comparison import Comparison, Metrics
+from caloforge.physics.comparison import Comparison, Metrics, paired
 from caloforge.physics.selections import MIN_SHOWERS, Selection, choose_selections
 from caloforge.progress import Progress, silent
 
@@ -150,10 +150,10 @@ def _common_grid(ours: ShowerFile, theirs: ShowerFile) -> Grid:
 
 
 def _notes(
-    compared: Comparison, ours: Grid, theirs: Grid, thin: Sequence[tuple[Selection, int, int]]
+    compared: Comparison, ours: Grid, theirs: Grid, thin: Sequence[tuple[Selection, tuple[int, ...]]]
 ) -> Iterator[str]:
     """Say what a reader of the numbers must know."""
-    if compared.paired:
+    if paired(compared.reference, compared.candidate):
         yield (
             "Both files hold the same incident energies and angles in the same order. Errors of the "
             "numbers take that into account; the error bars in the plots and the column “same source” do "
@@ -169,7 +169,7 @@ def _notes(
                 "(caloforge generate --like)."
             )
     if thin:
-        listed = ", ".join(f"{selection.title} ({a} and {b})" for selection, a, b in thin)
+        listed = ", ".join(f"{selection.title} ({a} and {b})" for selection, (a, b) in thin)
         yield f"Too thin to draw or to count, with fewer than {MIN_SHOWERS} showers in a file: {listed}."
     for sample, name in ((compared.reference, "reference"), (compared.candidate, "candidate")):
         if sample.n_empty:
