@@ -46,3 +46,15 @@ class Report:
     def labels(self) -> tuple[str, ...]:
         """Names of the reference and of the candidates."""
         return tuple(source.label for source in self.sources)
+
+    @property
+    def numbers(self) -> Metrics:
+        """What ``metrics.json`` holds: the numbers of one candidate, or of several by their labels."""
+        if len(self.metrics) == 1:
+            return self.metrics[0]
+        return dict(zip(self.labels[1:], self.metrics, strict=True))
+
+    @property
+    def holds(self) -> bool:
+        """Whether every requirement holds for every candidate."""
+        return all(judgement.holds for verdict in self.verdicts for judgement in verdict)
