@@ -1,22 +1,17 @@
-"""Which plots a report has, by topic: one place to read and to extend the list."""
+"""Which plots a report has, topic by topic: one place to read and to extend the list."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from caloforge.io.shower_file import ShowerFile
+from caloforge.physics import maps
 from caloforge.physics.accumulate import Sample
-from caloforge.physics.histograms import (
-    Plot,
-    angle_maps,
-    display,
-    distribution,
-    profile,
-    spectrum,
-    trend,
-)
+from caloforge.physics.curves import Curves
+from caloforge.physics.histograms import Plot
 from caloforge.showers import Conditions
 from caloforge.units import DEGREE
 
@@ -29,68 +24,138 @@ TOPICS = {
     "Layers": "Each layer by itself: its deposit, barycentre, width and sparsity.",
     "Cells and hits": "Energies of single cells, and numbers of cells above thresholds.",
     "Angle": "The angle measured from the deposits, and how well it follows the incident one.",
-    "Correlations": "How quantities of a shower vary together, in each sample and in their difference.",
-    "Classifiers": "How well networks trained to tell the samples apart do so, shower by shower.",
-    "Event displays": "Single showers of equal energy and angle, seen from the side and along the beam.",
+    "Correlations": "How quantities of a shower vary together: in each sample, and the differences.",
+    "Classifiers": "How classifiers and a regression that learned from the samples judge single showers.",
+    "Event displays": "Single showers of equal energy and angle, cell by cell and projected onto planes.",
 }
 """Sections of a report, in order, and what each shows."""
 
-DISPLAY_QUANTILES = (0.1, 0.5, 0.9)
+DISPLAY_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+Found = Iterator[Plot | None]
 
 
-def catalogue(samples: Sequence[Sample]) -> list[Plot]:
+def catalogue(samples: Sequence[Sample]) -> Iterator[Plot]:
     """Make every plot that the samples (the reference first) can fill, topic by topic."""
-    order = list(TOPICS)
-    made = [plot for plot in _all(samples) if plot is not None]
-    return sorted(made, key=lambda plot: order.index(plot.topic))
+    make = {
+        "Energy": _energy,
+        "Profiles": _profiles,
+        "Moments and widths": _moments,
+        "Layers": _layers,
+        "Cells and hits": _cells,
+        "Angle": _angle,
+        "Correlations": _correlations,
+        "Classifiers": _classifiers,
+    }
+    curves = Curves(samples)
+    for topic in TOPICS:
+        if topic in make:
+            for plot in make[topic](curves):
+                if plot is not None:
+                    yield replace(plot, topic=topic)
 
 
-def _all(samples: Sequence[Sample]) -> Iterator[Plot | None]:
-    selections, axes = samples[0].selections, samples[0].grid.axes
-    every = range(len(selections))
-    by_energy = [i for i in every if np.isinf(selections[i].theta[1])]
-    by_angle = [i for i in every if selections[i].kind == "all" or not np.isinf(selections[i].theta[1])]
-    tilted = bool(np.ptp(samples[0].conditions.incident_theta) > DEGREE)
+def _by_energy(curves: Curves) -> list[int]:
+    """List the selections of all angles: everything, bins of energy, the published windows."""
+    selections = curves.samples[0].selections
+    return [i for i, selection in enumerate(selections) if np.isinf(selection.theta[1])]
 
-    yield distribution(samples, "total_deposit", "Energy")
-    yield distribution(samples, "total_deposit", "Energy", log=True)
-    yield from (distribution(samples, "total_deposit", "Energy", i) for i in by_energy[1:])
-    yield trend(samples, "sampling_fraction", "Energy")
-    yield trend(samples, "sampling_fraction", "Energy", relative_spread=True)
-    yield from (distribution(samples, "sampling_fraction", "Energy", i) for i in by_energy)
 
-    for axis in axes:
-        for index in every:
-            yield profile(samples, axis, index)
-            yield profile(samples, axis, index, log=True)
-    yield from (distribution(samples, f"maximum_{axis}", "Profiles") for axis in axes)
+def _everywhere(curves: Curves) -> range:
+    """List all selections, windows of angle too."""
+    return range(len(curves.samples[0].selections))
 
-    for axis in axes:
-        yield from (distribution(samples, f"moment{n}_{axis}", "Moments and widths") for n in (1, 2, 3))
-        yield trend(samples, f"moment2_{axis}", "Moments and widths")
-    for name in ("width_x", "width_y", "width_across", "length"):
-        yield distribution(samples, name, "Moments and widths")
 
-    for name in ("fraction_front", "fraction_middle", "fraction_back"):
-        yield distribution(samples, name, "Moments and widths")
-        yield trend(samples, name, "Moments and widths")
-    yield distribution(samples, "barycentre_depth", "Moments and widths")
-    yield trend(samples, f"moment1_{axes[2]}", "Moments and widths")
+def _energy(curves: Curves) -> Found:
+    yield curves.distribution("total_deposit", log=True)
+    yield curves.trend("total_deposit")
+    yield curves.trend("sampling_fraction")
+    yield curves.trend("sampling_fraction", of="relative_spread")
+    yield curves.deposit_error()
+    yield curves.deposit_trend()
+    for name in ("total_deposit", "sampling_fraction"):
+        yield from (curves.distribution(name, i) for i in _by_energy(curves))
 
-    yield from (spectrum(samples, i) for i in by_energy)
+
+def _profiles(curves: Curves) -> Found:
+    for axis in curves.samples[0].grid.axes:
+        for log in (False, True):
+            yield from (curves.profile(axis, i, log=log) for i in _everywhere(curves))
+    for log in (False, True):
+        yield from (curves.radial_profile(i, log=log) for i in _by_energy(curves))
+    for axis in curves.samples[0].grid.axes:
+        for log in (False, True):
+            yield from (curves.distribution(f"maximum_{axis}", i, log=log) for i in _by_energy(curves))
+
+
+def _moments(curves: Curves) -> Found:
+    names = [f"moment{order}_{axis}" for axis in curves.samples[0].grid.axes for order in (1, 2, 3)]
+    names += ["barycentre_depth", "length"]
+    thirds = ["fraction_front", "fraction_middle", "fraction_back"]
+    across = ["width_x", "width_y", "width_across", "mean_radius", "radius_90"]
+    places = ["first_layer", "peak_layer", "barycentre_x", "barycentre_y", "offset_x", "offset_y"]
+    yield from (curves.trend(name) for name in names + thirds + across + places)
+    for name in names:
+        yield from (curves.distribution(name, i) for i in _by_energy(curves))
+    yield from (curves.distribution(name) for name in thirds + across + places)
+    yield from (maps.impact(curves.samples, axis) for axis in ("x", "y"))
+
+
+def _layers(curves: Curves) -> Found:
+    depth = curves.samples[0].grid.axes[2]
+    names = ["layer_x", "layer_y", "layer_width_x", "layer_width_y", "layer_sparsity"]
+    yield from (curves.layer_means(name) for name in names)
+    yield curves.trend("leakage")
+    yield curves.distribution("leakage", log=True)
+    for layer in curves.layers:
+        yield from (curves.layer(name, layer) for name in (f"profile_{depth}", *names))
+
+
+def _cells(curves: Curves) -> Found:
+    hits = [f"hits_{threshold}" for threshold in ("300keV", "1MeV", "10MeV", "100MeV")]
+    others = ["occupancy", "largest_fraction"]
+    yield curves.sparsity()
+    yield from (curves.trend(name) for name in ["hits", *hits, *others])
+    yield from (curves.spectrum(i) for i in _by_energy(curves))
     for name in ("hits", "hits_300keV"):
-        yield trend(samples, name, "Cells and hits")
-        yield from (distribution(samples, name, "Cells and hits", i) for i in by_energy)
+        yield from (curves.distribution(name, i) for i in _by_energy(curves))
+    yield from (curves.distribution(name) for name in hits[1:] + others)
 
-    for name in ("measured_angle", "axis_angle"):
-        yield from (distribution(samples, name, "Angle", i) for i in by_angle)
-        if tilted:
-            yield angle_maps(samples, name)
-            yield trend(samples, name, "Angle", against="angle")
+
+def _angle(curves: Curves) -> Found:
+    angles = ("measured_angle", "axis_angle")
+    yield curves.trend("angle_error")
+    yield curves.trend("angle_error", of="spread")
+    if np.ptp(curves.samples[0].conditions.incident_theta) > DEGREE:
+        for name in angles:
+            yield curves.trend(name, against="angle")
+            yield maps.angle_against_incident(curves.samples, name)
+            yield maps.angle_against_reference(curves.samples, name)
+        yield curves.trend("angle_error", against="angle")
+        yield curves.trend("angle_error", against="angle", of="spread")
+        yield curves.trend("sampling_fraction", against="angle")
+        yield curves.trend("sampling_fraction", against="angle", of="relative_spread")
+    for name in (*angles, "angle_error"):
+        yield from (curves.distribution(name, i) for i in _everywhere(curves))
+
+
+def _correlations(curves: Curves) -> Found:
+    yield from (maps.correlations(curves.samples, i) for i in _by_energy(curves))
+    yield from (maps.layer_correlations(curves.samples, i) for i in _by_energy(curves))
+
+
+def _classifiers(curves: Curves) -> Found:
+    yield curves.trend("energy_error")
+    yield curves.trend("energy_error", of="spread")
+    for name in ("score_low", "score_high"):
+        yield curves.trend(name)
+        yield from (curves.distribution(name, i) for i in _everywhere(curves))
+    yield from (curves.distribution("reconstructed_energy", i) for i in _by_energy(curves))
+    yield from (curves.distribution("energy_error", i) for i in _everywhere(curves))
 
 
 def displays(files: Sequence[ShowerFile], threshold_MeV: float) -> Iterator[Plot]:
-    """Draw showers of a low, a middle and a high energy, one of each file, as alike as can be."""
+    """Show showers of low to high energy, one of each file (the reference first), as alike as can be."""
     ours = files[0].conditions
     energies = [file.conditions.incident_energy for file in files]
     low, high = max(e.min() for e in energies), min(e.max() for e in energies)
@@ -100,10 +165,8 @@ def displays(files: Sequence[ShowerFile], threshold_MeV: float) -> Iterator[Plot
         first = int(np.argmin(np.abs(ours.incident_energy - energy)))
         wanted = ours[first : first + 1]
         nearest = [first, *(_nearest(file.conditions, wanted) for file in files[1:])]
-        yield display(
-            f"display_{number}",
-            [f.read(i, i + 1).above(threshold_MeV) for f, i in zip(files, nearest, strict=True)],
-        )
+        showers = [f.read(i, i + 1).above(threshold_MeV) for f, i in zip(files, nearest, strict=True)]
+        yield replace(maps.display(f"display_{number}", showers), topic="Event displays")
 
 
 def _nearest(conditions: Conditions, wanted: Conditions) -> int:

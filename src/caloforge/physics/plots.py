@@ -1,8 +1,9 @@
 """Drawing: every plot of a report in one style, as PNG. The only module that imports matplotlib.
 
-The reference is black with a grey band, the candidate coloured; bands and bars are statistical
-errors (one standard deviation). Figures are drawn without pyplot, so nothing here is global and
-several processes can draw at once.
+The reference is black with a grey band; each candidate has a colour, a line style and a marker of its
+own. Bands and bars are statistical errors (one standard deviation). What rests on fewer than 20
+showers says so: a sample in the frame, a bin by its hatch. Figures are drawn without pyplot, so nothing
+here is global and several processes can draw at once.
 """
 
 from __future__ import annotations
@@ -21,58 +22,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.errors import CaloforgeError, MissingExtraError
+from caloforge.physics import panels
 from caloforge.physics.histograms import Plot
+from caloforge.physics.selections import MIN_SHOWERS
+from caloforge.physics.style import BAND, REFERENCE, STYLE, THIN, heading, look, plain
 from caloforge.progress import Progress, silent
 
 try:
     import matplotlib as mpl
     import mplhep
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter
     from PIL import Image
 except ImportError:
     raise MissingExtraError("validate", "report") from None
 
 __all__ = ["render", "render_all"]
 
-REFERENCE = "#1a1a1a"
-BAND = "#c9c9c9"
-CANDIDATE = "#d1480f"
-STYLE: Any = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.labelsize": 12,
-    "axes.linewidth": 0.9,
-    "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "grid.color": "#ececec",
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "legend.fontsize": 11,
-    "lines.linewidth": 1.6,
-    "xtick.direction": "in",
-    "xtick.top": True,
-    "ytick.direction": "in",
-    "ytick.right": True,
-}
 DPI = 110
 COLOURS = 96
-"""Colours of a PNG: lines and text keep their looks at a third of the size."""
+"""Colours of a PNG of curves: lines and text keep their looks at a third of the size."""
 
 RATIO_RANGES = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 def render(plot: Plot, labels: Sequence[str]) -> bytes:
     """Draw a plot; ``labels`` name reference and candidates. Gives the bytes of a PNG file."""
-    drawers = {"curves": _curves, "maps": _maps, "display": _display}
+    drawers = {
+        "curves": _curves,
+        "maps": panels.maps,
+        "matrix": panels.matrices,
+        "display": panels.displays,
+    }
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # A label may hold characters that the font lacks: they show as boxes, and that is all.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        counted = [f"{_plain(label)} ({n})" for label, n in zip(labels, plot.showers, strict=True)]
-        names = [_plain(label) for label in labels] if plot.kind == "display" else counted
-        figure = drawers[plot.kind](plot, names)
+        names = [plain(label) for label in labels]
+        if plot.kind != "display":
+            names = [f"{name} ({n})" for name, n in zip(names, plot.showers, strict=True)]
+        figure = Figure(dpi=DPI)
+        drawers[plot.kind](figure, plot, names)
         canvas: Any = FigureCanvasAgg(figure)
         canvas.draw()
         size = canvas.get_width_height()
@@ -111,15 +101,9 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _plain(label: str) -> str:
-    """Keep matplotlib from reading a label as mathematics, or as one to hide."""
-    text = label.replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
-
-
-def _curves(plot: Plot, labels: Sequence[str]) -> Figure:
-    """Draw reference and candidate with their ratio below."""
-    figure = Figure(figsize=(5.6, 4.7), dpi=DPI)
+def _curves(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
+    """Draw reference and candidates, and below how the candidates differ."""
+    figure.set_size_inches(5.6, 4.7)
     main = figure.add_axes((0.16, 0.36, 0.81, 0.56))
     below = figure.add_axes((0.16, 0.115, 0.81, 0.215), sharex=main)
     edges = plot.histograms[0].axes[0].edges
@@ -127,44 +111,51 @@ def _curves(plot: Plot, labels: Sequence[str]) -> Figure:
     errors = [
         np.sqrt(h.variances()) * scale for h, scale in zip(plot.histograms, plot.scale, strict=True)
     ]
-    reference, candidate = values
+    if plot.log_x:
+        main.set_xscale("log")
+    main.set_xlim(edges[0], edges[-1])
+    for axes in (main, below):
+        _hatch(axes, edges, np.isnan(sum(values)))
 
-    mplhep.histplot(reference, edges, ax=main, histtype="step", color=REFERENCE, edges=False, zorder=3)
-    _band(main, edges, reference, errors[0], label=labels[0])
-    mplhep.histplot(
-        candidate,
-        edges,
-        ax=main,
-        histtype="step",
-        color=CANDIDATE,
-        edges=False,
-        label=labels[1],
-        zorder=4,
-    )
-    centres = (edges[:-1] * edges[1:]) ** 0.5 if plot.log_x else (edges[:-1] + edges[1:]) / 2
-    main.errorbar(centres, candidate, errors[1], fmt="none", ecolor=CANDIDATE, elinewidth=1.1, zorder=4)
-    _scales(
-        main,
-        plot,
-        edges,
-        np.concatenate(values),
-        np.concatenate([v + e for v, e in zip(values, errors, strict=True)]),
-    )
-    main.set_ylabel(plot.y_label)
+    step = {"edges": False, "histtype": "step", "ax": main}
+    mplhep.histplot(values[0], edges, color=REFERENCE, zorder=3, **step)
+    _band(main, edges, values[0], errors[0], label=labels[0])
+    places = [_inside(edges, i, len(values) - 1, log=plot.log_x) for i in range(len(values) - 1)]
+    for index, place in enumerate(places):
+        colour, line, _ = look(index)
+        value, error = values[index + 1], errors[index + 1]
+        style: Any = {"color": colour, "linestyle": line, "label": labels[index + 1], "zorder": 4}
+        mplhep.histplot(value, edges, **style, **step)
+        main.errorbar(place, value, error, fmt="none", ecolor=colour, elinewidth=1.1, zorder=4)
+    _limits(main, plot, np.concatenate(values), np.concatenate(errors))
+    main.set_ylabel(plot.y_label, fontsize=12 if len(plot.y_label) < 34 else 9)
     main.tick_params(labelbottom=False)
-    handles, texts = main.get_legend_handles_labels()
-    main.legend(handles, texts, loc="best")
-    main.text(0, 1.025, plot.title, transform=main.transAxes, **_heading(plot.title))
+    _legend(main, plot, labels)
+    main.text(0, 1.025, plot.title, transform=main.transAxes, **heading(plot.title))
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(reference != 0, candidate / reference, np.nan)
-        ratio_error = np.abs(errors[1] / np.where(reference != 0, reference, np.nan))
-        band_error = np.abs(errors[0] / np.where(reference != 0, reference, np.nan))
-    _ratio(below, centres, edges, ratio, ratio_error, band_error)
+    _differences(below, plot, edges, places, values, errors)
     if plot.whole_x:
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    below.set_xlabel(plot.histograms[0].axes[0].label)
-    return figure
+    if plot.log_x and edges[-1] > 10 * edges[0]:
+        below.xaxis.set_minor_formatter(NullFormatter())
+    label = plot.histograms[0].axes[0].label
+    below.set_xlabel(label, fontsize=12 if len(label) < 48 else 10)
+
+
+def _inside(edges: Any, index: int, count: int, *, log: bool) -> Any:
+    """Give places in the bins for one of ``count`` candidates, so that none hides another."""
+    share = (index + 1) / (count + 1)
+    if log:
+        return edges[:-1] * (edges[1:] / edges[:-1]) ** share
+    return edges[:-1] + (edges[1:] - edges[:-1]) * share
+
+
+def _hatch(axes: Any, edges: Any, thin: NDArray[np.bool_]) -> None:
+    """Hatch the bins without a value for one of the samples."""
+    for index in np.flatnonzero(thin):
+        axes.axvspan(
+            edges[index], edges[index + 1], facecolor="none", hatch="////", linewidth=0, zorder=1
+        )
 
 
 def _band(axes: Any, edges: Any, values: Any, errors: Any, *, label: str | None = None) -> None:
@@ -175,127 +166,89 @@ def _band(axes: Any, edges: Any, values: Any, errors: Any, *, label: str | None 
         axes.fill_between([], [], [], facecolor=BAND, edgecolor=REFERENCE, linewidth=1.4, label=label)
 
 
-def _scales(axes: Any, plot: Plot, edges: Any, values: Any, tops: Any) -> None:
+def _limits(axes: Any, plot: Plot, values: Any, errors: Any) -> None:
     """Set ranges that show all of the data with room for the legend."""
-    if plot.log_x:
-        axes.set_xscale("log")
-    axes.set_xlim(edges[0], edges[-1])
+    room = 0.3 + 0.1 * max(0, len(plot.histograms) - 2)
+    tops = values + errors
     top = np.nanmax(tops, initial=0)
     bottom = np.nanmin(values, initial=0)
     if plot.log_y and (values > 0).any():
         axes.set_yscale("log")
         lowest = np.nanmin(values[values > 0])
-        axes.set_ylim(lowest / 2, top * (top / lowest) ** 0.25 * 2)
-    elif bottom >= 0 and np.nanmin(values) < 0.5 * top:
-        axes.set_ylim(0, 1.3 * top if top > 0 else 1)
-    else:
-        low, high = np.nanmin(2 * values - tops), np.nanmax(tops)
-        margin = 0.15 * (high - low) or 1.0
-        axes.set_ylim(low - margin, high + 2 * margin)
+        axes.set_ylim(lowest / 2, top * (top / lowest) ** room * 2)
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    elif bottom >= 0 and np.nanmin(values, initial=np.inf) < 0.5 * top:
+        axes.set_ylim(0, (1 + room) * top if top > 0 else 1)
+    elif np.isfinite(tops).any():
+        low, high = np.nanmin(values - errors), np.nanmax(tops)
+        margin = 0.12 * (high - low) or 1.0
+        axes.set_ylim(low - margin, high + margin + room * (high - low))
 
 
-def _ratio(axes: Any, centres: Any, edges: Any, ratio: Any, error: Any, band: Any) -> None:
-    """Draw candidate / reference; what lies beyond the range is an arrow at its edge."""
-    shown = np.isfinite(ratio) & np.isfinite(error)
-    sure = shown & (error < 0.5)
-    reach = 1.0
-    if sure.any():
-        reach = max(np.quantile(np.abs(ratio[sure] - 1), 0.9), 1.5 * float(np.median(error[sure])))
-    half = next((r for r in RATIO_RANGES if r >= 1.2 * reach), RATIO_RANGES[-1])
-    axes.set_ylim(1 - 1.25 * half, 1 + 1.25 * half)
-    axes.set_yticks([1 - half, 1, 1 + half])
-    _band(axes, edges, np.ones(len(ratio)), np.nan_to_num(np.minimum(band, 2 * half)))
-    axes.axhline(1, color=REFERENCE, linewidth=1)
-    inside = shown & (np.abs(ratio - 1) <= half)
-    axes.errorbar(
-        centres[inside],
-        ratio[inside],
-        error[inside],
-        fmt="o",
-        markersize=3.2,
-        color=CANDIDATE,
-        elinewidth=1.1,
-        zorder=3,
-    )
-    for marker, beyond, level in (("^", ratio > 1 + half, 0.93), ("v", ratio < 1 - half, 0.07)):
-        axes.plot(
-            centres[shown & beyond],
-            np.full(int((shown & beyond).sum()), level),
-            marker,
-            color=CANDIDATE,
-            markersize=5,
-            transform=axes.get_xaxis_transform(),
-        )
-    axes.set_ylabel("Ratio")
+def _legend(axes: Any, plot: Plot, labels: Sequence[str]) -> None:
+    """Name the samples, and what is thin."""
+    handles, texts = axes.get_legend_handles_labels()
+    small = len(texts) > 3 or max(map(len, texts)) > 34
+    axes.legend(handles, texts, loc="best", fontsize=9 if small else 11)
+    thin = [label for label, n in zip(labels, plot.showers, strict=True) if n < MIN_SHOWERS]
+    notes = [f"fewer than {MIN_SHOWERS} showers: {', '.join(thin)}"] if thin else []
+    if any(np.isnan(histogram.values()).any() for histogram in plot.histograms):
+        notes.append(f"hatched: fewer than {MIN_SHOWERS} showers")
+    place: Any = {"transform": axes.transAxes, "ha": "right", "va": "bottom", "fontsize": 8.5}
+    axes.text(0.985, 0.015, "\n".join(notes), color=THIN, style="italic", zorder=5, **place)
 
 
-def _heading(title: str) -> dict[str, Any]:
-    """Style a title; long ones are smaller."""
-    return {"weight": "bold", "fontsize": 11.5 if len(title) < 44 else 10}
-
-
-def _maps(plot: Plot, labels: Sequence[str]) -> Figure:
-    """Draw reference and candidate side by side on one colour scale."""
-    figure = Figure(figsize=(8.4, 4.2), dpi=DPI)
-    values = [h.values() * scale for h, scale in zip(plot.histograms, plot.scale, strict=True)]
-    top = max(v.max() for v in values)
-    for index, (histogram, value, label) in enumerate(zip(plot.histograms, values, labels, strict=True)):
-        axes = figure.add_axes((0.085 + 0.415 * index, 0.14, 0.375, 0.72))
-        x, y = histogram.axes
-        mesh = axes.pcolormesh(x.edges, y.edges, _masked(value).T, cmap="viridis", vmin=0, vmax=top)
-        low, high = max(x.edges[0], y.edges[0]), min(x.edges[-1], y.edges[-1])
-        axes.plot([low, high], [low, high], color=CANDIDATE, linewidth=1, linestyle="--")
-        axes.set_xlim(x.edges[0], x.edges[-1])
-        axes.set_ylim(y.edges[0], y.edges[-1])
-        axes.set_xlabel(x.label)
-        axes.set_title(label, fontsize=11)
-        if index == 0:
-            axes.set_ylabel(y.label)
+def _differences(
+    axes: Any,
+    plot: Plot,
+    edges: Any,
+    places: Sequence[Any],
+    values: Sequence[Any],
+    errors: Sequence[Any],
+) -> None:
+    """Draw candidate / reference or candidate - reference; what is beyond the range is an arrow."""
+    middle = 0.0 if plot.difference else 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if plot.difference:
+            found = [value - values[0] for value in values]
+            spread = errors
         else:
-            axes.tick_params(labelleft=False)
-    bar = figure.colorbar(mesh, cax=figure.add_axes((0.89, 0.14, 0.015, 0.72)))
-    bar.set_label(plot.y_label)
-    figure.text(0.08, 0.94, plot.title, **_heading(plot.title))
-    return figure
-
-
-def _display(plot: Plot, labels: Sequence[str]) -> Figure:
-    """Draw three projections of a reference shower above three of a candidate one."""
-    figure = Figure(figsize=(9.6, 5.9), dpi=DPI)
-    planes = ((2, 0), (2, 1), (0, 1))
-    images = [histogram.project(*plane) for histogram in plot.histograms for plane in planes]
-    values = [image.values() for image in images]
-    positive = np.concatenate([v[v > 0] for v in values] + [np.zeros(0)])
-    low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
-    norm = LogNorm(max(low, 1e-6 * high), max(high, 1.001 * low))
-    for index, (histogram, value) in enumerate(zip(images, values, strict=True)):
-        row, column = divmod(index, 3)
-        axes = figure.add_axes((0.095 + 0.278 * column, 0.545 - 0.445 * row, 0.225, 0.36))
-        x, y = histogram.axes
-        mesh = axes.pcolormesh(x.edges, y.edges, _masked(value).T, cmap="viridis", norm=norm)
-        axes.set_xlabel(x.label, fontsize=10)
-        axes.set_ylabel(y.label, fontsize=10)
-        axes.tick_params(labelsize=9)
-        axes.grid(visible=False)
-        if column == 0:
-            axes.text(
-                -0.36,
-                0.5,
-                labels[row],
-                transform=axes.transAxes,
-                rotation=90,
-                va="center",
-                ha="center",
-                weight="bold",
-                fontsize=11,
-                color=(REFERENCE, CANDIDATE)[row],
+            unit = np.where(values[0] != 0, values[0], np.nan)
+            found = [value / unit for value in values]
+            spread = [np.abs(error / unit) for error in errors]
+    good = [np.isfinite(f) & np.isfinite(s) for f, s in zip(found, spread, strict=True)]
+    away = np.concatenate([np.abs(f - middle)[g] for f, g in zip(found[1:], good[1:], strict=True)])
+    bars = np.concatenate([s[g] for s, g in zip(spread[1:], good[1:], strict=True)])
+    half = _reach(away, bars, ratio=not plot.difference)
+    axes.set_ylim(middle - 1.25 * half, middle + 1.25 * half)
+    axes.set_yticks([middle - half, middle, middle + half])
+    _band(axes, edges, np.full(len(edges) - 1, middle), np.nan_to_num(np.minimum(spread[0], 2 * half)))
+    axes.axhline(middle, color=REFERENCE, linewidth=1)
+    for index, place in enumerate(places):
+        colour, _, marker = look(index)
+        value, bar, shown = found[index + 1], spread[index + 1], good[index + 1]
+        near = shown & (np.abs(value - middle) <= 1.2 * half)
+        style: Any = {"markersize": 3.2, "color": colour, "elinewidth": 1.1, "zorder": 3}
+        axes.errorbar(place[near], value[near], bar[near], fmt=marker, **style)
+        for arrow, beyond, level in (("^", value > middle, 0.94), ("v", value < middle, 0.06)):
+            where = place[shown & ~near & beyond]
+            heights = np.full(len(where), level)
+            axes.plot(
+                where, heights, arrow, color=colour, markersize=5, transform=axes.get_xaxis_transform()
             )
-    bar = figure.colorbar(mesh, cax=figure.add_axes((0.91, 0.1, 0.014, 0.805)))
-    bar.set_label(plot.y_label, fontsize=10)
-    figure.text(0.02, 0.955, plot.title, **_heading(plot.title))
-    return figure
+    axes.set_ylabel("Difference" if plot.difference else "Ratio")
 
 
-def _masked(values: NDArray[Any]) -> Any:
-    """Leave empty bins white."""
-    return np.ma.masked_less_equal(values, 0)
+def _reach(away: Any, errors: Any, *, ratio: bool) -> float:
+    """Choose how far from agreement the lower frame shows, from deviations and their errors."""
+    if ratio:
+        sure = errors < 0.5
+        if not sure.any():
+            return RATIO_RANGES[-1]
+        reach = max(np.quantile(away[sure], 0.9), 1.5 * float(np.median(errors[sure])))
+        return next((r for r in RATIO_RANGES if r >= 1.2 * reach), RATIO_RANGES[-1])
+    if len(away) == 0:
+        return 1.0
+    reach = 1.2 * max(np.quantile(away, 0.9), 1.5 * float(np.median(errors))) or 1.0
+    power = 10.0 ** np.floor(np.log10(reach))
+    return float(next(step for step in (1, 2, 5, 10) if step * power >= 0.999 * reach) * power)
