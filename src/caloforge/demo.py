@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from caloforge.detector import load_detector
 from caloforge.errors import UsageError
 from caloforge.inference.generate import generate_file, like_file, load
-from caloforge.physics.comparison import Metrics
+from caloforge.physics.report.content import Report
 from caloforge.physics.validate import validate
 from caloforge.progress import Progress
 from caloforge.simulation.request import SimulationRequest
@@ -21,7 +20,7 @@ from caloforge.training.config import load_config
 from caloforge.training.loop import train
 from caloforge.units import GEV, Spectrum
 
-__all__ = ["DemoResult", "demo", "shipped_showers"]
+__all__ = ["demo", "shipped_showers"]
 
 FRESH_SHOWERS = 20
 SEED = 1
@@ -30,23 +29,15 @@ SYMMETRIES = "augment=[mirror-x, mirror-y, transpose]"
 ProgressBar = Callable[[str, str], AbstractContextManager[Progress]]
 
 
-@dataclass(frozen=True)
-class DemoResult:
-    """Where the report is, and the numbers it opens with."""
-
-    report: Path
-    numbers: Metrics
-
-
 def shipped_showers(part: str) -> Path:
     """Path of the Geant4 showers of ``clic-ecal`` that ship: ``part`` is "train" or "test"."""
     return Path(str(resources.files("caloforge"))) / "data" / f"clic-ecal-{part}.h5"
 
 
-def demo(
-    folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[str], None]
-) -> DemoResult:
+def demo(folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[str], None]) -> Report:
     """Simulate, train for some minutes, generate, validate; everything lies in ``folder`` afterwards.
+
+    The report is in ``folder / "report"``.
 
     Raises UsageError when the folder holds anything already.
     """
@@ -81,12 +72,12 @@ def demo(
 
     say("4/4 comparing them")
     with progress("validate", "%") as callback:
-        numbers = validate(
+        return validate(
             shipped_showers("test"),
             generated,
             report,
             labels=("Geant4", "3dgan"),
+            training=[shipped_showers("train"), fresh],
             workers=workers,
             progress=callback,
         )
-    return DemoResult(report / "report.html", numbers)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress, say
-from caloforge.cli.validate import print_metrics
+from caloforge.cli.validate import print_report
 
 EXAMPLES = ("caloforge demo --minutes 3",)
 
@@ -23,9 +23,10 @@ def run(
     """Simulate, train for some minutes, generate and validate, on real Geant4 showers that ship."""
     from caloforge.demo import demo
 
-    result = demo(out, minutes=minutes, progress=progress, say=say)
+    report = demo(out, minutes=minutes, progress=progress, say=say)
+    page = out / "report" / "report.html"
     if json:
-        print_result({**result.numbers, "report": str(result.report)}, as_json=True)
+        print_result({**report.numbers, "report": str(page)}, as_json=True)
         return
-    print_metrics(result.numbers)
-    print(result.report)
+    print_report(report)
+    print(page)

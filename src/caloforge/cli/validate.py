@@ -9,62 +9,109 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress
+from caloforge.cli.several import LabelledFiles
+from caloforge.errors import CaloforgeError
 
 if TYPE_CHECKING:
-    from caloforge.physics.comparison import Metrics
+    from caloforge.physics.report.content import Report
+    from caloforge.physics.requirements import Judgement
 
-EXAMPLES = ("caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",)
+COMMAND = LabelledFiles
+
+EXAMPLES = (
+    "caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",
+    "caloforge validate showers.h5 generated.h5 -o report --require --training train.h5",
+    "caloforge validate showers.h5 generated.h5 other.h5 -o both --quick",
+)
 
 
 def run(
     reference: Annotated[
         Path, typer.Argument(help="Showers to compare with: Geant4's.", metavar="REFERENCE.h5")
     ],
-    candidate: Annotated[Path, typer.Argument(help="Showers to judge.", metavar="CANDIDATE.h5")],
+    candidates: Annotated[
+        list[Path],
+        typer.Argument(help="Showers to judge: one file, or several.", metavar="CANDIDATE.h5..."),
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder of the report.", metavar="REPORT")
     ],
     labels: Annotated[
-        tuple[str, str] | None,
-        typer.Option("--labels", help="Names of reference and candidate in the report.", metavar="A B"),
+        list[str] | None,
+        typer.Option(
+            "--labels", help="Names of reference and candidates in the report.", metavar="A B..."
+        ),
     ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option(
+            "--requirements", help="Requirements in YAML, instead of the usual.", metavar="FILE"
+        ),
+    ] = None,
+    require: Annotated[
+        bool, typer.Option("--require", help="Fail (exit code 1) unless every requirement is met.")
+    ] = False,
+    training: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--training", help="Showers the candidate was trained on, to find copies.", metavar="FILE"
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="No classifiers, no distances, no search for copies.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Compare showers with a reference: report.html with plots, and metrics.json."""
+    """Compare showers with a reference: a verdict, numbers, and more than 300 plots in one page."""
     from caloforge.physics.validate import validate
 
     with progress("validate", "%") as callback:
-        metrics = validate(
+        report = validate(
             reference,
-            candidate,
+            candidates,
             output,
-            labels=labels,
+            labels=labels or None,
+            requirements=requirements,
+            training=training or (),
+            quick=quick,
             workers=len(os.sched_getaffinity(0)),
             progress=callback,
         )
-    report = output / "report.html"
+    page = output / "report.html"
     if json:
-        print_result({**metrics, "report": str(report)}, as_json=True)
-        return
-    print_metrics(metrics)
-    print(report)
+        print_result({**report.numbers, "report": str(page)}, as_json=True)
+    else:
+        print_report(report)
+        print(page)
+    if require and not report.holds:
+        failing = sum(not judgement.holds for verdict in report.verdicts for judgement in verdict)
+        raise CaloforgeError(f"{page}: {failing} requirements are not met")
 
 
-def print_metrics(metrics: Metrics) -> None:
-    """Print the numbers that a report opens with."""
-    from caloforge.physics.headlines import headlines, with_error
-
-    rows = [
-        (
-            line.title,
-            with_error(line.value, line.error),
-            f"{line.perfect:g}",
-            "" if line.floor is None else f"{line.floor:.2g}",
-        )
-        for line in headlines(metrics)
-    ]
-    print_table(
-        f"{metrics['n_candidate']} showers against {metrics['n_reference']}",
-        ("Quantity", "Value", "If perfect", "Same source"),
-        rows,
+def _verdict(judgement: Judgement) -> str:
+    """Say the status, and in how many bins of energy it fails."""
+    failing, bins = len(judgement.failing), len(judgement.bins)
+    where = (
+        f" in {failing} of {bins} energy bins"
+        if failing and judgement.overall.status != "not met"
+        else ""
     )
+    return judgement.status + where
+
+
+def print_report(report: Report) -> None:
+    """Print the verdict that a report opens with."""
+    from caloforge.physics.headlines import with_error
+
+    for label, metrics, verdict in zip(report.labels[1:], report.metrics, report.verdicts, strict=True):
+        rows = [
+            (
+                judgement.title,
+                judgement.requirement.text(),
+                with_error(judgement.overall.value, judgement.overall.error),
+                _verdict(judgement),
+            )
+            for judgement in verdict
+        ]
+        title = f"{label}: {metrics['n_candidate']} showers against {metrics['n_reference']}"
+        print_table(title, ("Requirement", "Limit", "Value", "Verdict"), rows)

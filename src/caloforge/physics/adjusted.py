@@ -14,6 +14,11 @@ and what counts is how far the showers are from it:
     standard deviation a matter of luck. Null where the
     mean's ratio is null or f is not positive; left out for whole numbers that take few values.
 
+``energy_scale``
+    The same ratio for the sampling fraction, its curve fitted in leakage and longitudinal barycentre
+    too: a late shower leaks and deposits less, and at equal depth what remains is the scale of the
+    visible energy, three times sharper than the mean.
+
 Each has ``_err`` beside it, and ``_by_energy`` (with ``_by_energy_err``): the same in each of the
 ``energy_bins``. The curve is a polynomial of log E (degree 4) and theta (degree 2), of total degree 4.
 Showers of the candidate outside the reference's range of energies and angles do not count.
@@ -22,6 +27,7 @@ Showers of the candidate outside the reference's range of energies and angles do
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +43,8 @@ from caloforge.showers import Conditions
 __all__ = ["adjusted_metrics"]
 
 Array = NDArray[np.float64]
+
+_Ratio = Callable[[Array, Array], tuple[float, float]]
 
 DEGREE_ENERGY, DEGREE_THETA = 4, 2
 MIN_WHOLE = 8
@@ -88,56 +96,98 @@ class _Range:
         return np.stack(columns, axis=1)
 
 
+class _Pair:
+    """Reference and candidate, where both have showers of the same conditions."""
+
+    def __init__(self, reference: Sample, candidate: Sample) -> None:
+        self.samples = (reference, candidate)
+        spanned = _Range.of(reference.conditions)
+        self.inside = [spanned.holds(sample.conditions) for sample in self.samples]
+        self.bases = [spanned.basis(sample.conditions) for sample in self.samples]
+        self.bins = [selection for selection in reference.selections if selection.kind == "energy"]
+        self.masks = [
+            [selection.mask(sample.conditions) for selection in self.bins] for sample in self.samples
+        ]
+
+    def values(self, name: str) -> list[Array]:
+        return [sample.values[name].astype(np.float64) for sample in self.samples]
+
+    def metrics(self, name: str, compute: _Ratio, y: list[Array], f: list[Array]) -> Metrics:
+        """Compute a ratio over all energies and in each bin; y and f are (N,) of both samples."""
+        good = [
+            here & np.isfinite(a) & np.isfinite(b) for here, a, b in zip(self.inside, y, f, strict=True)
+        ]
+        places = [good]
+        places += [
+            [g & m for g, m in zip(good, masks, strict=True)] for masks in zip(*self.masks, strict=True)
+        ]
+        found = [
+            compute(*(np.stack([a[w], b[w]]) for a, b, w in zip(y, f, where, strict=True)))
+            for where in places
+        ]
+        if math.isnan(found[0][0]):  # undefined over all energies: no luckier in a bin
+            found = [(math.nan, math.nan)] * len(found)
+        values, errors = ([finite(pair[i]) for pair in found] for i in (0, 1))
+        return {
+            name: values[0],
+            f"{name}_err": errors[0],
+            f"{name}_by_energy": values[1:],
+            f"{name}_by_energy_err": errors[1:],
+        }
+
+
 def adjusted_metrics(reference: Sample, candidate: Sample) -> Metrics:
-    """Compute the numbers of this module for every observable of one value that both samples have."""
-    spanned = _Range.of(reference.conditions)
-    inside = [spanned.holds(sample.conditions) for sample in (reference, candidate)]
-    bases = [spanned.basis(sample.conditions) for sample in (reference, candidate)]
-    bins = [selection for selection in reference.selections if selection.kind == "energy"]
-    masks = [
-        [here & selection.mask(sample.conditions) for selection in bins]
-        for sample, here in zip((reference, candidate), inside, strict=True)
-    ]
-    metrics: Metrics = {"energy_bins": [selection.title for selection in bins]}
-    for name, values in reference.values.items():
+    """Compute the numbers of this module, for every observable of one value that both samples have."""
+    pair = _Pair(reference, candidate)
+    metrics: Metrics = {"energy_bins": [selection.title for selection in pair.bins]}
+    for name in reference.values:
         if name not in candidate.values or OBSERVABLES[name].learned:
             continue
-        y = [v.astype(np.float64) for v in (values, candidate.values[name])]
-        good = [np.isfinite(v) for v in y]
-        curves = [_fit(b[g], v[g]) for b, g, v in zip(bases, good, y, strict=True)]
-        expected = {
-            "adjusted_ratio": [basis @ curves[0] for basis in bases],
-            "spread_ratio": [basis @ curve for basis, curve in zip(bases, curves, strict=True)],
-        }
-        places = [[i & g for i, g in zip(inside, good, strict=True)]]
-        places += [[m & g for m, g in zip(m, good, strict=True)] for m in zip(*masks, strict=True)]
-        for what, compute in (("adjusted_ratio", _ratio_of_means), ("spread_ratio", _ratio_of_spreads)):
-            if what == "spread_ratio" and OBSERVABLES[name].discrete and _too_few_values(y[0][good[0]]):
-                continue
-            known = what == "adjusted_ratio" or metrics[f"adjusted_ratio.{name}"] is not None
-            found = [
-                compute(
-                    *(np.stack([v[w], f[w]]) for v, f, w in zip(y, expected[what], where, strict=True))
-                )
-                for where in places
-            ]
-            if not known or math.isnan(found[0][0]):  # undefined over all energies: no luckier in a bin
-                found = [(math.nan, math.nan)] * len(found)
-            values_1B, errors_1B = ([finite(pair[i]) for pair in found] for i in (0, 1))
-            key = f"{what}.{name}"
-            metrics[key], metrics[f"{key}_err"] = values_1B[0], errors_1B[0]
-            metrics[f"{key}_by_energy"], metrics[f"{key}_by_energy_err"] = values_1B[1:], errors_1B[1:]
-    return metrics
+        y = pair.values(name)
+        curves = [_fit(basis, values) for basis, values in zip(pair.bases, y, strict=True)]
+        at_reference = [basis @ curves[0] for basis in pair.bases]
+        metrics |= pair.metrics(f"adjusted_ratio.{name}", _ratio_of_means, y, at_reference)
+        if OBSERVABLES[name].discrete and _too_few_values(y[0]):
+            continue
+        own = [basis @ curve for basis, curve in zip(pair.bases, curves, strict=True)]
+        known = metrics[f"adjusted_ratio.{name}"] is not None
+        metrics |= pair.metrics(
+            f"spread_ratio.{name}", _ratio_of_spreads if known else _undefined, y, own
+        )
+    return metrics | _energy_scale(pair)
+
+
+def _energy_scale(pair: _Pair) -> Metrics:
+    """Compare sampling fractions at equal conditions and equal depth."""
+    depth = f"moment1_{pair.samples[0].grid.axes[2]}"
+    wanted = {"sampling_fraction", "leakage", depth}
+    if not all(wanted <= set(sample.values) for sample in pair.samples):
+        return {}
+    tables = [
+        np.column_stack([basis, leakage, leakage**2, mean, mean**2])
+        for basis, leakage, mean in zip(
+            pair.bases, pair.values("leakage"), pair.values(depth), strict=True
+        )
+    ]
+    y = pair.values("sampling_fraction")
+    curve = _fit(tables[0], y[0])
+    return pair.metrics("energy_scale", _ratio_of_means, y, [table @ curve for table in tables])
 
 
 def _too_few_values(whole_N: Array) -> bool:
     """Tell whether the central width of whole numbers is too few of them to be measured."""
-    return len(whole_N) == 0 or _central_width(whole_N)[0] < MIN_WHOLE
+    defined = whole_N[np.isfinite(whole_N)]
+    return len(defined) == 0 or _central_width(defined)[0] < MIN_WHOLE
+
+
+def _undefined(_reference: Array, _candidate: Array) -> tuple[float, float]:
+    return math.nan, math.nan
 
 
 def _fit(basis_NK: Array, y_N: Array) -> Array:
-    """Fit the curve: where few showers or equal conditions leave it open, the shortest one, (K,)."""
-    return np.asarray(np.linalg.lstsq(basis_NK, y_N, rcond=None)[0])
+    """Fit a curve: where few showers or equal conditions leave it open, the shortest one, (K,)."""
+    good_N = np.isfinite(y_N) & np.isfinite(basis_NK).all(axis=1)
+    return np.asarray(np.linalg.lstsq(basis_NK[good_N], y_N[good_N], rcond=None)[0])
 
 
 def _ratio_of_means(reference: Array, candidate: Array) -> tuple[float, float]:

@@ -10,17 +10,21 @@ from numpy.typing import NDArray
 from caloforge.physics.accumulate import Sample
 from caloforge.physics.observables import OBSERVABLES
 
-__all__ = ["conditions_table", "feature_names", "feature_table"]
+__all__ = ["KNOWS_THE_PARTICLE", "conditions_table", "feature_names", "feature_table"]
 
 BY_LAYER = ("layer_x", "layer_y", "layer_width_x", "layer_width_y", "layer_sparsity")
 
 
-def feature_names(samples: Sequence[Sample], *, layers: bool = True) -> tuple[str, ...]:
-    """Names of the observables of one value that every sample has, and of those by ``layers``.
+KNOWS_THE_PARTICLE = {"sampling_fraction", "angle_error", "offset_x", "offset_y"}
+"""Observables that use the incident particle's energy, angle or impact point."""
+
+
+def feature_names(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Names of the observables of one value that every sample has, and of those by layer.
 
     The latter are CaloChallenge's high-level features: each layer's deposit, barycentre, width, sparsity.
     """
-    by_layer = (f"profile_{samples[0].grid.axes[2]}", *BY_LAYER) if layers else ()
+    by_layer = (f"profile_{samples[0].grid.axes[2]}", *BY_LAYER)
     known = (set(sample.values) | set(sample.vectors) for sample in samples)
     common = set.intersection(*known)
     return tuple(

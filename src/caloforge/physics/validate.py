@@ -1,102 +1,130 @@
-"""Compare two shower files: numbers, plots, and a report that holds both."""
+"""Compare candidates with a reference: numbers, a verdict, plots, and a report that holds them all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import atomic_folder, write_json, write_text
 from caloforge.io.shower_file import ShowerFile
-from caloforge.physics.accumulate import N_GROUPS, accumulate
-from caloforge.physics.comparison import Comparison, Metrics, paired
-from caloforge.physics.selections import MIN_SHOWERS, Selection, choose_selections
-from caloforge.progress import Progress, silent
+from caloforge.physics.accumulate import N_GROUPS, Sample, accumulate, keep_hits
+from caloforge.physics.comparison import Comparison
+from caloforge.physics.measure import Measured, measure, reference_floors
+from caloforge.physics.notes import notes_on
+from caloforge.physics.report.content import Report, Source
+from caloforge.physics.requirements import judge, load_requirements
+from caloforge.physics.selections import choose_selections
+from caloforge.progress import Part, Progress, silent
 
-__all__ = ["DEFAULT_THRESHOLD_MEV", "validate"]
+__all__ = ["DEFAULT_THRESHOLD_MEV", "MAX_CANDIDATES", "validate"]
 
 DEFAULT_THRESHOLD_MEV = 0.001
 """Read-out threshold where neither file states one: the published 1e-6 GeV."""
 
-OWN_FILES = {"report.html", "metrics.json", "histograms.root", "report.md", "plots"}
+MAX_CANDIDATES = 5
+"""More curves in one plot cannot be told apart."""
+
+OWN_FILES = {"report.html", "report.md", "metrics.json", "histograms.root", "plots"}
 MAX_LABEL = 40
 
 
 def validate(
     reference: str | Path,
-    candidate: str | Path,
+    candidates: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
     labels: Sequence[str] | None = None,
+    requirements: Path | None = None,
+    training: Sequence[str | Path] = (),
+    quick: bool = False,
     workers: int = 1,
     progress: Progress = silent,
-) -> Metrics:
-    """Compare a candidate's showers with a reference's and write a report folder.
+) -> Report:
+    """Compare the showers of candidates with a reference's and write a report folder.
 
-    ``output`` becomes a folder with ``report.html`` (self-contained), ``metrics.json`` and
-    ``plots/*.png``; an earlier report there is replaced, and until all is done nothing is. Both files
-    are read with one read-out threshold, the larger of the two detectors'. ``labels`` name the two in
-    plots and tables; by default the files' names do. ``workers`` processes draw the plots (a script
-    that asks for more than one needs the usual ``if __name__ == "__main__"``). ``progress`` counts
-    per cent. Gives the numbers of ``metrics.json`` (see :mod:`caloforge.physics.comparison`).
+    ``output`` becomes a folder with ``report.html`` (self-contained), ``report.md`` (a summary),
+    ``metrics.json``, ``histograms.root`` and ``plots/*.png``; an earlier report there is replaced, and
+    until all is done nothing is. ``metrics.json`` holds the numbers of one candidate, or of several by
+    their labels (:mod:`caloforge.physics.measure` lists them). All files are read with one read-out
+    threshold, the largest of their detectors'. ``labels`` name reference and candidates; by default
+    the files' names do. ``requirements`` is a YAML file (:mod:`caloforge.physics.requirements`).
+    ``training`` are the showers that a candidate was trained on, which it may copy. ``quick`` leaves
+    out what takes minutes: classifiers, distances and the search for copies. ``workers`` processes draw
+    (a script that asks for more than one needs the usual ``if __name__ == "__main__"``). ``progress``
+    counts per cent. Gives what the report was made from.
 
-    Raises UsageError for a folder with other content, wrong labels, or files on different grids;
-    CaloforgeError for a damaged file or one with fewer than two showers; MissingExtraError.
+    Raises UsageError for a folder with other content, wrong labels or requirements, or files on
+    different grids; CaloforgeError for a damaged file or one with fewer than two showers;
+    MissingExtraError.
     """
     # The libraries that draw are optional, and checked before minutes are spent on reading.
     from caloforge.physics.catalogue import catalogue, displays
     from caloforge.physics.plots import render_all
-    from caloforge.physics.report.builder import Source, build_page
+    from caloforge.physics.report.builder import build_page
+    from caloforge.physics.report.summary import build_summary
+    from caloforge.physics.root_file import write_root
 
     folder = Path(output).resolve()
     _check_folder(folder)
-    with ShowerFile(reference) as ours, ShowerFile(candidate) as theirs:
-        names = _labels(labels, ours, theirs)
-        grid = _common_grid(ours, theirs)
-        selections, thin = choose_selections(ours.conditions, theirs.conditions)
-        n_groups = min(N_GROUPS, len(ours), len(theirs))
-        share = 50 * len(ours) // (len(ours) + len(theirs))
+    required = load_requirements(requirements)
+    paths = [candidates] if isinstance(candidates, str | Path) else list(candidates)
+    if not 0 < len(paths) <= MAX_CANDIDATES:
+        raise UsageError(f"candidates: expected 1 to {MAX_CANDIDATES} files, got {len(paths)}")
+    reading, measuring, drawing = Part(progress).shares((30, 2, 68) if quick else (10, 60, 30))
+    with ExitStack() as stack:
+        files = [stack.enter_context(ShowerFile(path)) for path in (reference, *paths)]
+        library = [stack.enter_context(ShowerFile(path)) for path in training]
+        names = _labels(labels, files)
+        grid = _common_grid([*files, *library])
+        selections, thin = choose_selections(*(file.conditions for file in files))
+        n_groups = min(N_GROUPS, *map(len, files))
         samples = [
-            accumulate(
-                file, selections, grid=grid, n_groups=n_groups, progress=_Part(progress, start, stop)
-            )
-            for file, start, stop in ((ours, 0, share), (theirs, share, 50))
+            accumulate(file, selections, grid=grid, n_groups=n_groups, progress=part)
+            for file, part in zip(files, reading.shares(map(len, files)), strict=True)
         ]
-        compared = Comparison(*samples)
-        plots = [*catalogue(samples), *displays([ours, theirs], grid.threshold_MeV)]
+        copied = [keep_hits(file, grid) for file in library]
+        shown = list(displays(files, grid.threshold_MeV))
         sources = tuple(
             Source(label, file.path.name, file.provenance)
-            for label, file in zip(names, (ours, theirs), strict=True)
+            for label, file in zip(names, files, strict=True)
         )
-        notes = list(_notes(compared, ours.grid, theirs.grid, thin))
-    metrics = {"n_plots": len(plots), **compared.metrics()}
+        notes = tuple(notes_on(samples, names, [file.grid for file in files], thin, quick=quick))
+    comparisons = tuple(Comparison(samples[0], candidate) for candidate in samples[1:])
+    floors_part, *parts = measuring.shares((1, *(2 for _ in comparisons)))
+    floors = {} if quick else reference_floors(samples[0], progress=floors_part)
+    measured = [
+        measure(compared, training=copied, quick=quick, progress=part)
+        for compared, part in zip(comparisons, parts, strict=True)
+    ]
+    plots = [*catalogue(_with_learned(samples, measured)), *shown]
+    metrics = tuple({"n_plots": len(plots), **each.metrics, **floors} for each in measured)
+    report = Report(
+        sources=sources,
+        comparisons=comparisons,
+        metrics=metrics,
+        verdicts=tuple(judge(numbers, required) for numbers in metrics),
+        notes=notes,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
     with atomic_folder(folder) as temporary:
         (temporary / "plots").mkdir()
         drawn = []
-        drawing = _Part(progress, 50, 100)
         for plot, image in render_all(plots, names, workers=workers, progress=drawing):
             (temporary / "plots" / f"{plot.name}.png").write_bytes(image)
             drawn.append((plot, image))
-        made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        page = build_page(compared, metrics, (sources[0], sources[1]), notes, drawn, made=made)
-        write_text(temporary / "report.html", page)
-        write_json(temporary / "metrics.json", metrics)
-    return metrics
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A part of the work, told to the caller as per cent of the whole."""
-
-    progress: Progress
-    start: int
-    stop: int
-
-    def __call__(self, done: int, total: int, **figures: float) -> None:
-        self.progress(self.start + (self.stop - self.start) * done // max(1, total), 100, **figures)
+        write_root(temporary / "histograms.root", plots, names)
+        write_text(temporary / "report.html", build_page(report, drawn))
+        write_text(temporary / "report.md", build_summary(report))
+        write_json(temporary / "metrics.json", report.numbers)
+    return report
 
 
 def _check_folder(folder: Path) -> None:
@@ -116,68 +144,54 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _labels(labels: Sequence[str] | None, ours: ShowerFile, theirs: ShowerFile) -> tuple[str, str]:
+def _labels(labels: Sequence[str] | None, files: Sequence[ShowerFile]) -> tuple[str, ...]:
     if labels is None:
-        first, second = (file.path.stem[:MAX_LABEL] or "showers" for file in (ours, theirs))
-        return (first, second) if first != second else ("reference", "candidate")
+        stems = [file.path.stem[:MAX_LABEL] or "showers" for file in files]
+        numbered = [f"candidate {i}" if len(files) > 2 else "candidate" for i in range(1, len(files))]
+        return tuple(stems if len(set(stems)) == len(stems) else ["reference", *numbered])
     texts = [" ".join(label.split()) for label in labels]
-    if len(texts) != 2 or not all(0 < len(text) <= MAX_LABEL for text in texts) or texts[0] == texts[1]:
+    right = len(texts) == len(files) == len(set(texts))
+    if not right or not all(0 < len(text) <= MAX_LABEL for text in texts):
         raise UsageError(
-            f"labels: expected two different texts of 1 to {MAX_LABEL} characters, got {list(labels)!r}"
+            f"labels: expected {len(files)} different texts of 1 to {MAX_LABEL} characters, one for each "
+            f"file, got {list(labels)!r}"
         )
-    return texts[0], texts[1]
+    return tuple(texts)
 
 
-def _common_grid(ours: ShowerFile, theirs: ShowerFile) -> Grid:
-    """Give the grid that both files are read with; sizes may be known from either."""
-    a, b = ours.grid, theirs.grid
-    if not a.same_cells(b):
-        first, second = (
-            f"{file.path} has {list(file.grid.axes)} {list(file.grid.shape)}" for file in (ours, theirs)
-        )
-        raise UsageError(f"expected showers on the same grid, but {first} and {second}")
-    for file in (ours, theirs):
+def _common_grid(files: Sequence[ShowerFile]) -> Grid:
+    """Give the grid that all files are read with; sizes may be known from any."""
+    first = files[0]
+    for file in files:
+        if not file.grid.same_cells(first.grid):
+            ours, theirs = (
+                f"{f.path} has {list(f.grid.axes)} {list(f.grid.shape)}" for f in (first, file)
+            )
+            raise UsageError(f"expected showers on the same grid, but {ours} and {theirs}")
         if len(file) < 2:
             raise CaloforgeError(
                 f"{file.path}: field showers: expected at least 2 showers, found {len(file)}"
             )
+    grids = [file.grid for file in files]
     return replace(
-        a,
-        cell_size=a.cell_size or b.cell_size,
-        layer_pitch_mm=a.layer_pitch_mm or b.layer_pitch_mm,
-        threshold_MeV=max(a.threshold_MeV, b.threshold_MeV) or DEFAULT_THRESHOLD_MEV,
+        first.grid,
+        cell_size=next((grid.cell_size for grid in grids if grid.cell_size), None),
+        layer_pitch_mm=next((grid.layer_pitch_mm for grid in grids if grid.layer_pitch_mm), None),
+        threshold_MeV=max(grid.threshold_MeV for grid in grids) or DEFAULT_THRESHOLD_MEV,
     )
 
 
-def _notes(
-    compared: Comparison, ours: Grid, theirs: Grid, thin: Sequence[tuple[Selection, tuple[int, ...]]]
-) -> Iterator[str]:
-    """Say what a reader of the numbers must know."""
-    if paired(compared.reference, compared.candidate):
-        yield (
-            "Both files hold the same incident energies and angles in the same order. Errors of the "
-            "numbers take that into account; the error bars in the plots and the column “same source” do "
-            "not, and are cautious."
-        )
-    else:
-        means = [s.conditions.incident_energy.mean() for s in (compared.reference, compared.candidate)]
-        if abs(means[1] / means[0] - 1) > 0.01:
-            yield (
-                f"The candidate's mean incident energy is {100 * (means[1] / means[0] - 1):+.1f} % off the "
-                "reference's. Deposits, hits and profiles over all energies differ for that reason alone; "
-                "compare in bins of energy, or generate the candidate with the reference's energies "
-                "(caloforge generate --like)."
-            )
-    if thin:
-        listed = ", ".join(f"{selection.title} ({a} and {b})" for selection, (a, b) in thin)
-        yield f"Too thin to draw or to count, with fewer than {MIN_SHOWERS} showers in a file: {listed}."
-    for sample, name in ((compared.reference, "reference"), (compared.candidate, "candidate")):
-        if sample.n_empty:
-            yield (
-                f"{sample.n_empty} of {len(sample)} {name} showers have no deposit above the threshold: they "
-                "count in deposits, hits and profiles, and are left out where an observable is undefined."
-            )
-    for what in ("name", "cell_size", "layer_pitch_mm", "threshold_MeV"):
-        a, b = getattr(ours, what), getattr(theirs, what)
-        if a != b:
-            yield f"The files' detectors differ in {what}: {a} and {b}."
+def _with_learned(samples: Sequence[Sample], measured: Sequence[Measured]) -> list[Sample]:
+    """Add what was learned of the showers to what the plots see; unknown (NaN) for those not kept."""
+
+    def complete(sample: Sample, learned: Mapping[str, NDArray[np.float64]]) -> Sample:
+        values = dict(sample.values)
+        for name, found_K in learned.items():
+            values[name] = np.full(len(sample), np.nan, np.float32)
+            values[name][sample.kept] = found_K
+        return replace(sample, values=values)
+
+    return [
+        complete(samples[0], measured[0].learned_reference),
+        *(complete(s, each.learned_candidate) for s, each in zip(samples[1:], measured, strict=True)),
+    ]

@@ -1,0 +1,222 @@
+"""Every number of ``metrics.json`` for one candidate, gathered from the modules that define them.
+
+Besides those of :mod:`caloforge.physics.comparison`, :mod:`~caloforge.physics.adjusted` and
+:mod:`~caloforge.physics.correlations`:
+
+``auc.high``, ``auc.low``
+    Classifiers on observables and on cells (:mod:`caloforge.physics.classifier`);
+    ``auc.*_by_energy`` in the ``auc.energy_quartiles`` of the reference.
+``fpd``, ``kpd``
+    Distances on the observables of one value (:mod:`caloforge.physics.distances`).
+
+Their ``_floor``, with an error too, compares two halves of the reference. They look at the showers that
+:mod:`caloforge.physics.accumulate` keeps whole, and are null for samples of less than 50.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.errors import CaloforgeError
+from caloforge.physics.accumulate import Sample
+from caloforge.physics.adjusted import adjusted_metrics
+from caloforge.physics.classifier import Classified, classify_cells, classify_features
+from caloforge.physics.comparison import Comparison, Metrics, finite
+from caloforge.physics.correlations import correlation_metrics
+from caloforge.physics.distances import fpd, kpd
+from caloforge.physics.features import (
+    KNOWS_THE_PARTICLE,
+    conditions_table,
+    feature_names,
+    feature_table,
+)
+from caloforge.physics.hits import Hits
+from caloforge.physics.observables import OBSERVABLES
+from caloforge.physics.reconstruction import reconstruct_energy
+from caloforge.progress import Part, Progress, silent
+from caloforge.units import GEV
+
+__all__ = ["MIN_JUDGED", "Measured", "measure", "reference_floors"]
+
+MIN_JUDGED = 50
+"""A classifier or a distance needs so many showers of each sample."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Numbers of a candidate, and what was learned of the kept showers, by observable."""
+
+    metrics: Metrics
+    learned_reference: Mapping[str, Array] = field(default_factory=dict)
+    learned_candidate: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """The kept showers of a sample, or some of them, as the judges of whole showers want them.
+
+    Features: all; those of one value; those that do not know the incident particle.
+    """
+
+    features_KF: Array
+    by_value_KF: Array
+    blind_KF: Array
+    conditions_KC: Array
+    energy_K: Array
+    deposit_K: Array
+    group_K: NDArray[np.int64]
+    hits: Hits
+
+    def part(self, rows: NDArray[np.intp]) -> _Kept:
+        return _Kept(
+            self.features_KF[rows],
+            self.by_value_KF[rows],
+            self.blind_KF[rows],
+            self.conditions_KC[rows],
+            self.energy_K[rows],
+            self.deposit_K[rows],
+            self.group_K[rows],
+            self.hits.take(rows),
+        )
+
+
+def measure(
+    compared: Comparison,
+    *,
+    training: Sequence[Hits] = (),
+    quick: bool = False,
+    progress: Progress = silent,
+) -> Measured:
+    """Compute all numbers of a candidate but ``n_plots`` and the floors of :func:`reference_floors`.
+
+    ``training`` are showers that the candidate may have copied, with the comparison's threshold applied.
+    ``quick`` leaves out classifiers, distances and the search for copies.
+    """
+    reference, candidate = compared.reference, compared.candidate
+    first, high, low, rest = Part(progress).shares((2, 2, 5, 2))
+    metrics = compared.metrics()
+    metrics |= adjusted_metrics(reference, candidate)
+    metrics |= correlation_metrics(reference, candidate)
+    first(1, 1)
+    if quick:
+        return Measured(metrics)
+    names = feature_names((reference, candidate))
+    pair = tuple(_keep(sample, names) for sample in (reference, candidate))
+    classified = {}
+    for kind, part in (("high", high), ("low", low)):
+        found = classified[kind] = _classify(kind, reference.grid.shape, *pair)
+        metrics |= _auc_metrics(f"auc.{kind}", found)
+        part(1, 1)
+    metrics["auc.energy_quartiles"] = _quartile_titles(pair[0].energy_K)
+    metrics |= _distance_metrics("", *pair)
+    rest(1, 1)
+    return Measured(metrics, *_learned(classified, *pair))
+
+
+def reference_floors(reference: Sample, *, progress: Progress = silent) -> Metrics:
+    """Compare one half of the reference with the other: what no candidate can be asked to go below."""
+    kept = _keep(reference, feature_names((reference,)))
+    first = kept.group_K < reference.n_groups // 2
+    halves = [kept.part(np.flatnonzero(half)) for half in (first, ~first)]
+    metrics: Metrics = {}
+    for done, kind in enumerate(("high", "low"), 1):
+        found = _classify(kind, reference.grid.shape, halves[0], halves[1])
+        for name, value in _auc_metrics(f"auc.{kind}_floor", found).items():
+            if "_by_energy" not in name:
+                metrics[name] = value
+        progress(done, 3)
+    metrics |= _distance_metrics("_floor", halves[0], halves[1])
+    progress(3, 3)
+    return metrics
+
+
+def _keep(sample: Sample, names: Sequence[str]) -> _Kept:
+    scalar = [name for name in names if not OBSERVABLES[name].along]
+    blind = [name for name in names if name not in KNOWS_THE_PARTICLE]
+    return _Kept(
+        features_KF=feature_table(sample, names),
+        by_value_KF=feature_table(sample, scalar),
+        blind_KF=feature_table(sample, blind),
+        conditions_KC=conditions_table(sample),
+        energy_K=sample.conditions.incident_energy[sample.kept].astype(np.float64),
+        deposit_K=sample.values["total_deposit"][sample.kept].astype(np.float64),
+        group_K=sample.group_N[sample.kept],
+        hits=sample.hits,
+    )
+
+
+def _enough(*pair: _Kept) -> bool:
+    return min(len(kept.energy_K) for kept in pair) >= MIN_JUDGED
+
+
+def _classify(kind: str, shape: tuple[int, int, int], ours: _Kept, theirs: _Kept) -> Classified | None:
+    if not _enough(ours, theirs):
+        return None
+    both = (ours, theirs)
+    groups, energies = (ours.group_K, theirs.group_K), (ours.energy_K, theirs.energy_K)
+    if kind == "low":
+        conditions = (ours.conditions_KC, theirs.conditions_KC)
+        return classify_cells((ours.hits, theirs.hits), shape, conditions, groups, energies)
+    first, second = (np.concatenate([k.features_KF, k.conditions_KC], axis=1) for k in both)
+    return classify_features((first, second), groups, energies)
+
+
+def _auc_metrics(name: str, found: Classified | None) -> Metrics:
+    if found is None:
+        return {name: None, f"{name}_err": None, f"{name}_by_energy": [], f"{name}_by_energy_err": []}
+    return {
+        name: found.auc,
+        f"{name}_err": found.error,
+        f"{name}_by_energy": [None if q is None else q[0] for q in found.quartiles],
+        f"{name}_by_energy_err": [None if q is None else q[1] for q in found.quartiles],
+    }
+
+
+def _quartile_titles(energy_K: Array) -> list[str]:
+    edges = np.quantile(energy_K, (0, 0.25, 0.5, 0.75, 1)) / GEV
+    return [f"{low:.4g} to {high:.4g} GeV" for low, high in pairwise(edges)]
+
+
+def _distance_metrics(suffix: str, ours: _Kept, theirs: _Kept) -> Metrics:
+    metrics: Metrics = {}
+    for name, distance in (("fpd", fpd), ("kpd", kpd)):
+        value, error = math.nan, math.nan
+        if _enough(ours, theirs):
+            with suppress(CaloforgeError):  # no observable varies
+                value, error = distance(ours.by_value_KF, theirs.by_value_KF)
+        metrics[f"{name}{suffix}"], metrics[f"{name}{suffix}_err"] = finite(value), finite(error)
+    return metrics
+
+
+def _learned(
+    classified: Mapping[str, Classified | None], ours: _Kept, theirs: _Kept
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Give what was learned of the showers of both samples: scores, and reconstructed energies."""
+    learned: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
+    if not _enough(ours, theirs):
+        return learned
+    for kind, found in classified.items():
+        if found is not None:
+            for values, scores in zip(
+                learned, (found.scores_reference, found.scores_candidate), strict=True
+            ):
+                values[f"score_{kind}"] = 1 / (1 + np.exp(-np.clip(scores, -50, 50)))
+    energies = reconstruct_energy(
+        (ours.blind_KF, theirs.blind_KF),
+        (ours.deposit_K, theirs.deposit_K),
+        (ours.group_K, theirs.group_K),
+        ours.energy_K,
+    )
+    for values, kept, energy_K in zip(learned, (ours, theirs), energies, strict=True):
+        values["reconstructed_energy"] = energy_K
+        values["energy_error"] = energy_K / kept.energy_K - 1
+    return learned
