@@ -31,6 +31,8 @@ TOPICS = {
 """Sections of a report, in order, and what each shows."""
 
 DISPLAY_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+DISPLAY_CHOICE = 20
+"""Of so many showers nearest to a wanted energy the one that the other files match best is shown."""
 
 Found = Iterator[Plot | None]
 
@@ -162,14 +164,20 @@ def displays(files: Sequence[ShowerFile], threshold_MeV: float) -> Iterator[Plot
     shared = (ours.incident_energy >= low) & (ours.incident_energy <= high)
     chosen = ours.incident_energy[shared] if shared.any() else ours.incident_energy
     for number, energy in enumerate(np.quantile(chosen, DISPLAY_QUANTILES), 1):
-        first = int(np.argmin(np.abs(ours.incident_energy - energy)))
-        wanted = ours[first : first + 1]
-        nearest = [first, *(_nearest(file.conditions, wanted) for file in files[1:])]
-        showers = [f.read(i, i + 1).above(threshold_MeV) for f, i in zip(files, nearest, strict=True)]
+        around = np.argsort(np.abs(ours.incident_energy - energy), kind="stable")[:DISPLAY_CHOICE]
+        found = [
+            (i, [_nearest(file.conditions, ours[i : i + 1]) for file in files[1:]])
+            for i in around.tolist()
+        ]
+        first, others = min(found, key=lambda pairs: sum(distance for _, distance in pairs[1]))
+        alike = (first, *(index for index, _ in others))
+        showers = [f.read(i, i + 1).above(threshold_MeV) for f, i in zip(files, alike, strict=True)]
         yield replace(maps.display(f"display_{number}", showers), topic="Event displays")
 
 
-def _nearest(conditions: Conditions, wanted: Conditions) -> int:
-    """Find the shower whose incident energy (relative) and angle (rad) are nearest to one shower's."""
+def _nearest(conditions: Conditions, wanted: Conditions) -> tuple[int, float]:
+    """Find the shower nearest to one shower in incident energy (relative) and angle (rad), and how near."""
     energy = np.log(conditions.incident_energy / wanted.incident_energy)
-    return int(np.argmin(np.abs(energy) + np.abs(conditions.incident_theta - wanted.incident_theta)))
+    distance = np.abs(energy) + np.abs(conditions.incident_theta - wanted.incident_theta)
+    nearest = int(np.argmin(distance))
+    return nearest, float(distance[nearest])

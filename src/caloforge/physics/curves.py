@@ -293,7 +293,9 @@ class Curves:
             histograms.append(histogram(edges, label, value, error**2))
         if not np.isfinite(sum(h.values() for h in histograms)).any():
             return None
-        what = {"mean": "Mean", "spread": "Spread of", "relative_spread": "Relative spread of"}[of]
+        what = {"mean": "Mean", "spread": "Spread of the", "relative_spread": "Relative spread of the"}[
+            of
+        ]
         title = f"{OBSERVABLES[name].title} against {against}"
         axis = shown(name)[0]
         return Plot(
@@ -305,7 +307,7 @@ class Curves:
             showers=tuple(map(len, self.samples)),
             observable=name,
             y_label="Standard deviation / mean" if of == "relative_spread" else f"{what} {_lower(axis)}",
-            log_x=len(edges) > 3 and edges[1] / edges[0] < 1.2 * edges[-1] / edges[-2],
+            log_x=edges[-1] > 5 * edges[0] and edges[1] / edges[0] < 1.2 * edges[-1] / edges[-2],
             difference=of == "mean" and name.startswith(BALANCED),
         )
 

@@ -59,7 +59,7 @@ def angle_against_reference(samples: Sequence[Sample], name: str) -> Plot | None
         f"{name}_against_reference",
         f"{title} of showers of equal incident angle",
         name,
-        f"{title}, another reference shower [degree]",
+        "The same of another reference shower [degree]",
         pairs,
         diagonal=True,
     )
@@ -194,4 +194,5 @@ def display(name: str, showers: Sequence[Showers]) -> Plot:
 def _one_or_all(numbers: Sequence[float], form: str, unit: str) -> str:
     """Write a number once if all are written the same."""
     texts = list(dict.fromkeys(f"{number:{form}}" for number in numbers))
-    return (texts[0] if len(texts) == 1 else " and ".join(texts)) + unit
+    *most, last = texts
+    return (f"{', '.join(most)} and {last}" if most else last) + unit

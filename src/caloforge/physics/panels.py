@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from caloforge.physics.histograms import Plot
 from caloforge.physics.selections import MIN_SHOWERS
-from caloforge.physics.style import REFERENCE, THIN, heading, look
+from caloforge.physics.style import REFERENCE, THIN, fitted, heading, look
 
 __all__ = ["displays", "maps", "matrices"]
 
@@ -36,8 +36,8 @@ def maps(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
         axes.set_xlim(x.edges[0], x.edges[-1])
         axes.set_ylim(y.edges[0], y.edges[-1])
         if n < MIN_SHOWERS:
-            place: Any = {"transform": axes.transAxes, "ha": "right", "fontsize": 8.5, "style": "italic"}
-            axes.text(0.98, 0.02, f"fewer than {MIN_SHOWERS} showers", color=THIN, **place)
+            text = f"fewer than {MIN_SHOWERS} showers"
+            axes.text(0.98, 0.02, text, transform=axes.transAxes, **THIN)
         _labels(axes, frames, label, x.label, y.label)
     _bar(figure, mesh, frames, plot.y_label)
     _title(figure, plot.title)
@@ -94,7 +94,7 @@ def displays(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
         y = height - top - row * (index + 1) + 0.55
         figure.text(
             0.18 / width, (y + 1) / height, label, rotation=90, va="center", ha="center", weight="bold",
-            fontsize=11 if len(label) < 24 else 8, color=REFERENCE if index == 0 else look(index - 1)[0],
+            fontsize=fitted(label, 11, 24), color=REFERENCE if index == 0 else look(index - 1)[0],
         )  # fmt: skip
         box = (0.2 / width, (y - 0.55) / height, 4.3 / width, row / height)
         _space(figure, box, histogram, style)
@@ -157,10 +157,10 @@ def _frames(figure: Any, count: int, *, below: float) -> list[Any]:
 
 def _labels(axes: Any, frames: list[Any], title: str, x_label: str, y_label: str) -> None:
     """Write a frame's title and labels; those of y only at the first frame of a row."""
-    axes.set_title(title, fontsize=11 if len(title) < 32 else 9)
-    axes.set_xlabel(x_label, fontsize=11 if len(x_label) < 36 else 9)
+    axes.set_title(title, fontsize=fitted(title, 11, 32))
+    axes.set_xlabel(x_label, fontsize=fitted(x_label, 11, 36))
     if frames.index(axes) % PER_ROW == 0:
-        axes.set_ylabel(y_label, fontsize=11 if len(y_label) < 36 else 9)
+        axes.set_ylabel(y_label, fontsize=fitted(y_label, 11, 36))
     else:
         axes.tick_params(labelleft=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["BAND", "REFERENCE", "STYLE", "THIN", "heading", "look", "plain"]
+__all__ = ["BAND", "REFERENCE", "STYLE", "THIN", "fitted", "heading", "look", "plain"]
 
 REFERENCE = "#1a1a1a"
 BAND = "#c9c9c9"
@@ -18,7 +18,17 @@ CANDIDATES: Any = (
 )
 """Colour, line and marker of each candidate, told apart by colour-blind eyes too (Okabe and Ito)."""
 
-THIN = "#8a8a8a"
+THIN: Any = {
+    "color": "#555555",
+    "fontsize": 9.5,
+    "style": "italic",
+    "ha": "right",
+    "va": "bottom",
+    "zorder": 6,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
+}
+"""How it is said that something rests on few showers."""
+
 STYLE: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -52,7 +62,11 @@ def look(index: int) -> tuple[str, Any, str]:
     return look
 
 
+def fitted(text: str, size: float, room: int) -> float:
+    """Give a font size at which a text fits where ``room`` characters have this ``size``."""
+    return size if len(text) <= room else max(7.0, size * room / len(text))
+
+
 def heading(title: str, room: int = 44) -> dict[str, Any]:
     """Style a title; long ones are smaller."""
-    size = 11.5 if len(title) < room else max(7.5, 11.5 * room / len(title))
-    return {"weight": "bold", "fontsize": size}
+    return {"weight": "bold", "fontsize": fitted(title, 11.5, room)}
