@@ -76,7 +76,7 @@ def test_wrong_use_is_told_in_one_line(
     caloforge("validate", *pair, "-o", tmp_path / "a" / "b").refused(2, "does not exist")
     out = tmp_path / "report"
     caloforge("validate", *pair, "-o", out, "--labels", "same", "same").refused(2, "labels", "different")
-    caloforge("validate", *pair, "-o", out, "--labels", "one").refused(2, "--labels")
+    caloforge("validate", *pair, "-o", out, "--labels", "one").refused(2, "labels: expected 2")
     caloforge("validate", *pair).refused(2, "-o")
     caloforge("validate", files["small"], "-o", out).refused(2, "CANDIDATE")
     assert not out.exists()
@@ -98,7 +98,7 @@ def test_json_is_the_metrics_and_where_the_report_is(
     assert "100/100" in ran.err
 
 
-def test_the_table_shows_the_headlines(
+def test_the_table_is_the_verdict(
     caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -106,17 +106,34 @@ def test_the_table_shows_the_headlines(
     )  # displays alone are drawn
     monkeypatch.setenv("COLUMNS", "150")
     monkeypatch.chdir(tmp_path)
-    ran = caloforge("validate", "small.h5", "other.h5", "-o", "report")
+    ran = caloforge("validate", "small.h5", "other.h5", "small.h5", "-o", "report", "--quick")
     assert ran.code == 0, ran.err
-    assert "4 showers against 4" in ran.out
     for words in (
-        "Sampling fraction: candidate / reference",
-        "Figure of the 3DGAN papers",
-        "If perfect",
+        "candidate 1: 4 showers against 4",
+        "candidate 2: 4 showers against 4",
+        "Sampling fraction",
+        "within 2 %",
+        "not measured",
     ):
         assert words in ran.out
     assert ran.out.splitlines()[-1] == "report/report.html"
-    assert "small" in (tmp_path / "report" / "report.html").read_text()
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "candidate 2" in page
+
+
+def test_require_fails_when_something_is_not_met_and_the_report_is_there(
+    caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caloforge.physics.catalogue.catalogue", lambda _: [])
+    for limit, code in ((3, 0), (5, 1)):
+        mine = tmp_path / "mine.yaml"
+        mine.write_text(f"requirements:\n- {{metric: n_candidate, at_least: {limit}}}\n")
+        out = tmp_path / f"report{limit}"
+        options = ("-o", out, "--quick", "--require", "--requirements", mine)
+        ran = caloforge("validate", files["small"], files["other"], *options)
+        assert ran.code == code, ran.err
+        assert (out / "report.html").is_file()
+        assert ("requirements not met: 1" in ran.err) == (code == 1)
 
 
 def test_ctrl_c_while_drawing_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def run(
         print(page)
     if require and not report.holds:
         failing = sum(not judgement.holds for verdict in report.verdicts for judgement in verdict)
-        raise CaloforgeError(f"{page}: {failing} requirements are not met")
+        raise CaloforgeError(f"{page}: requirements not met: {failing}")
 
 
 def _verdict(judgement: Judgement) -> str:

@@ -22,20 +22,20 @@ Array = NDArray[np.float64]
 
 def layer_correlation(sample: Sample) -> Array:
     """Correlate the layers' shares of the deposit over the kept showers, (layers, layers)."""
-    return _correlation(_shares(sample))
+    return _correlation(_shares(sample)[0])
 
 
 def correlation_metrics(reference: Sample, candidate: Sample) -> Metrics:
     """Compute the number of this module with its error (jackknife) and floor (halves of the reference)."""
-    ours, theirs = _shares(reference), _shares(candidate)
-    group_ours, group_theirs = (s.group_N[s.kept] for s in (reference, candidate))
+    (ours, group_ours), (theirs, group_theirs) = _shares(reference), _shares(candidate)
     value = _difference(ours, theirs)
     n = reference.n_groups
     left_out = [_difference(ours[group_ours != g], theirs[group_theirs != g]) for g in range(n)]
     random = stream(0, "validate", "floors")
     halves = [random.permutation(len(ours)) < len(ours) // 2 for _ in range(N_SPLITS)]
     floor = float(np.mean([_difference(ours[half], ours[~half]) for half in halves]))
-    scale = (1 / len(ours) + 1 / len(theirs)) / (4 / len(ours))
+    n_ours, n_theirs = max(1, len(ours)), max(1, len(theirs))
+    scale = (1 / n_ours + 1 / n_theirs) / (4 / n_ours)
     name = "layer_correlation.mean_abs_error"
     return {
         name: finite(value),
@@ -44,11 +44,13 @@ def correlation_metrics(reference: Sample, candidate: Sample) -> Metrics:
     }
 
 
-def _shares(sample: Sample) -> Array:
+def _shares(sample: Sample) -> tuple[Array, NDArray[np.int64]]:
+    """Give the layers' shares of the deposit (K, layers) and the groups of the showers that have any."""
     deposit_KZ = sample.vectors[f"profile_{sample.grid.axes[2]}"].astype(np.float64)
-    total_K1 = deposit_KZ.sum(axis=1, keepdims=True)
-    filled_K = total_K1[:, 0] > 0
-    return np.asarray(deposit_KZ[filled_K] / total_K1[filled_K])
+    total_K = deposit_KZ.sum(axis=1)
+    filled_K = total_K > 0
+    share_KZ = deposit_KZ[filled_K] / total_K[filled_K, None]
+    return np.asarray(share_KZ), sample.group_N[sample.kept][filled_K]
 
 
 def _correlation(share_KZ: Array) -> Array:
