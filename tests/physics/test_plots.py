@@ -147,7 +147,7 @@ def test_tilted_showers_get_windows_and_maps_of_the_angle(tmp_path: Path) -> Non
     samples, _ = read(tmp_path, random_showers(300, seed=1), random_showers(300, seed=2))
     samples = [scored(sample, seed) for seed, sample in enumerate(samples)]
     plots = {plot.name: plot for plot in catalogue(samples)}
-    for name in ("axis_angle_against_incident", "axis_angle_against_reference"):
+    for name in ("axis_angle_against_incident", "axis_angle_against_reference_all"):
         assert plots[name].kind == "maps"
         assert plots[name].histograms[1].values().sum() > 0.9 * 300
     wanted = {f"profile_{a}_theta62deg_{scale}" for a in "xyz" for scale in ("linear", "log")}
@@ -158,14 +158,14 @@ def test_tilted_showers_get_windows_and_maps_of_the_angle(tmp_path: Path) -> Non
     wanted |= {"barycentre_x_against_impact", "barycentre_y_against_impact", "offset_y_all"}
     wanted |= {"axis_angle_mean_against_angle", "angle_error_spread_against_angle"}
     assert wanted <= set(plots)
-    assert pixels(plots["axis_angle_against_reference"])
+    assert pixels(plots["axis_angle_against_reference_all"])
 
 
 def test_a_file_against_itself_lies_on_the_diagonal_of_pairs(tmp_path: Path) -> None:
     """Showers of equal conditions meet: those of the same file agree, neighbours do not."""
     showers = random_showers(300, seed=1)
     samples, _ = read(tmp_path, showers, showers)
-    plot = next(p for p in catalogue(samples) if p.name == "measured_angle_against_reference")
+    plot = next(p for p in catalogue(samples) if p.name == "measured_angle_against_reference_all")
     neighbours, same = (h.values() for h in plot.histograms)
     x, y = plot.histograms[1].axes
     column, row = np.nonzero(same)
@@ -258,6 +258,7 @@ def test_what_balances_around_zero_is_compared_by_difference(plots: dict[str, Pl
     """A ratio of two means that should be zero is noise."""
     assert plots["angle_error_mean_against_energy"].difference
     assert plots["layer_x_all_linear"].difference
+    assert plots["moment3_x_mean_against_energy"].difference
     assert not plots["angle_error_spread_against_energy"].difference
     assert not plots["angle_error_all"].difference  # fractions of showers
 
@@ -335,7 +336,7 @@ def test_empty_and_undefined_bins_are_drawn_as_such(plots: dict[str, Plot]) -> N
 
 @pytest.mark.parametrize("name", ["profile_z_all_linear", "total_deposit_all_log", "map"])
 def test_thin_samples_are_said(geant4: Made, plots: dict[str, Plot], name: str) -> None:
-    """Fewer than 20 showers put a warning into the frame, besides their number in the legend."""
+    """Fewer than 20 showers put a warning into the frame; curves of them are faint."""
     if name == "map":
         made = Curves(geant4[0]).trend("hits")
         assert made is not None

@@ -132,7 +132,9 @@ def _angle(curves: Curves) -> Found:
         for name in angles:
             yield curves.trend(name, against="angle")
             yield maps.angle_against_incident(curves.samples, name)
-            yield maps.angle_against_reference(curves.samples, name)
+            yield from (
+                maps.angle_against_reference(curves.samples, name, i) for i in _by_energy(curves)
+            )
         yield curves.trend("angle_error", against="angle")
         yield curves.trend("angle_error", against="angle", of="spread")
         yield curves.trend("sampling_fraction", against="angle")

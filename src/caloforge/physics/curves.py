@@ -25,16 +25,10 @@ Array = NDArray[Any]
 MAX_LAYERS = 30
 """Of a grid with more layers so many, evenly spread, get plots of their own."""
 
-BALANCED = (
-    "angle_error",
-    "energy_error",
-    "offset_",
-    "barycentre_x",
-    "barycentre_y",
-    "layer_x",
-    "layer_y",
+BALANCED = tuple(
+    "angle_error energy_error score_ moment3_ offset_ barycentre_x barycentre_y layer_x layer_y".split()
 )
-"""Names begin so of what scatters around zero, where a ratio of means has no meaning."""
+"""Names begin so of what scatters around zero, or is a probability: a ratio of means has no meaning."""
 
 
 def shown(name: str) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from caloforge.physics.accumulate import Sample
 from caloforge.physics.curves import shown
 from caloforge.physics.histograms import Plot, image, map_of, matrix
 from caloforge.physics.observables import OBSERVABLES
-from caloforge.physics.selections import MIN_SHOWERS
+from caloforge.physics.selections import INCLUSIVE, MIN_SHOWERS
 from caloforge.showers import Showers
 from caloforge.units import DEGREE, GEV
 
@@ -40,28 +40,32 @@ def angle_against_incident(samples: Sequence[Sample], name: str) -> Plot | None:
     )
 
 
-def angle_against_reference(samples: Sequence[Sample], name: str) -> Plot | None:
+def angle_against_reference(samples: Sequence[Sample], name: str, index: int = 0) -> Plot | None:
     """Histogram a measured angle against that of a reference shower of (nearly) the same incident angle.
 
     Where the files hold the same conditions each shower meets its partner. The reference's own showers
     meet their neighbour in incident angle: so would two Geant4 showers of equal conditions.
     """
-    order = np.argsort(samples[0].conditions.incident_theta, kind="stable")
-    theta, angle = samples[0].conditions.incident_theta[order], _degrees(samples[0], name)[order]
+    selection = samples[0].selections[index]
+    inside = [selection.mask(sample.conditions) for sample in samples]
+    thetas = [s.conditions.incident_theta[mask] for s, mask in zip(samples, inside, strict=True)]
+    angles = [_degrees(s, name)[mask] for s, mask in zip(samples, inside, strict=True)]
+    order = np.argsort(thetas[0], kind="stable")
+    theta, angle = thetas[0][order], angles[0][order]
     pairs = [(angle[:-1], angle[1:])]
-    for sample in samples[1:]:
-        wanted = sample.conditions.incident_theta
+    for wanted, measured in zip(thetas[1:], angles[1:], strict=True):
         right = np.clip(np.searchsorted(theta, wanted), 1, len(theta) - 1)
         nearest = right - (wanted - theta[right - 1] < theta[right] - wanted)
-        pairs.append((angle[nearest], _degrees(sample, name)))
+        pairs.append((angle[nearest], measured))
     title = OBSERVABLES[name].title
     return _map(
-        f"{name}_against_reference",
-        f"{title} of showers of equal incident angle",
+        f"{name}_against_reference_{selection.name}",
+        f"{title} of showers of equal incident angle, {selection.title}",
         name,
         "The same of another reference shower [degree]",
         pairs,
         diagonal=True,
+        where=selection.title,
     )
 
 
@@ -93,6 +97,7 @@ def _map(
     pairs: Sequence[tuple[Array, Array]],
     *,
     diagonal: bool,
+    where: str = INCLUSIVE.title,
 ) -> Plot | None:
     """Histogram y against x of each sample; the outer 0.2 % on either side of y are left out."""
     good = [np.isfinite(x) & np.isfinite(y) for x, y in pairs]
@@ -116,6 +121,7 @@ def _map(
         scale=tuple(1 / len(x) for x, _ in pairs),
         showers=tuple(len(x) for x, _ in pairs),
         observable=observable,
+        where=where,
         y_label="Fraction of showers",
         diagonal=diagonal,
     )

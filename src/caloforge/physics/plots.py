@@ -41,6 +41,9 @@ except ImportError:
 __all__ = ["render", "render_all"]
 
 DPI = 110
+FAINT = 0.45
+"""Opacity of what rests on few showers."""
+
 RATIO_RANGES = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -133,8 +136,18 @@ def _curves(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
         colour, line, _ = look(index)
         value, error = values[index + 1], errors[index + 1]
         style: Any = {"color": colour, "linestyle": line, "label": labels[index + 1], "zorder": 4}
+        style["alpha"] = FAINT if plot.showers[index + 1] < MIN_SHOWERS else 1.0
         mplhep.histplot(value, edges, **style, **step)
-        main.errorbar(place, value, error, fmt="none", ecolor=colour, elinewidth=1.1, zorder=4)
+        main.errorbar(
+            place,
+            value,
+            error,
+            fmt="none",
+            ecolor=colour,
+            elinewidth=1.1,
+            alpha=style["alpha"],
+            zorder=4,
+        )
     _limits(main, plot, np.concatenate(values), np.concatenate(errors))
     main.set_ylabel(plot.y_label, fontsize=fitted(plot.y_label, 12, 32))
     main.tick_params(which="both", labelbottom=False)
@@ -237,6 +250,7 @@ def _differences(
         value, bar, shown = found[index + 1], spread[index + 1], good[index + 1]
         near = shown & (np.abs(value - middle) <= 1.2 * half)
         style: Any = {"markersize": 3.2, "color": colour, "elinewidth": 1.1, "zorder": 3}
+        style["alpha"] = FAINT if plot.showers[index + 1] < MIN_SHOWERS else 1.0
         axes.errorbar(place[near], value[near], bar[near], fmt=marker, **style)
         for arrow, beyond, level in (("^", value > middle, 0.94), ("v", value < middle, 0.06)):
             where = place[shown & ~near & beyond]
