@@ -3,167 +3,142 @@
 from __future__ import annotations
 
 import base64
-import json
+import gzip
+import hashlib
+import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-
 from caloforge.errors import MissingExtraError
-from caloforge.physics.comparison import Comparison, Metrics
-from caloforge.physics.headlines import headlines, with_error
+from caloforge.physics.catalogue import TOPICS
 from caloforge.physics.histograms import Plot
 from caloforge.physics.observables import OBSERVABLES
-from caloforge.units import DEGREE, GEV
+from caloforge.physics.report.cells import MARKS
+from caloforge.physics.report.content import Report
+from caloforge.physics.report.numbers import energy_tables, facts, headline_table, observable_table
+from caloforge.physics.report.verdict import counted, overview, sentences, verdict_table
+from caloforge.physics.requirements import STATUSES
+from caloforge.physics.tables import table
 
 try:
     import jinja2
 except ImportError:
     raise MissingExtraError("validate", "report") from None
 
-__all__ = ["Source", "build_page"]
+__all__ = ["build_page"]
 
-MAX_TEXT = 300
+PLAIN_BYTES = 20_000
+"""A plot's data beyond so many bytes is compressed: numpy and pandas read both alike."""
+
+WIDE = 1.6
+"""Pictures wider than this times their height get a row of the page to themselves."""
+
+CONTENTS = {
+    "summary": "Verdict",
+    "numbers": "Numbers",
+    "by-energy": "By incident energy",
+    "compared": "What was compared",
+}
 
 
-@dataclass(frozen=True)
-class Source:
-    """One of the two files, as a reader of the report knows it."""
+def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
+    """Write the page as HTML text; every text that comes from a file or a user is escaped.
 
-    label: str
-    file: str
-    provenance: Mapping[str, Any]
-
-
-def build_page(
-    compared: Comparison,
-    metrics: Metrics,
-    sources: tuple[Source, Source],
-    notes: Sequence[str],
-    drawn: Sequence[tuple[Plot, bytes]],
-    *,
-    made: str,
-) -> str:
-    """Write the page as HTML text; every text that comes from a file or a user is escaped."""
+    ``drawn`` holds the plots, topic by topic, each with its PNG. The page needs nothing beside it:
+    images and data are inside, and its policy allows no script but its own.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    text = resources.files("caloforge.physics.report") / "template.html.jinja"
-    return environment.from_string(text.read_text(encoding="utf-8")).render(
-        labels=[source.label for source in sources],
-        files=[source.file for source in sources],
-        made=made,
-        headlines=[
-            {
-                "title": line.title,
-                "name": line.name,
-                "value": with_error(line.value, line.error),
-                "perfect": f"{line.perfect:g}",
-                "floor": "" if line.floor is None else f"{line.floor:.2g}",
-            }
-            for line in headlines(metrics)
-        ],
-        facts=list(_facts(compared, sources)),
-        notes=notes,
-        bins=list(_bins(compared)),
-        observables=list(_observables(compared, metrics)),
-        sections=[
-            (topic, [_figure(plot, image) for plot, image in items])
-            for topic, items in groupby(drawn, key=lambda item: item[0].topic)
-        ],
+    style, script = _file("report.css"), _file("report.js")
+    sections = [
+        _section(topic, list(items), report.labels)
+        for topic, items in groupby(drawn, key=lambda item: item[0].topic)
+    ]
+    requirements = [verdict_table(report, i) for i in range(len(report.verdicts)) if report.verdicts[i]]
+    if len(requirements) > 1:
+        requirements.insert(0, overview(report))
+    return environment.from_string(_file("template.html.jinja")).render(
+        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'",
+        style=style,
+        script=script,
+        reference=report.labels[0],
+        candidates=" and ".join(report.labels[1:]),
+        lead=f"{', '.join(s.file for s in report.sources[1:])} compared with {report.sources[0].file}. "
+        f"{len(drawn)} plots, made {report.made}.",
+        contents=CONTENTS,
+        verdicts=list(_verdicts(report)),
+        requirements=requirements,
+        notes=report.notes,
+        numbers=headline_table(report),
+        by_energy=[t for i in range(len(report.metrics)) for t in energy_tables(report, i)],
+        observables=observable_table(report),
+        facts=facts(report),
+        sections=sections,
+        wheres=list(dict.fromkeys(plot.where for plot, _ in drawn)),
         n_plots=len(drawn),
     )
 
 
-def _figure(plot: Plot, image: bytes) -> dict[str, Any]:
+def _file(name: str) -> str:
+    return (resources.files("caloforge.physics.report") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Name an inline style or script in the page's policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def _verdicts(report: Report) -> Iterator[Mapping[str, Any]]:
+    reference, *candidates = report.labels
+    for label, verdict, metrics in zip(candidates, report.verdicts, report.metrics, strict=True):
+        if verdict:
+            status = max((j.status for j in verdict), key=STATUSES.index)
+            yield {
+                "label": label,
+                "status": status,
+                "mark": MARKS[status],
+                "counted": counted(verdict),
+                "sentences": list(sentences(verdict, metrics, label, reference)),
+            }
+
+
+def _section(
+    topic: str, items: Sequence[tuple[Plot, bytes]], labels: tuple[str, ...]
+) -> Mapping[str, Any]:
+    names = dict.fromkeys(plot.observable for plot, _ in items)
     return {
-        "name": plot.name,
-        "title": plot.title,
-        "wide": plot.kind != "curves",
-        "data": "data:image/png;base64," + base64.b64encode(image).decode("ascii"),
+        "id": topic.lower().replace(" ", "-"),
+        "title": topic,
+        "meaning": TOPICS.get(topic, ""),
+        "definitions": [OBSERVABLES[name] for name in names if name in OBSERVABLES],
+        "figures": [_figure(plot, image, labels) for plot, image in items],
     }
 
 
-def _facts(compared: Comparison, sources: tuple[Source, Source]) -> Iterator[tuple[str, str, str]]:
-    """Rows of the table of what was compared: a name, and the reference's and candidate's entry."""
-    samples = (compared.reference, compared.candidate)
-
-    def row(name: str, *values: object) -> tuple[str, str, str]:
-        reference, candidate = (_text(value) for value in values)
-        return name, reference, candidate
-
-    yield row("File", *(source.file for source in sources))
-    yield row("Showers", *map(len, samples))
-    yield row("Without deposit", *(sample.n_empty for sample in samples))
-    yield row("Incident energy", *(_span(s.conditions.incident_energy / GEV, " GeV") for s in samples))
-    yield row(
-        "Mean incident energy",
-        *(f"{s.conditions.incident_energy.mean() / GEV:.5g} GeV" for s in samples),
-    )
-    yield row("Incident angle", *(_span(s.conditions.incident_theta / DEGREE, "°") for s in samples))
-    grid = compared.reference.grid
-    yield row("Cells", *[" x ".join(map(str, grid.shape)) + f" ({', '.join(grid.axes)})"] * 2)
-    yield row("Read-out threshold", *[f"{grid.threshold_MeV:g} MeV, applied to both"] * 2)
-    names = dict.fromkeys(name for source in sources for name in source.provenance)
-    for name in names:
-        yield row(name.replace("_", " ").capitalize(), *(s.provenance.get(name, "") for s in sources))
+def _figure(plot: Plot, image: bytes, labels: tuple[str, ...]) -> Mapping[str, Any]:
+    data, suffix, kind = table(plot, labels).encode(), "csv", "text/csv"
+    if len(data) > PLAIN_BYTES:
+        data, suffix, kind = gzip.compress(data, mtime=0), "csv.gz", "application/gzip"
+    # The header of a PNG holds its width and height.
+    width, height = struct.unpack(">II", image[16:24])
+    return {
+        "name": plot.name,
+        "title": plot.title,
+        "wide": width > WIDE * height,
+        "words": f"{plot.title} {plot.where} {plot.observable} {plot.name}".lower(),
+        "where": plot.where,
+        "image": _inline(image, "image/png"),
+        "width": width,
+        "height": height,
+        "data": _inline(data, kind),
+        "file": f"{plot.name}.{suffix}",
+        "format": "CSV" if suffix == "csv" else "CSV, compressed",
+    }
 
 
-def _text(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " …"
-
-
-def _span(values: Any, unit: str) -> str:
-    low, high = f"{values.min():.4g}", f"{values.max():.4g}"
-    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
-
-
-def _bins(compared: Comparison) -> Iterator[tuple[str, ...]]:
-    """Rows of the sampling fraction by energy bin."""
-    ours, theirs = compared.summaries
-    for index in compared.energy_bins:
-        (a, b), (da, db) = (
-            [float(getattr(s, what)("sampling_fraction")[index, 0]) for s in (ours, theirs)]
-            for what in ("mean", "error")
-        )
-        ratio = b / a if a > 0 else None
-        relative = float(np.hypot(da / a, db / b)) if a > 0 and b > 0 else None
-        yield (
-            compared.reference.selections[index].title,
-            f"{ours.count_S[index]:.0f}",
-            f"{theirs.count_S[index]:.0f}",
-            with_error(a, da),
-            with_error(b, db),
-            with_error(ratio, ratio * relative if ratio and relative else None),
-        )
-
-
-def _observables(compared: Comparison, metrics: Metrics) -> Iterator[dict[str, str]]:
-    """Rows of the table of all observables with one value a shower."""
-    ours, theirs = compared.summaries
-    for name in compared.scalars:
-        definition = OBSERVABLES[name]
-        means = [
-            with_error(_or_none(s.mean(name)[0, 0]), _or_none(s.error(name)[0, 0]))
-            for s in (ours, theirs)
-        ]
-        key = f"separation.{name}"
-        floor = metrics.get(f"{key}_floor")
-        yield {
-            "label": definition.label,
-            "name": name,
-            "meaning": definition.meaning,
-            "reference": means[0],
-            "candidate": means[1],
-            "ratio": with_error(metrics[f"mean_ratio.{name}"], metrics.get(f"mean_ratio.{name}_err")),
-            "separation": with_error(metrics[key], metrics.get(f"{key}_err")),
-            "floor": "" if floor is None else f"{floor:.2g}",
-        }
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _inline(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
