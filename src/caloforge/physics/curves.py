@@ -25,9 +25,16 @@ Array = NDArray[Any]
 MAX_LAYERS = 30
 """Of a grid with more layers so many, evenly spread, get plots of their own."""
 
-BALANCED = tuple(
-    "angle_error energy_error score_ moment3_ offset_ barycentre_x barycentre_y layer_x layer_y".split()
+BALANCED = (
+    "angle_error",
+    "energy_error",
+    "score_",
+    "moment3_",
+    "offset_",
+    "barycentre_x",
+    "barycentre_y",
 )
+BALANCED += ("layer_x", "layer_y")
 """Names begin so of what scatters around zero, or is a probability: a ratio of means has no meaning."""
 
 
