@@ -26,15 +26,9 @@ MAX_LAYERS = 30
 """Of a grid with more layers so many, evenly spread, get plots of their own."""
 
 BALANCED = (
-    "angle_error",
-    "energy_error",
-    "score_",
-    "moment3_",
-    "offset_",
-    "barycentre_x",
-    "barycentre_y",
-)
-BALANCED += ("layer_x", "layer_y")
+    "angle_error", "energy_error", "score_", "moment3_", "offset_", "barycentre_x", "barycentre_y",
+    "layer_x", "layer_y",
+)  # fmt: skip
 """Names begin so of what scatters around zero, or is a probability: a ratio of means has no meaning."""
 
 
