@@ -8,9 +8,9 @@ It sees, each shifted and scaled by its mean and spread over the training shower
 
 Two hidden layers of 64, leaky ReLU, dropout 0.2, AdamW with learning rate 0.002 and weight decay 0.1,
 batches of 128, cross entropy; training ends when the loss on the validation part has not improved for
-8 epochs, or after 60, and the best epoch counts. With hundreds of showers the cells alone are learned by
+8 epochs, or is below 0.005 (told apart), or after 60, and the best epoch counts. With hundreds of showers the cells alone are learned by
 heart within two epochs; sums along the axes are what a layer with shared weights would find. Cells
-therefore enter with a small scale: all of them move the first layer about as much as one sum does.
+therefore enter with a small scale, as if all of them were 30 inputs.
 Showers are unpacked batch by batch.
 """
 
@@ -40,7 +40,8 @@ BATCH = 128
 CHUNK = 256
 MAX_EPOCHS = 60
 PATIENCE = 8
-CELL_SCALE = 0.002
+TOLD_APART = 0.005
+CELL_WEIGHT = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ def fit_cells(inputs: CellInputs, fold: Fold, label_N: Array, weight_N: Array, s
         / len(train)
         for power in (1, 2)
     )
-    scale = CELL_SCALE / max(np.sqrt((square_C - mean_C**2).mean()), 1e-9)
+    scale = CELL_WEIGHT / hits.n_cells / max(np.sqrt((square_C - mean_C**2).mean()), 1e-9)
     fractions = hits.deposits / inputs.energy_N[hits.shower]
     sums = [inputs.sums(value) for value in (value_H, np.ones_like(value_H), fractions)]
     dense_ND = np.concatenate([*sums, inputs.conditions_NC], axis=1)
@@ -135,7 +136,7 @@ def fit_cells(inputs: CellInputs, fold: Fold, label_N: Array, weight_N: Array, s
                 if reached < best:
                     best, waited = reached, 0
                     scores = score(fold.test).numpy().astype(np.float64)
-            if waited == PATIENCE:
+            if waited == PATIENCE or reached < TOLD_APART:
                 break
     return scores
 
