@@ -34,8 +34,8 @@
     }
   }
 
-  // Search: every word must begin a word of the plot, or be inside one if it has three letters; an
-  // energy or an angle with its unit also finds the ranges that hold it.
+  // Search: every word must begin a word of the plot, or be inside one if it has three letters; a number
+  // must be one. An energy or an angle with its unit also finds the ranges that hold it.
   const [form, words, topic, where] = [document.querySelector("form.find"), find("words"), find("topic"), find("where")];
   const QUANTITY = /(\d+(?:\.\d+)?)\s*(gev|°|deg\w*)/g;
   const RANGE = /([\d.]+)(?: (to|±) ([\d.]+))? ?(gev|°)/g;
@@ -64,7 +64,9 @@
     const holds = (plot, { value, unit }) =>
       plot.ranges.some((range) => range.unit === unit && range.low <= value && value <= range.high);
     const has = (plot, word) =>
-      plot.tokens.some((token) => token.startsWith(word)) || (word.length > 2 && !/^[\d.]+$/.test(word) && plot.text.includes(word));
+      /^[\d.]+$/.test(word)
+        ? plot.tokens.includes(word)
+        : plot.tokens.some((token) => token.startsWith(word)) || (word.length > 2 && plot.text.includes(word));
     return (plot) => quantities.every((q) => holds(plot, q)) && wanted.every((word) => has(plot, word));
   }
 
