@@ -7,11 +7,11 @@ It sees, each shifted and scaled by its mean and spread over the training shower
 - the conditions.
 
 Two hidden layers of 64, leaky ReLU, dropout 0.2, AdamW with learning rate 0.002 and weight decay 0.1,
-batches of 128, cross entropy; training ends when the loss on the validation part has not improved for
-8 epochs, or is below 0.005 (told apart), or after 60, and the best epoch counts. With hundreds of showers the cells alone are learned by
-heart within two epochs; sums along the axes are what a layer with shared weights would find. Cells
-therefore enter with a small scale, as if all of them were 30 inputs.
-Showers are unpacked batch by batch.
+batches of 128, cross entropy. Training ends when the loss on the validation part has not improved for 8
+epochs, when it is below 0.005 (told apart), or after 60; the best epoch counts. With hundreds of showers
+the cells alone are learned by heart within two epochs; sums along the axes are what a layer with shared
+weights would find. Cells therefore enter with a small scale, as if all of them were 30 inputs. Showers are
+unpacked batch by batch.
 """
 
 from __future__ import annotations
