@@ -14,10 +14,10 @@ and what counts is how far the showers are from it:
     standard deviation a matter of luck. Null where the
     mean's ratio is null or f is not positive; left out for whole numbers that take few values.
 
-``energy_scale``
-    The same ratio for the sampling fraction, its curve fitted in leakage and longitudinal barycentre
-    too: a late shower leaks and deposits less, and at equal depth what remains is the scale of the
-    visible energy, three times sharper than the mean.
+``energy_scale``, ``hit_scale``
+    The same ratio for sampling fraction and hits, the curve fitted in leakage and longitudinal
+    barycentre too: a late shower leaks and deposits less, and what remains at equal depth is the scale
+    of the visible energy, and of the hits, sharper than their means.
 
 Each has ``_err`` beside it, and ``_by_energy`` (with ``_by_energy_err``): the same in each of the
 ``energy_bins``. The curve is a polynomial of log E (degree 4) and theta (degree 2), of total degree 4.
@@ -154,13 +154,13 @@ def adjusted_metrics(reference: Sample, candidate: Sample) -> Metrics:
         metrics |= pair.metrics(
             f"spread_ratio.{name}", _ratio_of_spreads if known else _undefined, y, own
         )
-    return metrics | _energy_scale(pair)
+    return metrics | _at_equal_depth(pair)
 
 
-def _energy_scale(pair: _Pair) -> Metrics:
-    """Compare sampling fractions at equal conditions and equal depth."""
+def _at_equal_depth(pair: _Pair) -> Metrics:
+    """Compare sampling fractions and hits at equal conditions and equal depth."""
     depth = f"moment1_{pair.samples[0].grid.axes[2]}"
-    wanted = {"sampling_fraction", "leakage", depth}
+    wanted = {"sampling_fraction", "hits", "leakage", depth}
     if not all(wanted <= set(sample.values) for sample in pair.samples):
         return {}
     tables = [
@@ -169,9 +169,12 @@ def _energy_scale(pair: _Pair) -> Metrics:
             pair.bases, pair.values("leakage"), pair.values(depth), strict=True
         )
     ]
-    y = pair.values("sampling_fraction")
-    curve = _fit(tables[0], y[0])
-    return pair.metrics("energy_scale", _ratio_of_means, y, [table @ curve for table in tables])
+    metrics: Metrics = {}
+    for name, observable in (("energy_scale", "sampling_fraction"), ("hit_scale", "hits")):
+        y = pair.values(observable)
+        curve = _fit(tables[0], y[0])
+        metrics |= pair.metrics(name, _ratio_of_means, y, [table @ curve for table in tables])
+    return metrics
 
 
 def _too_few_values(whole_N: Array) -> bool:

@@ -8,9 +8,13 @@ Besides those of :mod:`caloforge.physics.comparison`, :mod:`~caloforge.physics.a
     ``auc.*_by_energy`` in the ``auc.energy_quartiles`` of the reference.
 ``fpd``, ``kpd``
     Distances on the observables of one value (:mod:`caloforge.physics.distances`).
+``nearest_neighbour.p_value``
+    Is the candidate copying (:mod:`caloforge.physics.copies`)? The smallest of the p-values for copies of
+    the reference (``nearest_neighbour.reference_p_value``), of its own showers (``self_``) and, if they
+    are given, of the training showers (``training_``), times their number.
 
-Their ``_floor``, with an error too, compares two halves of the reference. They look at the showers that
-:mod:`caloforge.physics.accumulate` keeps whole, and are null for samples of less than 50.
+The ``_floor`` of the first two, with an error too, compares two halves of the reference. All look at the
+showers that :mod:`caloforge.physics.accumulate` keeps whole, and are null for samples of less than 50.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from caloforge.physics.accumulate import Sample
 from caloforge.physics.adjusted import adjusted_metrics
 from caloforge.physics.classifier import Classified, classify_cells, classify_features
 from caloforge.physics.comparison import Comparison, Metrics, finite
+from caloforge.physics.copies import excess_p_value, nearest_ratio, orbits, self_ratio
 from caloforge.physics.correlations import correlation_metrics
 from caloforge.physics.distances import fpd, kpd
 from caloforge.physics.features import (
@@ -45,6 +50,7 @@ from caloforge.units import GEV
 
 __all__ = ["MIN_JUDGED", "Measured", "measure", "reference_floors"]
 
+NORMAL_RAD = 1e-3
 MIN_JUDGED = 50
 """A classifier or a distance needs so many showers of each sample."""
 
@@ -102,7 +108,7 @@ def measure(
     ``quick`` leaves out classifiers, distances and the search for copies.
     """
     reference, candidate = compared.reference, compared.candidate
-    first, high, low, rest = Part(progress).shares((2, 2, 5, 2))
+    first, high, low, rest, last = Part(progress).shares((2, 2, 5, 1, 2))
     metrics = compared.metrics()
     metrics |= adjusted_metrics(reference, candidate)
     metrics |= correlation_metrics(reference, candidate)
@@ -119,6 +125,8 @@ def measure(
     metrics["auc.energy_quartiles"] = _quartile_titles(pair[0].energy_K)
     metrics |= _distance_metrics("", *pair)
     rest(1, 1)
+    metrics |= _copy_metrics(compared, training)
+    last(1, 1)
     return Measured(metrics, *_learned(classified, *pair))
 
 
@@ -195,6 +203,28 @@ def _distance_metrics(suffix: str, ours: _Kept, theirs: _Kept) -> Metrics:
                 value, error = distance(ours.by_value_KF, theirs.by_value_KF)
         metrics[f"{name}{suffix}"], metrics[f"{name}{suffix}_err"] = finite(value), finite(error)
     return metrics
+
+
+def _copy_metrics(compared: Comparison, training: Sequence[Hits]) -> Metrics:
+    ours, theirs = compared.reference, compared.candidate
+    if min(len(ours.kept), len(theirs.kept)) < MIN_JUDGED:
+        return {"nearest_neighbour.p_value": None}
+    tilted = any(
+        float(np.abs(sample.conditions.incident_theta - np.pi / 2).max()) > NORMAL_RAD
+        for sample in (ours, theirs)
+    )
+    orbit_C = orbits(ours.grid, tilted=tilted)
+    of_itself = self_ratio(ours.hits, orbit_C)
+    found = {
+        "reference": excess_p_value(nearest_ratio(theirs.hits, ours.hits, orbit_C), of_itself),
+        "self": excess_p_value(self_ratio(theirs.hits, orbit_C), of_itself),
+    }
+    if training:
+        library = Hits.join(training)
+        ratios = [nearest_ratio(sample.hits, library, orbit_C) for sample in (theirs, ours)]
+        found["training"] = excess_p_value(*ratios)
+    named = {f"nearest_neighbour.{kind}_p_value": value for kind, value in found.items()}
+    return {"nearest_neighbour.p_value": min(1.0, len(found) * min(found.values())), **named}
 
 
 def _learned(
