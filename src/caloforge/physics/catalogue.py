@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -37,9 +38,13 @@ DISPLAY_CHOICE = 20
 Found = Iterator[Plot | None]
 
 
-def catalogue(samples: Sequence[Sample]) -> Iterator[Plot]:
-    """Make every plot that the samples (the reference first) can fill, topic by topic."""
-    make = {
+def catalogue(samples: Sequence[Sample], judged: Sequence[tuple[Sample, Sample]] = ()) -> Iterator[Plot]:
+    """Make every plot that the samples (the reference first) can fill, topic by topic.
+
+    ``judged`` are the reference and a candidate with the scores of the classifiers that compared the
+    two, for each candidate.
+    """
+    make: dict[str, Callable[[Curves], Found]] = {
         "Energy": _energy,
         "Profiles": _profiles,
         "Moments and widths": _moments,
@@ -47,7 +52,7 @@ def catalogue(samples: Sequence[Sample]) -> Iterator[Plot]:
         "Cells and hits": _cells,
         "Angle": _angle,
         "Correlations": _correlations,
-        "Classifiers": _classifiers,
+        "Classifiers": partial(_classifiers, judged=judged),
     }
     curves = Curves(samples)
     for topic in TOPICS:
@@ -148,14 +153,22 @@ def _correlations(curves: Curves) -> Found:
     yield from (maps.layer_correlations(curves.samples, i) for i in _by_energy(curves))
 
 
-def _classifiers(curves: Curves) -> Found:
+def _classifiers(curves: Curves, judged: Sequence[tuple[Sample, Sample]]) -> Found:
+    for place, pair in enumerate(judged, 1):
+        for plot in _scores(Curves(pair)):
+            if plot is not None:
+                name = plot.name if len(judged) == 1 else f"{plot.name}_{place}"
+                yield replace(plot, name=name, members=(0, place))
     yield curves.trend("energy_error")
     yield curves.trend("energy_error", of="spread")
+    yield from (curves.distribution("reconstructed_energy", i) for i in _by_energy(curves))
+    yield from (curves.distribution("energy_error", i) for i in _everywhere(curves))
+
+
+def _scores(curves: Curves) -> Found:
     for name in ("score_low", "score_high"):
         yield curves.trend(name)
         yield from (curves.distribution(name, i) for i in _everywhere(curves))
-    yield from (curves.distribution("reconstructed_energy", i) for i in _by_energy(curves))
-    yield from (curves.distribution("energy_error", i) for i in _everywhere(curves))
 
 
 def displays(files: Sequence[ShowerFile], threshold_MeV: float) -> Iterator[Plot]:

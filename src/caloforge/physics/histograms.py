@@ -37,7 +37,8 @@ class Plot:
     ``histograms``, ``scale`` (multiplies the histogram) and ``showers`` (their number, said in the
     legend) hold the reference first, then each candidate. ``observable`` is the name of what is shown,
     or empty; ``where`` the title of the selection. ``difference``: candidate minus reference is shown
-    below the curves, not their ratio. ``diagonal``: a map's two axes should agree.
+    below the curves, not their ratio. ``diagonal``: a map's two axes should agree. ``members`` are the
+    places of the files that are shown, the reference being 0; empty for all of them.
     """
 
     name: str
@@ -55,6 +56,11 @@ class Plot:
     whole_x: bool = False
     difference: bool = False
     diagonal: bool = False
+    members: tuple[int, ...] = ()
+
+    def of(self, labels: Sequence[str]) -> list[str]:
+        """Choose the labels of the files that are shown."""
+        return [labels[place] for place in self.members] if self.members else list(labels)
 
 
 def axis_label(grid: Grid, axis: str) -> str:

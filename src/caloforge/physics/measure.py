@@ -3,6 +3,10 @@
 Besides those of :mod:`caloforge.physics.comparison`, :mod:`~caloforge.physics.adjusted` and
 :mod:`~caloforge.physics.correlations`:
 
+``ks.<observable>``, ``ks.<observable>_p_value``, ``ks.<observable>_p_corrected``
+    Kolmogorov and Smirnov's distance of the two distributions, the chance of a larger one without a
+    difference, and the same corrected for their number (:mod:`caloforge.physics.kolmogorov`);
+    ``ks.min_p_corrected`` is the smallest. They see the incident spectra too.
 ``auc.high``, ``auc.low``
     Classifiers on observables and on cells (:mod:`caloforge.physics.classifier`);
     ``auc.*_by_energy`` in the ``auc.energy_quartiles`` of the reference.
@@ -43,6 +47,7 @@ from caloforge.physics.features import (
     feature_table,
 )
 from caloforge.physics.hits import Hits
+from caloforge.physics.kolmogorov import compare_distributions
 from caloforge.physics.observables import OBSERVABLES
 from caloforge.physics.reconstruction import reconstruct_energy
 from caloforge.progress import Part, Progress, silent
@@ -112,6 +117,7 @@ def measure(
     metrics = compared.metrics()
     metrics |= adjusted_metrics(reference, candidate)
     metrics |= correlation_metrics(reference, candidate)
+    metrics |= _distribution_metrics(reference, candidate)
     first(1, 1)
     if quick:
         return Measured(metrics)
@@ -144,6 +150,22 @@ def reference_floors(reference: Sample, *, progress: Progress = silent) -> Metri
         progress(done, 3)
     metrics |= _distance_metrics("_floor", halves[0], halves[1])
     progress(3, 3)
+    return metrics
+
+
+def _distribution_metrics(reference: Sample, candidate: Sample) -> Metrics:
+    ours, theirs = (
+        {name: values for name, values in sample.values.items() if not OBSERVABLES[name].learned}
+        for sample in (reference, candidate)
+    )
+    metrics: Metrics = {}
+    found = compare_distributions(ours, theirs)
+    for name, test in found.items():
+        metrics[f"ks.{name}"] = finite(test.distance)
+        metrics[f"ks.{name}_p_value"] = finite(test.p_value)
+        metrics[f"ks.{name}_p_corrected"] = finite(test.p_corrected)
+    corrected = [test.p_corrected for test in found.values() if math.isfinite(test.p_corrected)]
+    metrics["ks.min_p_corrected"] = min(corrected, default=None)
     return metrics
 
 

@@ -58,7 +58,7 @@ def render(plot: Plot, labels: Sequence[str]) -> bytes:
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # A label may hold characters that the font lacks: they show as boxes, and that is all.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        names = [plain(label) for label in labels]
+        names = [plain(label) for label in plot.of(labels)]
         if plot.kind != "display":
             names = [f"{name} ({n})" for name, n in zip(names, plot.showers, strict=True)]
         figure = Figure(dpi=DPI)

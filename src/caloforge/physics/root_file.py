@@ -31,7 +31,7 @@ def write_root(path: Path, plots: Iterable[Plot], labels: Sequence[str]) -> None
     folders = _folders(labels)
     with uproot.recreate(path) as file:
         for plot in plots:
-            for folder, filled, scale in zip(folders, plot.histograms, plot.scale, strict=True):
+            for folder, filled, scale in zip(plot.of(folders), plot.histograms, plot.scale, strict=True):
                 file[f"{folder}/{plot.name}"] = _titled(filled, plot, counts=scale != 1)
 
 

@@ -35,7 +35,9 @@ def table(plot: Plot, labels: Sequence[str]) -> str:
     keep = np.ones(len(values[0]), dtype=bool)
     if plot.kind == "display":
         keep = np.any([v > 0 for v in values], axis=0)
-    for label, histogram, value, scale in zip(labels, plot.histograms, values, plot.scale, strict=True):
+    for label, histogram, value, scale in zip(
+        plot.of(labels), plot.histograms, values, plot.scale, strict=True
+    ):
         columns[f"{label}: {plot.y_label}"] = value
         if plot.kind != "display":
             columns[f"{label}: error"] = np.sqrt(histogram.variances().ravel()) * scale

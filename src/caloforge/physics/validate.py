@@ -17,7 +17,7 @@ from caloforge.io.durable import atomic_folder, write_json, write_text
 from caloforge.io.shower_file import ShowerFile
 from caloforge.physics.accumulate import N_GROUPS, Sample, accumulate, keep_hits
 from caloforge.physics.comparison import Comparison
-from caloforge.physics.measure import Measured, measure, reference_floors
+from caloforge.physics.measure import measure, reference_floors
 from caloforge.physics.notes import notes_on
 from caloforge.physics.report.content import Report, Source
 from caloforge.physics.requirements import judge, load_requirements
@@ -104,7 +104,12 @@ def validate(
         measure(compared, training=copied, quick=quick, progress=part)
         for compared, part in zip(comparisons, parts, strict=True)
     ]
-    plots = [*catalogue(_with_learned(samples, measured)), *shown]
+    judged = [
+        (_with(samples[0], each.learned_reference), _with(sample, each.learned_candidate))
+        for sample, each in zip(samples[1:], measured, strict=True)
+    ]
+    everybody = [judged[0][0], *(candidate for _, candidate in judged)]
+    plots = [*catalogue(everybody, judged), *shown]
     metrics = tuple({"n_plots": len(plots), **each.metrics, **floors} for each in measured)
     report = Report(
         sources=sources,
@@ -181,17 +186,10 @@ def _common_grid(files: Sequence[ShowerFile]) -> Grid:
     )
 
 
-def _with_learned(samples: Sequence[Sample], measured: Sequence[Measured]) -> list[Sample]:
-    """Add what was learned of the showers to what the plots see; unknown (NaN) for those not kept."""
-
-    def complete(sample: Sample, learned: Mapping[str, NDArray[np.float64]]) -> Sample:
-        values = dict(sample.values)
-        for name, found_K in learned.items():
-            values[name] = np.full(len(sample), np.nan, np.float32)
-            values[name][sample.kept] = found_K
-        return replace(sample, values=values)
-
-    return [
-        complete(samples[0], measured[0].learned_reference),
-        *(complete(s, each.learned_candidate) for s, each in zip(samples[1:], measured, strict=True)),
-    ]
+def _with(sample: Sample, learned: Mapping[str, NDArray[np.float64]]) -> Sample:
+    """Add what was learned of the kept showers to a sample's values; NaN for the others."""
+    values = dict(sample.values)
+    for name, found_K in learned.items():
+        values[name] = np.full(len(sample), np.nan, np.float32)
+        values[name][sample.kept] = found_K
+    return replace(sample, values=values)
