@@ -138,11 +138,14 @@ def beyond(requirement: Requirement, check: Check) -> str:
         return ""
     percent = requirement.within is not None
     amount = abs(check.excess) * (100 if percent else 1)
-    text = f"{amount:.0f}" if amount >= 99.5 else f"{amount:.2g}"
-    text = f"{'+' if check.excess > 0 else MINUS}{text}{' %' if percent else ''}"
+    text = f"{'+' if check.excess > 0 else MINUS}{_short(amount)}{' %' if percent else ''}"
     if check.excess > 0 and check.error:
-        text += f" ({check.excess / check.error:.2g} errors)"
+        text += f" ({_short(check.excess / check.error)} errors)"
     return text
+
+
+def _short(amount: float) -> str:
+    return f"{amount:.0f}" if amount >= 99.5 else f"{amount:.2g}"
 
 
 def _failing(judgement: Judgement) -> Iterator[str]:
