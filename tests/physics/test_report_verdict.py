@@ -15,6 +15,7 @@ from caloforge.physics.report.numbers import energy_tables, headline_table, obse
 from caloforge.physics.report.summary import build_summary
 from caloforge.physics.report.verdict import (
     MINUS,
+    SIGMA,
     beyond,
     counted,
     overview,
@@ -86,12 +87,12 @@ def test_where_everything_fails_the_best_energy_is_named() -> None:
 @pytest.mark.parametrize(
     ("judgement", "text"),
     [
-        (judged(1.05, 0.01), "+3 % (3 errors)"),
+        (judged(1.05, 0.01), f"+3 % (3 {SIGMA})"),
         (judged(0.95, 0.0), "+3 %"),
         (judged(1.005), f"{MINUS}1.5 %"),
-        (judged(0.7, 0.05, at_most=0.6), "+0.1 (2 errors)"),
+        (judged(0.7, 0.05, at_most=0.6), f"+0.1 (2 {SIGMA})"),
         (judged(0.4, at_most=0.6), f"{MINUS}0.2"),
-        (judged(100, at_least=300), "+200 (200000 errors)"),
+        (judged(100, at_least=300), f"+200 (200000 {SIGMA})"),
         (judged(None), ""),
     ],
 )
@@ -140,11 +141,11 @@ def test_the_table_says_where_and_how_far(report: Report) -> None:
     assert [cell.text for cell in cells[1:5]] == [
         "within 2 %",
         "0.9000 ± 0.0020",
-        "+8 % (40 errors)",
+        f"+8 % (40 {SIGMA})",
         "not met",
     ]
     assert cells[4].mark == "✗"
-    assert cells[5].lines == tuple(f"{where}: 0.9000 ± 0.0030, +8 % (27 errors)" for where in BINS[:2])
+    assert cells[5].lines == tuple(f"{where}: 0.9000 ± 0.0030, +8 % (27 {SIGMA})" for where in BINS[:2])
     assert [column.title for column in verdict_table(report, 0).columns] == titles[:-1]  # nothing fails
 
 

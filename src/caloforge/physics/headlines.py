@@ -46,13 +46,14 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Headline:
-    """A number with its error, its floor, and the value that a perfect candidate has on average."""
+    """A number and its floor, with their errors, and the value that a perfect candidate has on average."""
 
     name: str
     title: str
     value: float | None
     error: float | None
     floor: float | None
+    floor_error: float | None
     perfect: float
 
 
@@ -60,8 +61,10 @@ def headlines(metrics: Metrics) -> Iterator[Headline]:
     """Pick the headlines from the metrics, in their order."""
     for name, title in TITLES.items():
         if name in metrics:
-            error, floor = metrics.get(f"{name}_err"), metrics.get(f"{name}_floor")
-            yield Headline(name, title, metrics[name], error, floor, perfect(name))
+            error, floor, floor_error = (
+                metrics.get(name + end) for end in ("_err", "_floor", "_floor_err")
+            )
+            yield Headline(name, title, metrics[name], error, floor, floor_error, perfect(name))
 
 
 def perfect(name: str) -> float:
@@ -89,7 +92,7 @@ def with_error(value: float | None, error: float | None) -> str:
     if not error or error < 1e-9 * abs(value):
         return f"{value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
-    if digits <= 5:
+    if digits <= 6:
         return f"{value:.{digits}f} ± {error:.{digits}f}"
     power = math.floor(math.log10(max(abs(value), error)))
     digits = max(0, 1 - math.floor(math.log10(error / 10**power)))

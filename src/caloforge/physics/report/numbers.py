@@ -89,7 +89,7 @@ def headline_table(report: Report) -> Table:
         cells = [Cell(first.title, code=name), number(f"{first.perfect:g}", first.perfect)]
         for line in lines:
             cells.append(number(with_error(line.value, line.error), line.value) if line else Cell(""))
-            cells.append(_plain(line.floor if line else None))
+            cells.append(_plain(line.floor, line.floor_error) if line else Cell(""))
         rows.append(cells)
     columns = [Column("Quantity", "text"), Column("If perfect")]
     for label in report.labels[1:]:
@@ -98,8 +98,11 @@ def headline_table(report: Report) -> Table:
     return Table.of("Numbers", columns, rows)
 
 
-def _plain(value: float | None) -> Cell:
-    return number("" if value is None else f"{value:.2g}", value)
+def _plain(value: float | None, error: float | None = None) -> Cell:
+    """Write a number of less interest, shorter; nothing where it is undefined."""
+    if value is None:
+        return Cell("")
+    return number(with_error(value, error) if error else f"{value:.2g}", value)
 
 
 def energy_tables(report: Report, index: int) -> Iterator[Table]:

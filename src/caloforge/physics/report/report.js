@@ -47,7 +47,7 @@
     where: figure.dataset.where,
     text: figure.dataset.words,
     tokens: figure.dataset.words.split(/[^\p{L}\p{N}.]+/u),
-    ranges: [...figure.dataset.where.toLowerCase().matchAll(RANGE)].map(([, a, sign, b, unit]) => {
+    ranges: [...figure.dataset.words.matchAll(RANGE)].map(([, a, sign, b, unit]) => {
       const [x, y] = [parseFloat(a), parseFloat(b ?? a)];
       return { low: sign === "±" ? x - y : x, high: sign === "±" ? x + y : y, unit };
     }),

@@ -15,7 +15,7 @@ __all__ = ["beyond", "counted", "overview", "sentences", "too_few", "verdict_tab
 ERRORS = 2.0
 """Where so many errors are more than what a limit allows, the showers are too few to tell."""
 
-MINUS = "\N{MINUS SIGN}"
+MINUS, SIGMA = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
 
 Verdict = Sequence[Judgement]
 
@@ -106,13 +106,15 @@ def _energies(verdict: Verdict) -> Iterator[str]:
     for titles, judgements in divisions.items():
         failing = {t: [j.title for j in judgements for c in j.failing if c.where == t] for t in titles}
         good = [title for title in titles if not failing[title]]
-        least = min(titles, key=lambda title: len(failing[title]))
+        least, most = (f(titles, key=lambda title: len(failing[title])) for f in (min, max))
         if len(good) == len(titles):
             text = "nothing fails in any bin"
         elif good:
             text = f"nothing fails in {_joined(good)}"
         else:
-            text = f"something fails in every bin, least in {least} ({', '.join(failing[least])})"
+            text = "something fails in every bin"
+            if len(failing[least]) < len(failing[most]):
+                text += f", least in {least} ({', '.join(failing[least])})"
         names = ", ".join(j.title for j in judgements)
         yield f"{names if len(judgements) < 3 else f'Of {len(judgements)} requirements'}: {text}."
 
@@ -133,14 +135,14 @@ def too_few(judgement: Judgement, check: Check, metrics: Metrics) -> bool:
 
 
 def beyond(requirement: Requirement, check: Check) -> str:
-    """Write by how much a value is beyond its limit, and in errors; inside, the amount is negative."""
+    """Write by how much a value is beyond its limit, also in errors (σ); inside, the amount is negative."""
     if check.excess is None:
         return ""
     percent = requirement.within is not None
     amount = abs(check.excess) * (100 if percent else 1)
     text = f"{'+' if check.excess > 0 else MINUS}{_short(amount)}{' %' if percent else ''}"
     if check.excess > 0 and check.error:
-        text += f" ({_short(check.excess / check.error)} errors)"
+        text += f" ({_short(check.excess / check.error)} {SIGMA})"
     return text
 
 
