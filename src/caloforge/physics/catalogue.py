@@ -97,9 +97,9 @@ def _profiles(curves: Curves) -> Found:
 
 def _moments(curves: Curves) -> Found:
     names = [f"moment{order}_{axis}" for axis in curves.samples[0].grid.axes for order in (1, 2, 3)]
-    names += ["barycentre_depth", "length"]
+    names += ["barycentre_depth", "length", "width_across"]
     thirds = ["fraction_front", "fraction_middle", "fraction_back"]
-    across = ["width_x", "width_y", "width_across", "mean_radius", "radius_90"]
+    across = ["width_x", "width_y", "mean_radius", "radius_90"]
     places = ["first_layer", "peak_layer", "barycentre_x", "barycentre_y", "offset_x", "offset_y"]
     yield from (curves.trend(name) for name in names + thirds + across + places)
     for name in names:

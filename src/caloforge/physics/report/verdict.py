@@ -61,7 +61,7 @@ def _so(candidate: str, reference: str, failed: list[str], unknown: list[str]) -
     if failed:
         return (
             f"{candidate} can stand in for {reference} only where the failing quantities do not matter; "
-            "in the others it is within the limits."
+            "what else was measured is within the limits."
         )
     if unknown:
         return f"What was measured of {candidate} is within the limits; the rest is unknown."
