@@ -41,7 +41,7 @@ def metrics(hits: float = 1.0) -> Metrics:
         "auc.low_by_energy_err": [0.02, 0.02], "legacy_3dgan_metric": 0.38, "legacy_3dgan_metric_err": 0.01,
         "shape.x.mean_rel_error": 0.01, "shape.y.mean_rel_error": 0.02, "shape.z.mean_rel_error": 0.03,
         "separation.cell_energy": 0.001, "layer_correlation.mean_abs_error": 0.05,
-        "nearest_neighbour.p_value": 0.4,
+        "nearest_neighbour.p_value": 0.4, "energy_scale": 1.001, "energy_scale_err": 0.002,
     }  # fmt: skip
     ratios = {f"adjusted_ratio.{name}": 1.001 for name in ("sampling_fraction", "hits_300keV")}
     ratios |= {"spread_ratio.sampling_fraction": 1.01, "adjusted_ratio.hits": hits}
