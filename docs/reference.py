@@ -16,8 +16,9 @@ from typer.main import get_command
 
 from caloforge.cli.main import app
 from caloforge.detector import load_detector, shipped_detectors
-from caloforge.physics import comparison
+from caloforge.physics import adjusted, comparison, correlations, measure
 from caloforge.physics.observables import OBSERVABLES
+from caloforge.physics.requirements import load_requirements
 from caloforge.training.config import TrainingConfig
 
 
@@ -104,12 +105,25 @@ def observables() -> Iterator[str]:
 
 
 def metrics() -> Iterator[str]:
-    """Turn the list of numbers in the comparison's docstring into a Markdown list of definitions."""
-    text = inspect.cleandoc(comparison.__doc__ or "").replace(":func:", "")
-    term = False
-    for line in text.splitlines()[2:]:
-        yield line.replace("    ", ":   ", 1) if term and line.startswith("    ") else line
-        term = line.startswith("``")
+    """Turn the lists of numbers in the modules' docstrings into Markdown lists of definitions."""
+    for module in (comparison, adjusted, correlations, measure):
+        text = inspect.cleandoc(module.__doc__ or "").replace(":func:", "").replace(":mod:", "")
+        term = False
+        for line in text.splitlines()[2:]:
+            yield line.replace("    ", ":   ", 1) if term and line.startswith("    ") else line
+            term = line.startswith("``")
+        yield ""
+
+
+def requirements() -> Iterator[str]:
+    """List the requirements that ship."""
+    yield from (
+        "| requirement | number in `metrics.json` | limit | in each bin of energy |",
+        "|---|---|---|---|",
+    )
+    for it in load_requirements():
+        in_bins = it.text(it.by_energy) if it.by_energy is not None else "the same"
+        yield f"| {it.title} | `{it.metric}` | {it.text()} | {in_bins} |"
 
 
 def _cell(text: str) -> str:
@@ -121,5 +135,6 @@ LISTS = {
     "detectors": detectors,
     "metrics": metrics,
     "observables": observables,
+    "requirements": requirements,
     "settings": settings,
 }

@@ -1,7 +1,8 @@
 """Correlations between a shower's layers: does energy here go with energy there as it should?
 
-``layer_correlation.mean_abs_error`` is the mean of |candidate - reference| over all pairs of layers of
-Pearson's correlation of their shares of the total deposit. Layers that never vary are left out.
+``layer_correlation.mean_abs_error``
+    Mean of |candidate - reference| over all pairs of layers of Pearson's correlation of their shares of
+    the total deposit, over the kept showers. Layers that never vary are left out.
 """
 
 from __future__ import annotations
