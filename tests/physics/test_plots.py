@@ -405,12 +405,10 @@ def test_displays_show_showers_of_equal_energy(geant4: Made) -> None:
         assert deposits[1] == pytest.approx(deposits[0], rel=0.5)
 
 
-def test_a_page_of_plots_is_drawn_in_seconds(plots: dict[str, Plot]) -> None:
-    """A curve takes about 0.1 s and 12 kB; a generous limit, for slow machines."""
+def test_curves_are_small_files(plots: dict[str, Plot]) -> None:
+    """A page holds hundreds of them."""
     chosen = [plot for plot in plots.values() if plot.kind == "curves"][::40]
-    started = time.process_time()
     images = [render(plot, LABELS) for plot in chosen]
-    assert (time.process_time() - started) / len(chosen) < 0.5
     assert max(map(len, images)) < 25_000
 
 
