@@ -17,7 +17,7 @@ PACKAGE = Path(caloforge.__file__).parent
 
 FLOORS = (
     ("errors", "streams", "progress"),
-    ("units", "cache", "io.durable", "yaml_model"),
+    ("units", "cache", "io.durable", "ranks", "yaml_model"),
     ("detector",),
     ("showers",),
     ("io",),
