@@ -21,7 +21,7 @@ COMMAND = LabelledFiles
 EXAMPLES = (
     "caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",
     "caloforge validate showers.h5 generated.h5 -o copies --training showers.h5",
-    "caloforge validate showers.h5 generated.h5 other.h5 -o both --quick",
+    "caloforge validate showers.h5 generated.h5 like.h5 -o both --quick",
 )
 
 
