@@ -13,6 +13,7 @@ from caloforge.io.store import ShowerStore, prepare_store
 from caloforge.models.base import ShowerModel
 from caloforge.models.transforms import Scale
 from caloforge.showers import Conditions
+from caloforge.training.distributed import Group
 from caloforge.training.monitor import PhysicsCheck
 
 
@@ -41,17 +42,17 @@ def store(small_showers: Path, tmp_path_factory: pytest.TempPathFactory) -> Show
 def test_each_error_answers_to_its_own_distortion(store: ShowerStore) -> None:
     index_N = np.arange(40)
     check, real = PhysicsCheck(store, index_N, seed=1), store.dense(index_N)
-    same = check(Replay(real))
+    same = check(Replay(real), Group())
     assert same["score"] == pytest.approx(0, abs=1e-6)
-    brighter = check(Replay(real, factor=1.25))
+    brighter = check(Replay(real, factor=1.25), Group())
     assert brighter["sampling_fraction_ratio"] == pytest.approx(1.25, rel=1e-5)
     assert brighter["sampling_fraction_error"] == pytest.approx(0.25, rel=1e-4)
     assert brighter["shape_z_error"] == pytest.approx(0, abs=1e-6)
-    deeper = check(Replay(real, shift=2))
+    deeper = check(Replay(real, shift=2), Group())
     assert deeper["sampling_fraction_error"] == pytest.approx(0, abs=1e-6)
     assert deeper["shape_x_error"] == pytest.approx(0, abs=1e-6)
     assert deeper["shape_z_error"] > 0.1
-    dark = check(Replay(np.zeros_like(real)))
+    dark = check(Replay(np.zeros_like(real)), Group())
     assert dark["sampling_fraction_error"] == pytest.approx(1)
     assert np.isfinite(list(dark.values())).all()
 
@@ -60,7 +61,7 @@ def test_each_error_answers_to_its_own_distortion(store: ShowerStore) -> None:
 def test_a_few_showers_are_enough(store: ShowerStore, count: int) -> None:
     index_N = np.arange(count)
     check = PhysicsCheck(store, index_N, seed=1)
-    assert check(Replay(store.dense(index_N)))["score"] == pytest.approx(0, abs=1e-6)
+    assert check(Replay(store.dense(index_N)), Group())["score"] == pytest.approx(0, abs=1e-6)
 
 
 def test_discrete_energies_make_fewer_bins(small_showers: Path, tmp_path: Path) -> None:
@@ -69,5 +70,5 @@ def test_discrete_energies_make_fewer_bins(small_showers: Path, tmp_path: Path) 
     cf.write(tmp_path / "two.h5", replace(showers, incident_energy=energies))
     store = prepare_store([tmp_path / "two.h5"], tmp_path, threshold_MeV=0.001)
     index_N = np.arange(30)
-    brighter = PhysicsCheck(store, index_N, seed=1)(Replay(store.dense(index_N), factor=2))
+    brighter = PhysicsCheck(store, index_N, seed=1)(Replay(store.dense(index_N), factor=2), Group())
     assert brighter["sampling_fraction_ratio"] == pytest.approx(2, rel=1e-5)

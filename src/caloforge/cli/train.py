@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ import typer
 from caloforge.cli.console import Json, print_result, progress, say
 from caloforge.cli.several import SeveralFiles
 from caloforge.errors import UsageError
+from caloforge.progress import silent
+from caloforge.ranks import Ranks
 
 COMMAND = SeveralFiles
 
@@ -17,6 +20,8 @@ EXAMPLES = (
     "caloforge train --model 3dgan --data showers.h5 --out run --set minutes=10",
     "caloforge train --out run --resume --set minutes=10",
     "caloforge train --data showers.h5 --out tuned --init-from run --set epochs=5",
+    "torchrun --nproc-per-node 4 -m caloforge train --data showers.h5 --out run",
+    "srun --ntasks-per-node 4 caloforge train --data showers.h5 --out run",
 )
 
 
@@ -48,19 +53,34 @@ def run(
 ) -> None:
     """Train a model on showers; the run folder holds settings, metrics, checkpoints and the model."""
     from caloforge.training.config import load_config
+    from caloforge.training.distributed import join
     from caloforge.training.loop import train
     from caloforge.training.run_folder import RunFolder
 
-    base: dict[str, object] = {}
-    if resume:
-        base, sources = RunFolder(out).read_config()
-        data = data or [Path(path) for path in sources["data"]]
-        init_from = None
-    if not data:
-        raise UsageError("--data: expected one or more shower files")
-    resolved = load_config(config, settings or (), base=base, model=model)
-    with progress("train", "step") as report:
-        result = train(
-            resolved, data, out, resume=resume, init_from=init_from or (), progress=report, say=say
-        )
-    print_result(result, as_json=json)
+    ranks = Ranks.from_environment()
+    with join(ranks, out) as group:
+        # A launcher that starts a job again knows nothing of --resume.
+        folder, again = RunFolder(out), resume
+        if ranks.attempt > 0:
+            again = resume or group.from_first(lambda: folder.begun_by(ranks.job))
+        base: dict[str, object] = {}
+        if again:
+            base, sources = group.from_first(folder.read_config)
+            data = data or [Path(path) for path in sources["data"]]
+            init_from = None
+        if not data:
+            raise UsageError("--data: expected one or more shower files")
+        resolved = load_config(config, settings or (), base=base, model=model)
+        with progress("train", "step") if group.leads else nullcontext(silent) as report:
+            result = train(
+                resolved,
+                data,
+                out,
+                resume=again,
+                init_from=init_from or (),
+                group=group,
+                progress=report,
+                say=say,
+            )
+    if group.leads:
+        print_result(result, as_json=json)

@@ -6,9 +6,10 @@ Randomness is addressed by step (:mod:`caloforge.streams`), so there is no gener
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from torch import nn
 from caloforge.errors import CaloforgeError
 from caloforge.io.tensors import load_into, load_tensors, save_tensors
 
-__all__ = ["Checkpoint", "Trainee", "newest_valid", "save_checkpoint"]
+__all__ = ["Checkpoint", "Standing", "Trainee", "newest_valid", "save_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,47 @@ class Trainee:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How far a training is, beside its tensors.
+
+    ``step`` counts the steps done, ``position`` the steps of the loader, ``steps_per_epoch`` an epoch:
+    the two differ once a run went on with another number of workers. ``best`` has the figures of the
+    best check, ``scores`` those of every epoch.
+    """
+
+    step: int = 0
+    position: int = 0
+    steps_per_epoch: int = 0
+    workers: int = 1
+    best: Mapping[str, float] = field(default_factory=lambda: {"score": math.inf})
+    scores: Sequence[float] = ()
+
+    def note(self) -> dict[str, Any]:
+        """Give all in a form for JSON, which knows no infinity."""
+        known = {name: value for name, value in self.best.items() if math.isfinite(value)}
+        return {**asdict(self), "best": known}
+
+    @classmethod
+    def of(cls, note: Mapping[str, Any]) -> Standing:
+        """Read a note; one of an older checkpoint has ``step`` and ``best`` alone."""
+        complete = {"position": note["step"], **note}
+        return cls(**{**complete, "best": {"score": math.inf, **note["best"]}})
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint, read and checked: tensors by name, and the best epoch's figures."""
+    """One checkpoint, read and checked."""
 
     path: Path
-    step: int
     tensors: dict[str, torch.Tensor]
-    best: dict[str, float]
+    standing: Standing
 
 
-def save_checkpoint(
-    folder: Path, trainee: Trainee, step: int, best: Mapping[str, float], keep: int
-) -> Path:
-    """Save after ``step`` steps, then remove all but the ``keep`` newest."""
+def save_checkpoint(folder: Path, trainee: Trainee, standing: Standing, keep: int) -> Path:
+    """Save after a step, then remove all but the ``keep`` newest."""
     folder.mkdir(exist_ok=True)
-    path = folder / f"step-{step:08d}.safetensors"
-    known = {name: value for name, value in best.items() if math.isfinite(value)}
-    save_tensors(path, trainee.tensors(), {"step": step, "best": known})
+    path = folder / f"step-{standing.step:08d}.safetensors"
+    save_tensors(path, trainee.tensors(), standing.note())
     for old in checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -85,8 +110,7 @@ def newest_valid(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     for path in reversed(checkpoints(folder)):
         try:
             tensors, note = load_tensors(path)
-            best = {"score": math.inf, **note["best"]}
-            return Checkpoint(path, int(note["step"]), tensors, best), complaints
+            return Checkpoint(path, tensors, Standing.of(note)), complaints
         except CaloforgeError as error:
             complaints.append(str(error))
     return None, complaints

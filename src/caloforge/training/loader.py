@@ -26,6 +26,8 @@ class Batch:
     deposits_BXYZ: torch.Tensor
     energy_B: torch.Tensor
     theta_B: torch.Tensor
+    share: float = 1.0
+    """Of the showers that all workers take in this step: the weight of a mean over this batch."""
 
 
 class Loader:
@@ -71,9 +73,8 @@ class Loader:
         """Make this rank's batch of a step, counted from the start of the training."""
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         order_N, move_N = self._shuffle(epoch)
-        index_B = _part(
-            _part(order_N, self.steps_per_epoch, step_in_epoch), self._world_size, self._rank
-        )
+        step_N = _part(order_N, self.steps_per_epoch, step_in_epoch)
+        index_B = _part(step_N, self._world_size, self._rank)
         moves = None
         if self._moves_MC is not None and move_N is not None:
             moves = [self._moves_MC[m] for m in move_N[index_B]]
@@ -82,6 +83,7 @@ class Loader:
             deposits_BXYZ=torch.from_numpy(self._store.dense(index_B, moves=moves)),
             energy_B=torch.from_numpy(conditions.incident_energy),
             theta_B=torch.from_numpy(conditions.incident_theta),
+            share=len(index_B) / len(step_N),
         )
 
     def iterate(self, first_step: int, last_step: int) -> Iterator[tuple[int, Batch]]:

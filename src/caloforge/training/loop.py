@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -26,16 +26,19 @@ from caloforge.models.families import MODELS
 from caloforge.models.saved import ModelCard, save_model
 from caloforge.progress import Progress, silent
 from caloforge.streams import stream, stream_seed
-from caloforge.training.checkpoint import Trainee, newest_valid, save_checkpoint
+from caloforge.training.checkpoint import Standing, Trainee, newest_valid, save_checkpoint
 from caloforge.training.config import TrainingConfig
+from caloforge.training.distributed import Group
 from caloforge.training.ema import MovingAverage
 from caloforge.training.events import event_writer
+from caloforge.training.gradients import SummedGradients
 from caloforge.training.initialise import initialise_from
 from caloforge.training.loader import Loader
 from caloforge.training.memory import keep_freed_memory
 from caloforge.training.monitor import PhysicsCheck
 from caloforge.training.objectives import build_objective
 from caloforge.training.run_folder import RunFolder
+from caloforge.training.schedule import learning_rate
 from caloforge.units import GEV, Spectrum
 
 __all__ = ["Split", "train"]
@@ -43,7 +46,8 @@ __all__ = ["Split", "train"]
 DEFAULT_THRESHOLD_MEV = 0.001
 """Cells below 1e-6 GeV are not read out in the published data either."""
 
-NO_BEST: dict[str, float] = {"score": math.inf}
+WORST_SCORE = 1e9
+"""Stands for a check whose score is no number, which JSON cannot keep."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def train(
     *,
     resume: bool = False,
     init_from: Sequence[Path] = (),
+    group: Group | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -83,15 +88,25 @@ def train(
     A step is one batch of real showers, and every optimiser step that its objective asks for. Each
     epoch ends with a physics check of the averaged weights; the best ones become the model.
 
+    The workers of a ``group`` each call this. They take one step on all their batches together, so
+    that their networks stay the same; the first of them writes and speaks for all.
+
     Raises UsageError or CaloforgeError; KeyboardInterrupt after Ctrl-C or SIGTERM, with a
     checkpoint written.
     """
     if config.model not in MODELS:
         raise UsageError(f"setting model: expected one of {', '.join(MODELS)}, got {config.model!r}")
     keep_freed_memory()
-    folder = RunFolder(out)
-    with folder.locked(resume=resume), stop_requests() as stopped:
-        store = prepare_store(data, cache.cache_folder("stores"), threshold_MeV=_threshold(config, data))
+    group = group or Group()
+    if not group.leads:
+        progress, say = silent, _say_nothing
+    folder = RunFolder(out, writes=group.leads)
+    with folder.locked(resume=resume, job=group.job), stop_requests() as stopped:
+        with group.one_a_node_first():
+            threshold_MeV = _threshold(config, data)
+            store = prepare_store(data, cache.cache_folder("stores"), threshold_MeV=threshold_MeV)
+        if group.from_first(lambda: store.checksum) != store.checksum:
+            raise CaloforgeError(f"{data[0]}: worker {group.rank} sees other showers than worker 0")
         split = Split.of(store, config)
         check_N = split.validation_N[: config.check_showers]
         check = PhysicsCheck(store, check_N, stream_seed(config.seed, "check"))
@@ -100,6 +115,8 @@ def train(
             split.train_N,
             batch_size=config.batch_size,
             seed=config.seed,
+            rank=group.rank,
+            world_size=group.world,
             augmentations=config.augment,
         )
 
@@ -109,6 +126,12 @@ def train(
         if not resume:
             initialise_from(init_from, objective.networks)
         average = MovingAverage(objective.model, config.ema_decay)
+        statistics = [
+            buffer
+            for network in objective.networks.values()
+            for buffer in network.buffers()
+            if buffer.is_floating_point()
+        ]
         card = _card(config, store, split)
         trainee = Trainee(
             networks={**objective.networks, "average": average.average},
@@ -120,31 +143,48 @@ def train(
                 for name, network in objective.networks.items()
             },
         )
+        gradients = {
+            name: SummedGradients(network, group, bf16=config.gradient_compression == "bf16")
+            for name, network in objective.networks.items()
+        }
 
         # Where to go on.
-        first_step, best = 0, dict(NO_BEST)
+        begun = Standing(steps_per_epoch=loader.steps_per_epoch, workers=group.world)
         if resume:
-            first_step, best = _resume(folder, trainee, store, say)
-            init_from = [Path(source) for source in folder.read_config()[1]["init_from"]]
+            sources = group.from_first(folder.read_config)[1]
+            begun = _resume(folder, sources, trainee, begun, store, group, say)
+            init_from = [Path(source) for source in sources["init_from"]]
+        first_step, best, scores = begun.step, dict(begun.best), list(begun.scores)
+        ahead = begun.position - first_step  # of the steps is the loader, see Standing
         folder.write_config(config, data, store.checksum, init_from)
         folder.forget_after(first_step)
-        last_step = config.epochs * loader.steps_per_epoch
+        last_step = config.epochs * loader.steps_per_epoch - ahead
         if config.max_steps is not None:
             last_step = min(last_step, config.max_steps)
 
+        def epoch(step: int) -> float:
+            return (step + ahead) / loader.steps_per_epoch
+
         def checkpoint(step: int) -> None:
-            save_checkpoint(folder.checkpoints, trainee, step, best, config.keep_checkpoints)
+            group.require_same(trainee.tensors(), step)
+            if group.leads:
+                standing = replace(begun, step=step, position=step + ahead, best=best, scores=scores)
+                save_checkpoint(folder.checkpoints, trainee, standing, config.keep_checkpoints)
 
         def judge(step: int) -> dict[str, float]:
             """Check the physics of the averaged weights; the best so far become the model."""
             nonlocal best
-            figures = check(average.average)
-            folder.log({"step": step, "epoch": step / loader.steps_per_epoch, "check": figures})
+            figures = check(average.average, group)
+            folder.log({"step": step, "epoch": epoch(step), "check": figures})
             events.write(step, {f"check/{name}": value for name, value in figures.items()})
             if figures["score"] < best["score"]:
                 best = {**figures, "step": step}
-                save_model(out, average.average, replace(card, metrics=best))
+                if group.leads:
+                    save_model(out, average.average, replace(card, metrics=best))
             return figures
+
+        def without_model() -> bool:
+            return group.from_first(lambda: not (out / "model.json").exists())
 
         step, judged, figures = first_step, first_step, dict[str, float]()
         limit = math.inf if config.minutes is None else 60 * config.minutes
@@ -152,61 +192,78 @@ def train(
         progress(first_step, last_step)
         if not resume:
             checkpoint(0)
-        with event_writer(out, enabled=config.tensorboard) as events:
-            for step, batch in loader.iterate(first_step, last_step):
-                torch.manual_seed(stream_seed(config.seed, "step", step))
-                losses, terms = dict[str, float](), dict[str, float]()
+        with event_writer(out, enabled=config.tensorboard and group.leads) as events:
+            for position, batch in loader.iterate(first_step + ahead, last_step + ahead):
+                step = position - ahead
+                # Each worker has noise of its own.
+                address = (step, group.rank) if group.rank else (step,)
+                torch.manual_seed(stream_seed(config.seed, "step", *address))
+                rate = learning_rate(config, group.world, epoch(step), scores)
+                shown = dict[str, torch.Tensor]()
                 for turn in objective.losses(batch):
                     network, optimizer = (
                         objective.networks[turn.network],
                         trainee.optimizers[turn.network],
                     )
                     optimizer.zero_grad(set_to_none=True)
-                    turn.loss.backward()  # type: ignore[no-untyped-call]
-                    if not _finite(turn.loss, network):
+                    # Through the gradient all workers learn that the loss of one is not finite.
+                    share = torch.where(turn.loss.detach().isfinite(), batch.share, math.nan)
+                    (share * turn.loss).backward()  # type: ignore[no-untyped-call]
+                    gradients[turn.network].wait()
+                    if not _finite(network):
                         # The weights of this moment are no longer to be trusted.
-                        good, _ = newest_valid(folder.checkpoints)
-                        if good is not None and not (out / "model.json").exists():
+                        good, _ = group.from_first(lambda: newest_valid(folder.checkpoints))
+                        good_step = good.standing.step if good else 0
+                        if good is not None and without_model():
                             trainee.load(good.tensors)
-                            judge(good.step)
+                            judge(good_step)
+                        group.wait()
                         raise CaloforgeError(
                             f"{out}: the {turn.network}'s loss or gradient is not finite at step {step}; the "
-                            f"checkpoint of step {good.step if good else 0} is the last good one (a smaller "
+                            f"checkpoint of step {good_step} is the last good one (a smaller "
                             "learning_rate may help)"
                         )
+                    for settings in optimizer.param_groups:
+                        settings["lr"] = rate
                     optimizer.step()
-                    losses[turn.network] = float(turn.loss.detach())
-                    terms |= {name: float(value) for name, value in turn.terms.items()}
+                    shown |= {turn.network: turn.loss.detach(), **turn.terms}
+
+                # What every worker must agree on before the next step, in one message.
+                elapsed = time.monotonic() - started
+                enough = torch.tensor(float(bool(stopped) or elapsed > limit))
+                group.average([enough, *statistics, *shown.values()])
                 average.update(step)
 
                 step += 1  # from here on it counts the steps that are done
-                elapsed = time.monotonic() - started
-                rate = (step - first_step) / elapsed
-                folder.log({"step": step, "seconds": round(elapsed, 3), **terms})
-                events.write(step, terms)
-                if step % loader.steps_per_epoch == 0:
+                terms = {name: float(value) for name, value in shown.items()}
+                losses = {name: terms.pop(name) for name in objective.networks}
+                folder.log({"step": step, "seconds": round(elapsed, 3), "learning_rate": rate, **terms})
+                events.write(step, {**terms, "learning_rate": rate})
+                if (position + 1) % loader.steps_per_epoch == 0:
                     figures, judged = judge(step), step
+                    scores.append(min(WORST_SCORE, figures["score"]))
                 if step % config.checkpoint_every_steps == 0:
                     checkpoint(step)
+                steps_per_s = (step - first_step) / elapsed
                 progress(
                     step,
-                    min(last_step, first_step + math.ceil(limit * rate))
+                    min(last_step, first_step + math.ceil(limit * steps_per_s))
                     if config.minutes
                     else last_step,
                     **losses,
-                    **{"showers/s": len(batch.energy_B) * rate},
+                    **{"showers/s": len(batch.energy_B) / batch.share * steps_per_s},
                     **({"score": figures["score"]} if figures else {}),
                 )
-                if stopped or elapsed > limit:
+                if enough > 0:
                     break
             # First the checkpoint: a run that goes on must not know of a judgement within an epoch.
             checkpoint(step)
-            if judged != step or not (out / "model.json").exists():
+            if judged != step or without_model():
                 judge(step)
-        if stopped:
+        if group.any(bool(stopped)):
             say(f"stopped after step {step} with a checkpoint: --resume continues")
             raise KeyboardInterrupt
-    return {"run": str(out), "steps": step, "epochs": step / loader.steps_per_epoch, "best": best}
+    return {"run": str(out), "steps": step, "epochs": epoch(step), "best": best}
 
 
 def _threshold(config: TrainingConfig, data: Sequence[Path]) -> float:
@@ -235,29 +292,47 @@ def _card(config: TrainingConfig, store: ShowerStore, split: Split) -> ModelCard
 
 
 def _resume(
-    folder: RunFolder, trainee: Trainee, store: ShowerStore, say: Callable[[str], None]
-) -> tuple[int, dict[str, float]]:
-    """Take up the newest whole checkpoint; give the steps done and the best figures so far."""
-    if folder.read_config()[1].get("checksum") != store.checksum:
+    folder: RunFolder,
+    sources: Mapping[str, Any],
+    trainee: Trainee,
+    now: Standing,
+    store: ShowerStore,
+    group: Group,
+    say: Callable[[str], None],
+) -> Standing:
+    """Take up the newest whole checkpoint; give how far it is, in steps of the epochs of ``now``."""
+    if sources.get("checksum") != store.checksum:
         raise CaloforgeError(
             f"{folder.path}: the training showers are not those that the run began with"
         )
-    found, complaints = newest_valid(folder.checkpoints)
+    found, complaints = group.from_first(lambda: newest_valid(folder.checkpoints))
     for complaint in complaints:
         say(f"{complaint}: falling back to an older checkpoint")
     if found is None:
         say(f"{folder.path}: no checkpoint yet, starting from the first step")
-        return 0, dict(NO_BEST)
+        return now
     try:
         trainee.load(found.tensors)
     except CaloforgeError as error:
         raise CaloforgeError(f"{found.path}: {error}") from None
-    return found.step, found.best
+    then = found.standing
+    if then.workers != now.workers:
+        say(
+            f"{folder.path}: begun with workers: {then.workers}, goes on with {now.workers}: statistically, "
+            "not bit for bit, the same training"
+        )
+    epochs = then.position / (then.steps_per_epoch or now.steps_per_epoch)
+    position = round(epochs * now.steps_per_epoch)
+    return replace(now, step=then.step, position=position, best=then.best, scores=then.scores)
 
 
-def _finite(loss: torch.Tensor, network: torch.nn.Module) -> bool:
+def _finite(network: torch.nn.Module) -> bool:
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    return bool(torch.isfinite(loss) and torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
+    return bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
+
+
+def _say_nothing(text: str) -> None:
+    """Say nothing: the first worker speaks."""
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from caloforge.io.store import ShowerStore
 from caloforge.models.base import ShowerModel
 from caloforge.physics.observables import mean_profiles, sampling_fraction_by_energy
 from caloforge.showers import Showers
+from caloforge.training.distributed import Group
 
 __all__ = ["PhysicsCheck"]
 
@@ -33,19 +35,20 @@ class PhysicsCheck:
         self._fraction = sampling_fraction_by_energy(self._real, self._edges_MeV)
         self._profiles = normalised_profiles(self._real)
 
-    def __call__(self, model: ShowerModel) -> dict[str, float]:
+    def __call__(self, model: ShowerModel, group: Group) -> dict[str, float]:
         """Generate the showers and give the errors; ``score`` (smaller is better) sums them up.
 
         ``sampling_fraction_ratio`` is the mean over energy bins of generated over real fraction,
         ``sampling_fraction_error`` the mean of the ratio's distance from 1, and ``shape_*_error``
         the absolute difference of the mean profiles along an axis, both normalised to 1, summed.
+        The workers share the showers out among them; the figures are the same for any number of them.
         """
-        conditions = self._real.conditions
-        pieces = [
-            model.sample(conditions[first : first + AT_ONCE], self._seed, first)
-            for first in range(0, len(conditions), AT_ONCE)
-        ]
-        fake = replace(self._real, deposits=np.concatenate(pieces))
+        conditions, deposits = self._real.conditions, np.zeros_like(self._real.deposits)
+        for first in range(group.rank * AT_ONCE, len(conditions), group.world * AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            deposits[part] = model.sample(conditions[part], self._seed, first)
+        group.add_up(torch.from_numpy(deposits))
+        fake = replace(self._real, deposits=deposits)
         ratio = sampling_fraction_by_energy(fake, self._edges_MeV) / self._fraction
         result = {
             "sampling_fraction_ratio": float(ratio.mean()),

@@ -21,34 +21,48 @@ LOCK = ".lock"
 
 
 class RunFolder:
-    """Paths and files of one run: ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, the model."""
+    """Paths and files of one run: ``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, the model.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Of several workers only the one that ``writes`` locks the folder and changes anything in it.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
         self.checkpoints = path / "checkpoints"
         self._metrics = path / "metrics.jsonl"
         self._config = path / "config.yaml"
 
+    def begun_by(self, job: str) -> bool:
+        """Say whether this job of a launcher, before it was started again, began a run here."""
+        lock = self.path / LOCK
+        return self._config.is_file() and lock.is_file() and lock.read_text(encoding="utf-8") == job
+
     @contextmanager
-    def locked(self, *, resume: bool) -> Iterator[None]:
+    def locked(self, *, resume: bool, job: str = "") -> Iterator[None]:
         """Make the folder, or take it up with ``resume``, for as long as the block lasts.
 
         Raises UsageError for a folder in use, or one with content and no ``resume``.
         """
+        if not self.writes:
+            yield
+            return
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path}: expected a folder for the run, this is a file")
-        if not resume and self.path.is_dir() and any(p.name != LOCK for p in self.path.iterdir()):
+        if not resume and self.path.is_dir() and any(p.name[0] != "." for p in self.path.iterdir()):
             raise UsageError(
                 f"{self.path}: is not empty; --resume continues a run, or name another folder"
             )
         if not self.path.parent.is_dir():
             raise UsageError(f"{self.path}: the folder {self.path.parent} does not exist")
         self.path.mkdir(exist_ok=True)
-        with (self.path / LOCK).open("w") as lock:
+        with (self.path / LOCK).open("a", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise UsageError(f"{self.path}: another training is using this run folder") from None
+            lock.truncate(0)
+            lock.write(job)
+            lock.flush()
             try:
                 yield
             finally:
@@ -61,6 +75,8 @@ class RunFolder:
         self, config: TrainingConfig, data: Sequence[Path], checksum: str, init_from: Sequence[Path]
     ) -> None:
         """Write every setting as resolved, and where showers and first weights came from."""
+        if not self.writes:
+            return
         sources = {
             "data": [str(path.resolve()) for path in data],
             "checksum": checksum,
@@ -82,12 +98,14 @@ class RunFolder:
 
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
+        if not self.writes:
+            return
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that a resumed run will take again, and a torn last line."""
-        if not self._metrics.is_file():
+        if not (self.writes and self._metrics.is_file()):
             return
         kept = []
         for line in self._metrics.read_text(encoding="utf-8").splitlines():

@@ -1,0 +1,221 @@
+"""Workers that train one model together: they meet, agree, and notice when one of them is gone."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from caloforge.errors import CaloforgeError
+from caloforge.io.durable import write_text
+from caloforge.ranks import ALONE, Ranks
+
+__all__ = ["Group", "join"]
+
+MEETING_S = 300.0
+"""All workers must have come within this time."""
+
+ANSWER = timedelta(hours=1)
+"""A worker that is alive may be busy for so long, packing showers; one that died is noticed at once."""
+
+LAST_WORDS_S = 2.0
+"""Workers that lost another one wait so long for the reason, before they say that it is gone."""
+
+INTERRUPTED = 130
+
+T = TypeVar("T")
+
+
+class Group:
+    """The workers of a training, as one of them sees it; a lone one agrees with itself at no cost.
+
+    All workers must call the same methods in the same order.
+    """
+
+    def __init__(self, ranks: Ranks = ALONE, store: Store | None = None) -> None:
+        self.rank, self.world, self.leads, self.job = ranks.rank, ranks.world, ranks.leads, ranks.job
+        self._ranks, self._store = ranks, store
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Give all workers what ``make`` gives on the first."""
+        if self.world == 1:
+            return make()
+        box = [make() if self.leads else None]
+        dist.broadcast_object_list(box)
+        result: T = box[0]  # type: ignore[assignment]
+        return result
+
+    def add_up(self, tensor: Tensor) -> None:
+        """Replace a tensor by its sum over the workers."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace small tensors by their means over the workers, in one message."""
+        if self.world == 1:
+            return
+        flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
+        dist.all_reduce(flat)
+        pieces = torch.split(flat / self.world, [tensor.numel() for tensor in tensors])
+        for tensor, piece in zip(tensors, pieces, strict=True):
+            tensor.detach().copy_(piece.view_as(tensor))
+
+    def any(self, flag: bool) -> bool:
+        """Tell all workers whether one of them says so."""
+        count = torch.tensor(float(flag))
+        self.add_up(count)
+        return bool(count > 0)
+
+    def wait(self) -> None:
+        """Wait until all workers are here."""
+        self.any(False)
+
+    @contextmanager
+    def one_a_node_first(self) -> Iterator[None]:
+        """Let one worker of each node do something before the others find it done."""
+        if self._ranks.local_rank > 0:
+            self.wait()
+        yield
+        if self._ranks.local_rank == 0:
+            self.wait()
+
+    def require_same(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Raise CaloforgeError if a tensor differs between workers by a single bit."""
+        if self.world == 1:
+            return
+        checksums = torch.stack([_checksum(tensor) for tensor in tensors.values()])
+        # The largest checksum and, with its sign turned, the smallest.
+        extremes = torch.cat([checksums, -checksums])
+        dist.all_reduce(extremes, dist.ReduceOp.MAX)
+        high, low = extremes[: len(checksums)], -extremes[len(checksums) :]
+        differ = [name for name, same in zip(tensors, (high == low).tolist(), strict=True) if not same]
+        if differ:
+            raise CaloforgeError(
+                f"after step {step} the workers no longer hold the same weights: {len(differ)} tensors "
+                f"differ, the first is {differ[0]}; no checkpoint of it was written"
+            )
+
+    def speaks(self, code: int) -> int | None:
+        """Leave with this exit code: None for the first who does and says why, else the first's code."""
+        assert self._store is not None
+        mine = f"{self.rank} {code}"
+        said = self._store.compare_set("why", "", mine).decode()
+        return None if said == mine else int(said.split()[1])
+
+    def lost(self) -> NoReturn:
+        """End this worker, since another does not answer: one of those left says who is gone.
+
+        Raises CaloforgeError on that one, SystemExit on the others.
+        """
+        assert self._store is not None
+        with suppress(
+            ValueError
+        ):  # the launcher stops those left; a worker outside a main thread is none
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            self._store.set(f"left/{self.rank}", "")
+            end = time.monotonic() + LAST_WORDS_S
+            while time.monotonic() < end and not self._store.check(["why"]):
+                time.sleep(0.05)
+            if (code := self.speaks(CaloforgeError.exit_code)) is not None:
+                raise SystemExit(code) from None
+            gone = [rank for rank in range(self.world) if not self._store.check([f"left/{rank}"])]
+        except RuntimeError:  # what knows it all went with the first worker or its launcher
+            if self._ranks.local_rank > 1:  # one or two lines a node are enough
+                raise SystemExit(CaloforgeError.exit_code) from None
+            gone = [0]
+        who = f"rank {', '.join(map(str, gone))} of {self.world} is" if gone else "a connection was"
+        raise CaloforgeError(
+            f"{who} lost (killed, or its node or the network failed): "
+            "--resume continues from the last checkpoint"
+        ) from None
+
+
+def _checksum(tensor: Tensor) -> Tensor:
+    # All types here have 4 or 8 bytes.
+    return tensor.detach().contiguous().reshape(-1).view(torch.int32).sum(dtype=torch.int64)
+
+
+@contextmanager
+def join(ranks: Ranks, meeting: Path) -> Iterator[Group]:
+    """Meet the other workers, and leave them at the end of the block, however it ends.
+
+    Where the launcher names no MASTER_ADDR and MASTER_PORT (torchrun does) they meet through a short-lived
+    file beside ``meeting``, in a folder that all of them see. An error is raised by the first worker
+    that has one; the others end with the same exit code and say nothing (SystemExit).
+    """
+    if ranks.world == 1:
+        yield Group(ranks)
+        return
+    with _met(ranks, meeting) as store:
+        dist.init_process_group(
+            "gloo", store=store, rank=ranks.rank, world_size=ranks.world, timeout=ANSWER
+        )
+    group = Group(ranks, store)
+    try:
+        yield group
+        group.wait()  # what a worker still sends needs us
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise  # not the network's
+        group.lost()
+    except (CaloforgeError, KeyboardInterrupt) as error:
+        try:
+            code = group.speaks(getattr(error, "exit_code", INTERRUPTED))
+        except RuntimeError:  # the first worker is gone, and what it hosted
+            code = None
+        if code is not None:
+            raise SystemExit(code) from None
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _met(ranks: Ranks, meeting: Path) -> Iterator[Store]:
+    """Give the store through which the workers find each other, for as long as they have not."""
+    wait, name = timedelta(seconds=MEETING_S), f"caloforge-{ranks.attempt}"
+    if {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        store, *_ = next(rendezvous("env://", ranks.rank, ranks.world, timeout=wait))
+        yield PrefixStore(name, store)
+        return
+    job = re.sub(r"[^\w.@-]", "-", f"{ranks.job}.{ranks.attempt}")
+    file = meeting.with_name(f".{meeting.name}.{job}.meeting")
+    if ranks.leads:
+        host = "localhost" if ranks.local_world == ranks.world else socket.gethostname()
+        server = TCPStore(host, 0, ranks.world, True, wait, wait_for_workers=False)
+        try:
+            write_text(file, f"{host} {server.port}\n")
+            yield PrefixStore(name, server)
+        finally:
+            file.unlink(missing_ok=True)
+    else:
+        yield PrefixStore(name, _find(file, ranks))
+
+
+def _find(file: Path, ranks: Ranks) -> Store:
+    """Connect to what the first worker wrote into ``file``, once it has."""
+    end = time.monotonic() + MEETING_S
+    while time.monotonic() < end:
+        with suppress(OSError, ValueError, RuntimeError):  # not there yet, or of a job that was killed
+            host, port = file.read_text(encoding="utf-8").split()
+            return TCPStore(host, int(port), ranks.world, False, timedelta(seconds=10))
+        time.sleep(0.05)
+    raise CaloforgeError(
+        f"{file}: rank 0 of {ranks.world} did not come within {MEETING_S:.0f} s; "
+        "all workers must see this folder"
+    )
