@@ -15,10 +15,10 @@ from PIL import Image, ImageDraw
 from caloforge.io import shower_file
 from caloforge.io.shower_file import ShowerFile
 from caloforge.physics.accumulate import accumulate
-from caloforge.physics.catalogue import TOPICS
 from caloforge.physics.comparison import Comparison, Metrics
-from caloforge.physics.histograms import Plot
 from caloforge.physics.observables import OBSERVABLES
+from caloforge.physics.plots.catalogue import TOPICS
+from caloforge.physics.plots.histograms import Plot
 from caloforge.physics.report.content import Report, Source
 from caloforge.physics.requirements import judge, load_requirements
 from caloforge.physics.selections import INCLUSIVE, Selection

@@ -102,7 +102,7 @@ def test_the_table_is_the_verdict(
     caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "caloforge.physics.catalogue.catalogue", lambda *_: []
+        "caloforge.physics.plots.catalogue.catalogue", lambda *_: []
     )  # displays alone are drawn
     monkeypatch.setenv("COLUMNS", "150")
     monkeypatch.chdir(tmp_path)
@@ -124,7 +124,7 @@ def test_the_table_is_the_verdict(
 def test_require_fails_when_something_is_not_met_and_the_report_is_there(
     caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caloforge.physics.catalogue.catalogue", lambda *_: [])
+    monkeypatch.setattr("caloforge.physics.plots.catalogue.catalogue", lambda *_: [])
     for limit, code in ((3, 0), (5, 1)):
         mine = tmp_path / "mine.yaml"
         mine.write_text(f"requirements:\n- {{metric: n_candidate, at_least: {limit}}}\n")

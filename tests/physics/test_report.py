@@ -23,11 +23,11 @@ from shower_samples import random_showers
 from caloforge.detector import Grid
 from caloforge.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.io import shower_file
-from caloforge.physics.catalogue import catalogue
 from caloforge.physics.comparison import Metrics
 from caloforge.physics.headlines import headlines, perfect, with_error
-from caloforge.physics.histograms import Plot
 from caloforge.physics.observables import OBSERVABLES
+from caloforge.physics.plots.catalogue import catalogue
+from caloforge.physics.plots.histograms import Plot
 from caloforge.physics.validate import validate
 
 DATA = Path(str(resources.files("caloforge"))) / "data"
@@ -71,7 +71,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Metrics]:
     shower_file.write(folder / "a.h5", showers[:60])
     shower_file.write(folder / "b&c.h5", showers[60:110])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("caloforge.physics.catalogue.catalogue", few_plots)
+        patch.setattr("caloforge.physics.plots.catalogue.catalogue", few_plots)
         made = validate(
             folder / "a.h5", folder / "b&c.h5", folder / "out", labels=HOSTILE[:2], quick=True
         )
@@ -178,7 +178,7 @@ def test_metrics_json_holds_what_was_measured(report: tuple[Path, Metrics]) -> N
 
 
 def test_the_larger_threshold_holds_for_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caloforge.physics.catalogue.catalogue", no_plots)
+    monkeypatch.setattr("caloforge.physics.plots.catalogue.catalogue", no_plots)
     grid = Grid("g", (3, 4, 5), threshold_MeV=0.5)
     shower_file.write(tmp_path / "a.h5", random_showers(30, grid))
     shower_file.write(tmp_path / "b.h5", random_showers(30, Grid("g", (3, 4, 5), threshold_MeV=1.0)))
@@ -191,7 +191,7 @@ def test_the_larger_threshold_holds_for_both(tmp_path: Path, monkeypatch: pytest
 def test_an_earlier_report_is_replaced_and_other_folders_are_left_alone(
     two_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caloforge.physics.catalogue.catalogue", no_plots)
+    monkeypatch.setattr("caloforge.physics.plots.catalogue.catalogue", no_plots)
     out = tmp_path / "out"
     (out / "plots").mkdir(parents=True)
     (out / "report.html").write_text("old")
@@ -218,7 +218,7 @@ def test_an_earlier_report_is_replaced_and_other_folders_are_left_alone(
 def test_a_failed_run_leaves_nothing_and_keeps_what_was_there(
     two_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any
 ) -> None:
-    monkeypatch.setattr("caloforge.physics.catalogue.catalogue", no_plots)
+    monkeypatch.setattr("caloforge.physics.plots.catalogue.catalogue", no_plots)
     validate(*two_files, tmp_path / "old", quick=True)
     before = (tmp_path / "old" / "report.html").read_bytes()
 
@@ -270,7 +270,7 @@ def test_missing_libraries_are_named_before_any_work(
 def test_progress_runs_to_a_hundred(
     two_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caloforge.physics.catalogue.catalogue", no_plots)
+    monkeypatch.setattr("caloforge.physics.plots.catalogue.catalogue", no_plots)
     calls: list[tuple[int, int]] = []
     validate(*two_files, tmp_path / "out", progress=lambda done, total, **_: calls.append((done, total)))
     done = [d for d, _ in calls]

@@ -5,15 +5,15 @@ Besides those of :mod:`caloforge.physics.comparison`, :mod:`~caloforge.physics.a
 
 ``ks.<observable>``, ``ks.<observable>_p_value``, ``ks.<observable>_p_corrected``
     Kolmogorov and Smirnov's distance of the two distributions, the chance of a larger one without a
-    difference, and the same corrected for their number (:mod:`caloforge.physics.kolmogorov`);
+    difference, and the same corrected for their number (:mod:`caloforge.physics.statistics.kolmogorov`);
     ``ks.min_p_corrected`` is the smallest. They see the incident spectra too.
 ``auc.high``, ``auc.low``
-    Classifiers on observables and on cells (:mod:`caloforge.physics.classifier`);
+    Classifiers on observables and on cells (:mod:`caloforge.physics.statistics.classifier`);
     ``auc.*_by_energy`` in the ``auc.energy_quartiles`` of the reference.
 ``fpd``, ``kpd``
-    Distances on the observables of one value (:mod:`caloforge.physics.distances`).
+    Distances on the observables of one value (:mod:`caloforge.physics.statistics.distances`).
 ``nearest_neighbour.p_value``
-    Is the candidate copying (:mod:`caloforge.physics.copies`)? The smallest of the p-values for copies of
+    Is the candidate copying (:mod:`caloforge.physics.statistics.copies`)? The smallest of the p-values for copies of
     the reference (``nearest_neighbour.reference_p_value``), of its own showers (``self_``) and, if they
     are given, of the training showers (``training_``), times their number.
 
@@ -35,11 +35,8 @@ from numpy.typing import NDArray
 from caloforge.errors import CaloforgeError
 from caloforge.physics.accumulate import Sample
 from caloforge.physics.adjusted import adjusted_metrics
-from caloforge.physics.classifier import Classified, classify_cells, classify_features
 from caloforge.physics.comparison import Comparison, Metrics, finite
-from caloforge.physics.copies import excess_p_value, nearest_ratio, orbits, self_ratio
 from caloforge.physics.correlations import correlation_metrics
-from caloforge.physics.distances import fpd, kpd
 from caloforge.physics.features import (
     KNOWS_THE_PARTICLE,
     conditions_table,
@@ -47,9 +44,12 @@ from caloforge.physics.features import (
     feature_table,
 )
 from caloforge.physics.hits import Hits
-from caloforge.physics.kolmogorov import compare_distributions
 from caloforge.physics.observables import OBSERVABLES
-from caloforge.physics.reconstruction import reconstruct_energy
+from caloforge.physics.statistics.classifier import Classified, classify_cells, classify_features
+from caloforge.physics.statistics.copies import excess_p_value, nearest_ratio, orbits, self_ratio
+from caloforge.physics.statistics.distances import fpd, kpd
+from caloforge.physics.statistics.kolmogorov import compare_distributions
+from caloforge.physics.statistics.reconstruction import reconstruct_energy
 from caloforge.progress import Part, Progress, silent
 from caloforge.units import GEV
 

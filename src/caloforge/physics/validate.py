@@ -66,11 +66,11 @@ def validate(
     MissingExtraError.
     """
     # The libraries that draw are optional, and checked before minutes are spent on reading.
-    from caloforge.physics.catalogue import catalogue, displays
-    from caloforge.physics.plots import render_all
+    from caloforge.physics.plots.catalogue import catalogue, displays
+    from caloforge.physics.plots.draw import render_all
+    from caloforge.physics.plots.root_file import write_root
     from caloforge.physics.report.builder import build_page
     from caloforge.physics.report.summary import build_summary
-    from caloforge.physics.root_file import write_root
 
     folder = Path(output).resolve()
     _check_folder(folder)

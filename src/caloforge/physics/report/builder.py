@@ -12,15 +12,15 @@ from itertools import groupby
 from typing import Any
 
 from caloforge.errors import MissingExtraError
-from caloforge.physics.catalogue import TOPICS
-from caloforge.physics.histograms import Plot
 from caloforge.physics.observables import OBSERVABLES
+from caloforge.physics.plots.catalogue import TOPICS
+from caloforge.physics.plots.histograms import Plot
+from caloforge.physics.plots.tables import table
 from caloforge.physics.report.cells import MARKS
 from caloforge.physics.report.content import Report
 from caloforge.physics.report.numbers import energy_tables, facts, headline_table, observable_table
 from caloforge.physics.report.verdict import counted, overview, sentences, verdict_table
 from caloforge.physics.requirements import STATUSES
-from caloforge.physics.tables import table
 
 try:
     import jinja2

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.physics.histograms import Plot
+from caloforge.physics.plots.histograms import Plot
+from caloforge.physics.plots.style import REFERENCE, THIN, fitted, heading, look
 from caloforge.physics.selections import MIN_SHOWERS
-from caloforge.physics.style import REFERENCE, THIN, fitted, heading, look
 
 __all__ = ["displays", "maps", "matrices"]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ks_2samp
 
-from caloforge.physics.kolmogorov import compare_distributions, ks_distance, ks_p_value
+from caloforge.physics.statistics.kolmogorov import compare_distributions, ks_distance, ks_p_value
 
 samples = arrays(np.float64, st.integers(4, 60), elements=st.integers(-5, 5).map(float))
 

@@ -28,7 +28,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Plot:
-    """One plot: ``kind`` says how :mod:`caloforge.physics.plots` draws its histograms.
+    """One plot: ``kind`` says how :mod:`caloforge.physics.plots.draw` draws its histograms.
 
     "curves": reference and candidates in one frame, with what candidates are of the reference below;
     "maps": the same in two dimensions, side by side; "matrix": correlations side by side, and their

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from caloforge.errors import MissingExtraError
-from caloforge.physics.histograms import Plot
+from caloforge.physics.plots.histograms import Plot
 
 try:
     import uproot

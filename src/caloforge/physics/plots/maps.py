@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.physics.accumulate import Sample
-from caloforge.physics.curves import shown
-from caloforge.physics.histograms import Plot, image, map_of, matrix
 from caloforge.physics.observables import OBSERVABLES
+from caloforge.physics.plots.curves import shown
+from caloforge.physics.plots.histograms import Plot, image, map_of, matrix
 from caloforge.physics.selections import INCLUSIVE, MIN_SHOWERS
 from caloforge.showers import Showers
 from caloforge.units import DEGREE, GEV

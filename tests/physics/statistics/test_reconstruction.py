@@ -7,7 +7,7 @@ import pytest
 
 from caloforge.errors import CaloforgeError
 from caloforge.physics.accumulate import assign_groups
-from caloforge.physics.reconstruction import reconstruct_energy
+from caloforge.physics.statistics.reconstruction import reconstruct_energy
 
 
 def test_energies_come_back_and_a_wrong_scale_shows() -> None:

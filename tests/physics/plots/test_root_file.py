@@ -13,9 +13,9 @@ from shower_samples import random_showers
 from caloforge.io import shower_file
 from caloforge.io.shower_file import ShowerFile
 from caloforge.physics.accumulate import accumulate
-from caloforge.physics.catalogue import catalogue, displays
-from caloforge.physics.histograms import Plot
-from caloforge.physics.root_file import write_root
+from caloforge.physics.plots.catalogue import catalogue, displays
+from caloforge.physics.plots.histograms import Plot
+from caloforge.physics.plots.root_file import write_root
 from caloforge.physics.selections import choose_selections
 
 

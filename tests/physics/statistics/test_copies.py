@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from caloforge.detector import Grid
 from caloforge.errors import CaloforgeError
 from caloforge.io import shower_file
-from caloforge.physics.copies import excess_p_value, nearest_ratio, orbits, self_ratio
 from caloforge.physics.hits import Hits
+from caloforge.physics.statistics.copies import excess_p_value, nearest_ratio, orbits, self_ratio
 
 DATA = Path(str(resources.files("caloforge"))) / "data"
 Deposits = NDArray[np.float32]
@@ -110,7 +110,7 @@ def test_empty_showers_are_no_copies() -> None:
 
 
 def test_distance_is_hellingers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caloforge.physics.copies.VALUES_AT_ONCE", 50)  # several blocks
+    monkeypatch.setattr("caloforge.physics.statistics.copies.VALUES_AT_ONCE", 50)  # several blocks
     rng = np.random.default_rng(3)
     x, y = rng.exponential(size=(5, 2, 1, 3)), rng.exponential(size=(13, 2, 1, 3))
     p, q = (a.reshape(len(a), -1) / a.sum(axis=(1, 2, 3))[:, None] for a in (x, y))

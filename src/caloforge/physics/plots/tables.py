@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.physics.histograms import Plot
+from caloforge.physics.plots.histograms import Plot
 
 __all__ = ["table"]
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from caloforge.errors import CaloforgeError
 from caloforge.io import shower_file
 from caloforge.physics.accumulate import assign_groups
-from caloforge.physics.classifier import (
+from caloforge.physics.hits import Hits
+from caloforge.physics.statistics.classifier import (
     Array,
     Classified,
     auc,
@@ -26,8 +27,7 @@ from caloforge.physics.classifier import (
     classify_features,
     roc_area,
 )
-from caloforge.physics.folds import Fold, folds
-from caloforge.physics.hits import Hits
+from caloforge.physics.statistics.folds import Fold, folds
 from caloforge.showers import Showers
 
 GEANT4 = Path(str(resources.files("caloforge"))) / "data" / "clic-ecal-test.h5"

@@ -1,10 +1,10 @@
 """How well a classifier tells a candidate's showers from a reference's: the AUC, 0.5 if not at all.
 
 One protocol for two classifiers, as CaloChallenge has them (Krause et al., arXiv:2410.21611): "high"
-sees observables (gradient boosting, :mod:`caloforge.physics.boosting`), "low" sees the cells (a
-network, :mod:`caloforge.physics.cell_network`). Both see the incident conditions, both samples weigh
+sees observables (gradient boosting, :mod:`caloforge.physics.statistics.boosting`), "low" sees the cells (a
+network, :mod:`caloforge.physics.statistics.cell_network`). Both see the incident conditions, both samples weigh
 the same whatever their sizes, and five models are cross-fitted with a seed each
-(:mod:`caloforge.physics.folds`), so every shower is scored once by a model that has not seen it.
+(:mod:`caloforge.physics.statistics.folds`), so every shower is scored once by a model that has not seen it.
 
 The AUC is the mean of the five folds' areas under the ROC curve: the chance that a shower of the
 candidate scores above one of the reference, a tie counting half. It is not folded at 0.5: by chance,
@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.physics import boosting
-from caloforge.physics.cell_network import CellInputs, fit_cells
-from caloforge.physics.folds import N_FOLDS, Fold, check_folds, fold_of, folds
 from caloforge.physics.hits import Hits
+from caloforge.physics.statistics import boosting
+from caloforge.physics.statistics.cell_network import CellInputs, fit_cells
+from caloforge.physics.statistics.folds import N_FOLDS, Fold, check_folds, fold_of, folds
 from caloforge.streams import stream_seed
 
 __all__ = ["Classified", "Fit", "auc", "classify", "classify_cells", "classify_features", "roc_area"]

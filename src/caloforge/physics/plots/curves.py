@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from caloforge.physics.accumulate import Sample, Summary
 from caloforge.physics.comparison import bin_edges
-from caloforge.physics.histograms import Plot, axis_label, histogram
 from caloforge.physics.lengths import ring_edges
 from caloforge.physics.observables import OBSERVABLES, SPECTRUM_EDGES_MEV
+from caloforge.physics.plots.histograms import Plot, axis_label, histogram
 from caloforge.physics.selections import MIN_SHOWERS, energy_edges
 from caloforge.units import DEGREE, GEV
 

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.errors import CaloforgeError, MissingExtraError
-from caloforge.physics import panels
-from caloforge.physics.histograms import Plot
+from caloforge.physics.plots import panels
+from caloforge.physics.plots.histograms import Plot
+from caloforge.physics.plots.style import BAND, REFERENCE, STYLE, THIN, fitted, heading, look, plain
 from caloforge.physics.selections import MIN_SHOWERS
-from caloforge.physics.style import BAND, REFERENCE, STYLE, THIN, fitted, heading, look, plain
 from caloforge.progress import Progress, silent
 
 try:

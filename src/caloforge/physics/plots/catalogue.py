@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 
 from caloforge.io.shower_file import ShowerFile
-from caloforge.physics import maps
 from caloforge.physics.accumulate import Sample
-from caloforge.physics.curves import Curves
-from caloforge.physics.histograms import Plot
+from caloforge.physics.plots import maps
+from caloforge.physics.plots.curves import Curves
+from caloforge.physics.plots.histograms import Plot
 from caloforge.showers import Conditions
 from caloforge.units import DEGREE
 

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from caloforge.errors import CaloforgeError
-from caloforge.physics.distances import fpd, frechet_distance, kernel_distance, kpd, standardise
+from caloforge.physics.statistics.distances import (
+    fpd,
+    frechet_distance,
+    kernel_distance,
+    kpd,
+    standardise,
+)
 
 Array = NDArray[np.float64]
 Distance = Callable[[Array, Array], tuple[float, float]]

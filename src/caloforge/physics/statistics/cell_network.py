@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from caloforge.physics.folds import Fold
 from caloforge.physics.hits import Hits
+from caloforge.physics.statistics.folds import Fold
 
 __all__ = ["CellInputs", "fit_cells"]
 

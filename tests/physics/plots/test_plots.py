@@ -20,13 +20,13 @@ from caloforge.detector import Grid
 from caloforge.io import shower_file
 from caloforge.io.shower_file import ShowerFile
 from caloforge.physics.accumulate import Sample, accumulate
-from caloforge.physics.catalogue import TOPICS, catalogue, displays
-from caloforge.physics.curves import Curves, shown
-from caloforge.physics.histograms import Plot, axis_label, map_of
 from caloforge.physics.observables import OBSERVABLES
-from caloforge.physics.plots import render, render_all
+from caloforge.physics.plots.catalogue import TOPICS, catalogue, displays
+from caloforge.physics.plots.curves import Curves, shown
+from caloforge.physics.plots.draw import render, render_all
+from caloforge.physics.plots.histograms import Plot, axis_label, map_of
+from caloforge.physics.plots.tables import table
 from caloforge.physics.selections import choose_selections
-from caloforge.physics.tables import table
 from caloforge.showers import Showers
 from caloforge.units import DEGREE, GEV
 

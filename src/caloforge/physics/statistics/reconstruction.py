@@ -2,7 +2,7 @@
 
 It stands in for the discriminator's energy of the published 3DGAN plots, and is the same for every
 generator. Gradient boosting learns log(incident energy / total deposit) from the reference's showers,
-cross-fitted (:mod:`caloforge.physics.folds`): a fold of either file is predicted by the model that has
+cross-fitted (:mod:`caloforge.physics.statistics.folds`): a fold of either file is predicted by the model that has
 not seen the reference's showers of that fold, so both files are treated alike.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.physics import boosting
-from caloforge.physics.folds import check_folds, fold_of, folds
+from caloforge.physics.statistics import boosting
+from caloforge.physics.statistics.folds import check_folds, fold_of, folds
 from caloforge.streams import stream_seed
 
 __all__ = ["reconstruct_energy"]
@@ -30,7 +30,7 @@ def reconstruct_energy(
 
     ``features`` (N, F) must not hold the conditions; ``deposits`` (N,) are the totals in MeV, and a
     shower without any is given zero; ``energy_N`` is the reference's incident energy, MeV. ``groups``
-    as for :func:`caloforge.physics.classifier.classify_features`. Raises CaloforgeError with too few
+    as for :func:`caloforge.physics.statistics.classifier.classify_features`. Raises CaloforgeError with too few
     showers, MissingExtraError without scikit-learn.
     """
     fold_N, fold_M = (fold_of(group) for group in groups)

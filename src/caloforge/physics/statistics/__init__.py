@@ -1,0 +1,1 @@
+"""Judges of whole showers: classifiers, distances, tests, the search for copies."""
