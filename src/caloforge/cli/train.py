@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -52,12 +53,15 @@ def run(
     json: Json = False,
 ) -> None:
     """Train a model on showers; the run folder holds settings, metrics, checkpoints and the model."""
+    ranks = Ranks.from_environment()
+    if ranks.world > 1:  # before torch is loaded, which reports a lost connection at length
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
     from caloforge.training.config import load_config
     from caloforge.training.distributed import join
     from caloforge.training.loop import train
     from caloforge.training.run_folder import RunFolder
 
-    ranks = Ranks.from_environment()
     with join(ranks, out) as group:
         # A launcher that starts a job again knows nothing of --resume.
         folder, again = RunFolder(out), resume

@@ -28,7 +28,7 @@ class SummedGradients:
     """
 
     def __init__(self, network: nn.Module, group: Group, *, bf16: bool = False) -> None:
-        self._type = torch.bfloat16 if bf16 else torch.float32
+        self._bf16 = bf16
         self._buckets: list[list[nn.Parameter]] = []
         if group.world > 1:
             parameters = list(network.parameters())[::-1]
@@ -48,7 +48,7 @@ class SummedGradients:
             self._send()
         for bucket, (flat, work) in zip(self._buckets, self._sent, strict=True):
             work.wait()
-            pieces = torch.split(flat.float(), [p.numel() for p in bucket])
+            pieces = torch.split(flat, [p.numel() for p in bucket])
             for parameter, piece in zip(bucket, pieces, strict=True):
                 parameter.grad = torch.empty_like(parameter).copy_(piece.view_as(parameter))
         self._begin()
@@ -67,7 +67,8 @@ class SummedGradients:
             (torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1)
             for p in self._buckets[len(self._sent)]
         ]
-        flat = torch.cat(gradients).to(self._type)
+        flat = torch.cat(gradients)
+        flat = flat.bfloat16() if self._bf16 else flat
         work = dist.all_reduce(flat, async_op=True)
         assert work is not None
         self._sent.append((flat, work))
