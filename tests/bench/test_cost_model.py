@@ -16,6 +16,7 @@ from caloforge.bench.cost_model import (
     Turn,
     best_s,
     gloo_ring_s,
+    grid_s,
     halving_doubling_s,
     hierarchical_s,
     recursive_doubling_s,
@@ -106,6 +107,12 @@ def test_a_node_first_saves_latencies_between_nodes() -> None:
     first = hierarchical_s(4, 4e6, within, lambda size: ring_s(16, size, between))
     assert first < flat
     assert first == ring_s(4, 4e6, within) + ring_s(16, 4e6, between)
+
+
+def test_a_grid_pays_where_latency_counts() -> None:
+    slow, thin = Link(1e-3, 1e-12), Link(1e-9, 1e-8)
+    assert grid_s((16, 8), 4e6, slow) < 0.2 * gloo_ring_s(128, 4e6, slow)
+    assert grid_s((16, 8), 4e6, thin) > 1.8 * gloo_ring_s(128, 4e6, thin)
 
 
 def test_the_slowest_of_n_by_counting() -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Turn",
     "best_s",
     "gloo_ring_s",
+    "grid_s",
     "halving_doubling_s",
     "hierarchical_s",
     "recursive_doubling_s",
@@ -119,6 +120,15 @@ def hierarchical_s(workers_per_node: int, size_bytes: float, within: Link, betwe
     it carries ``size_bytes`` in all. The scheme is that of P. Goyal et al., arXiv:1706.02677, section 4.
     """
     return ring_s(workers_per_node, size_bytes, within) + between(size_bytes)
+
+
+def grid_s(shape: Sequence[int], size_bytes: float, link: Link) -> float:
+    """Time gloo's rings along each direction of a grid of workers, one direction after the other.
+
+    Summing along rows, then along columns, sums over all: as many times the bytes as there are
+    directions, but the latencies of short rings. It needs no more than groups of ranks.
+    """
+    return sum(gloo_ring_s(n, size_bytes, link) for n in shape)
 
 
 def slowest_of_s(times_s: Sequence[float], n: int) -> float:

@@ -16,6 +16,7 @@ EXAMPLES = (
     "caloforge bench generate --minutes 0.5",
     "caloforge bench loader --minutes 0.1",
     "caloforge bench loader --data showers.h5 --minutes 0.1",
+    "caloforge bench scaling --minutes 2 -o scaling.json",
     "caloforge bench train --batch 1 --minutes 0.01",
 )
 
@@ -26,6 +27,7 @@ class Bench(StrEnum):
     geant4 = "geant4"
     generate = "generate"
     loader = "loader"
+    scaling = "scaling"
     train = "train"
 
 

@@ -1,0 +1,148 @@
+"""Clusters on which 3DGAN was trained, with what was published of them, and what the cost model says.
+
+What no source states is marked as assumed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from caloforge.bench.cost_model import (
+    AllReduce,
+    Bucket,
+    Link,
+    StepTime,
+    Turn,
+    best_s,
+    gloo_ring_s,
+    grid_s,
+    hierarchical_s,
+    step_time,
+)
+
+__all__ = [
+    "CLUSTERS",
+    "FLAT",
+    "GRID",
+    "MPI",
+    "NODE_FIRST",
+    "OMNI_PATH",
+    "TRANSPORTS",
+    "Cluster",
+    "allreduce_on",
+    "scaled",
+    "step_on",
+]
+
+SHARED_MEMORY = Link(1e-6, 1 / 5e9)
+"""Between workers of a node (assumed: 1 us, 5 GB/s)."""
+
+OMNI_PATH = Link(1.5e-6, 1 / 12.38e9)
+"""Intel Omni-Path, 100 Gbit/s. 12.38 GB/s were measured between two Xeon nodes by osu_mbw_mr at 4 MiB
+(gist.github.com/hppritcha/8da4436a216c9d96bf10ad9d403da03f); the vendor names an MPI latency of about 1 us, of
+which we take half as much again for switches on the way."""
+
+MPI, GRID, NODE_FIRST, FLAT = "MPI", "gloo, grid", "gloo, node first", "gloo, flat"
+TRANSPORTS = (MPI, GRID, NODE_FIRST, FLAT)
+"""Within the node first, then: an MPI library that picks its algorithm; gloo's rings over TCP along a grid
+of nodes; one ring of nodes. Last, one ring of all workers."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Nodes of a kind, how fast one of their workers trains 3DGAN, and the scaling that was published."""
+
+    name: str
+    workers_per_node: int
+    within: Link
+    between: Link
+    batch: int
+    """Real showers a worker and step."""
+    step_s: float
+    """Time of that step on one worker, for the 25x25x25 network."""
+    published: dict[int, float]
+    """Efficiency by number of workers."""
+
+
+CLUSTERS = {
+    # Under a minute for an epoch of 180,000 showers on 128 nodes (the talk of 2019, an upper limit).
+    "xeon": Cluster(
+        "two-socket Xeon, Omni-Path",
+        4,
+        SHARED_MEMORY,
+        OMNI_PATH,
+        8,
+        60 * 128 * 4 * 8 / 180_000,
+        {512: 0.94},
+    ),
+    # 20 h 16 min on one GPU, evaluation included ("Evaluating POWER Architecture for Distributed Training of
+    # Generative Adversarial Networks", 2019). Assumed: 25 epochs of 180,000 showers, batch 128, four
+    # GPUs a node, 100 Gbit/s.
+    "p100": Cluster(
+        "P100, POWER8",
+        4,
+        Link(10e-6, 1 / 20e9),
+        Link(5e-6, 1 / 11e9),
+        128,
+        128 * 20.27 * 3600 / (25 * 180_000),
+        {12: 0.989},
+    ),
+    # Cardoso et al., EPJ Web Conf. 251 (2021) 02073. Assumed: the P100's step by the ratio of their
+    # peaks (10.6 to 15.7 TFLOP/s), eight GPUs a node, 32 Gbit/s Ethernet with TCP.
+    "v100": Cluster(
+        "V100, public cloud",
+        8,
+        Link(10e-6, 1 / 40e9),
+        Link.of_rate(30e-6, 32e9),
+        128,
+        128 * 20.27 * 3600 / (25 * 180_000) * 10.6 / 15.7,
+        {32: 0.97, 64: 0.94, 128: 0.80},
+    ),
+}
+
+
+def scaled(turns: Sequence[Turn], factor: float) -> tuple[Turn, ...]:
+    """Make the turns of a machine or a batch that takes ``factor`` times as long."""
+    return tuple(
+        Turn(
+            turn.compute_s * factor,
+            turn.sigma_s * factor,
+            tuple(Bucket(each.size_bytes, each.before_end_s * factor) for each in turn.buckets),
+        )
+        for turn in turns
+    )
+
+
+def allreduce_on(cluster: Cluster, nodes: int, transport: str, tcp: Link) -> AllReduce:
+    """Give the all-reduce of a cluster; ``tcp`` is what the software adds to the wire under gloo."""
+    wire = cluster.between
+    socket = Link(wire.latency_s + tcp.latency_s, wire.s_per_byte + tcp.s_per_byte)
+
+    def reduce(size_bytes: float) -> float:
+        if transport == FLAT:
+            return gloo_ring_s(nodes * cluster.workers_per_node, size_bytes, socket)
+        if transport == GRID:
+            between_s = min(grid_s(shape, size_bytes, socket) for shape in _shapes(nodes))
+        elif transport == NODE_FIRST:
+            between_s = gloo_ring_s(nodes, size_bytes, socket)
+        else:
+            between_s = best_s(nodes, size_bytes, wire)
+        return hierarchical_s(cluster.workers_per_node, size_bytes, cluster.within, lambda _: between_s)
+
+    return reduce
+
+
+def _shapes(n: int, least: int = 2) -> Iterator[tuple[int, ...]]:
+    """List the ways to arrange n nodes in a grid."""
+    yield (n,)
+    for side in range(least, math.isqrt(n) + 1):
+        if n % side == 0:
+            yield from ((side, *rest) for rest in _shapes(n // side, side))
+
+
+def step_on(cluster: Cluster, turns: Sequence[Turn], nodes: int, transport: str, tcp: Link) -> StepTime:
+    """Predict a step of ``turns`` (as one worker of the cluster takes them) on so many nodes."""
+    workers = nodes * cluster.workers_per_node
+    return step_time(turns, workers, allreduce_on(cluster, nodes, transport, tcp))
