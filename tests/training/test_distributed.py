@@ -15,7 +15,9 @@ import torch
 from torch import nn
 
 from caloforge.detector import Grid
-from caloforge.errors import CaloforgeError
+from caloforge.errors import CaloforgeError, UsageError
+from caloforge.io.tensors import save_tensors
+from caloforge.models import convolution
 from caloforge.models.families import MODELS
 from caloforge.models.layers import LEAK, Dropout, LeakyDropout
 from caloforge.ranks import Ranks
@@ -82,6 +84,13 @@ def test_a_lone_worker_agrees_with_itself() -> None:
         assert _values(group) == ([1.0, 2.0], 10.0, False, False, "from 0")
 
 
+def test_more_workers_than_gpus_are_refused() -> None:
+    four = Group(Ranks(0, 8, 0, torch.cuda.device_count() + 1))
+    assert four.device("cpu") == torch.device("cpu")
+    with pytest.raises(UsageError, match="setting device: cuda needs a GPU for each worker"):
+        four.device("cuda")
+
+
 def _gradients(
     group: Group, dtype: torch.dtype, bf16: bool = False
 ) -> tuple[list[dict[str, torch.Tensor]], list[list[int]]]:
@@ -114,6 +123,8 @@ def _gradients(
         mock.patch("torch.randn", return_value=noise_BL[mine]),
         mock.patch("torch.rand_like", return_value=draw_B[mine]),
         mock.patch("torch.Tensor.float", lambda tensor: tensor.to(dtype)),
+        # What it keeps for later must not be of this type.
+        mock.patch.object(convolution, "_transforms", convolution._transforms.__wrapped__),
     ):
         for turn in objective.losses(batch):
             network = objective.networks[turn.network]
@@ -202,9 +213,15 @@ def _train(group: Group, data: Path, out: Path, disturb: str, *settings: str) ->
         bad = disturb == "loss" and group.rank == 1 and count[0] == 5
         return flipped(self, labels_B) * (math.nan if bad else 1)
 
+    def full(path: Path, *arguments: Any) -> None:
+        if disturb == "disk" and "00000002" in path.name:
+            raise CaloforgeError(f"{path}: cannot be written: No space left on device")
+        save_tensors(path, *arguments)
+
     with (
         mock.patch.object(MovingAverage, "update", nudged),
         mock.patch.object(AdversarialObjective, "_flipped", spoilt),
+        mock.patch("caloforge.training.checkpoint.save_tensors", full),
     ):
         return train(load_config(settings=[*SETTINGS, *settings]), [data], out, group=group)
 
@@ -237,6 +254,14 @@ def test_a_loss_that_is_not_finite_on_one_worker_ends_all_alike(
     assert "critic's loss or gradient is not finite at step 2" in message
     assert "checkpoint of step 2" in message
     assert (tmp_path / "run" / "model.json").exists()
+
+
+def test_a_full_disk_is_said_by_the_worker_that_writes(
+    together: Together, small_showers: Path, tmp_path: Path
+) -> None:
+    results = together(_train, small_showers, tmp_path / "run", "disk", "max_steps=6")
+    assert "No space left" in str(_error_of_one(results))
+    assert isinstance(results[0], CaloforgeError)
 
 
 def test_another_number_of_workers_goes_on_at_the_same_epoch(

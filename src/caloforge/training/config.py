@@ -58,6 +58,7 @@ class TrainingConfig(_Strict):
     )
     check_showers: Count = Field(200, description="showers generated for each epoch's physics check")
     ema_decay: Fraction = Field(0.995, description="of the generator's averaged weights")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="cuda: one GPU for each worker of a node")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of convolutions and products")
     gradient_compression: Literal["none", "bf16"] = Field("none", description="between workers")
     checkpoint_every_steps: Count = Field(200, description="steps between two checkpoints")

@@ -20,7 +20,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from caloforge.errors import CaloforgeError
+from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import write_text
 from caloforge.ranks import ALONE, Ranks
 
@@ -50,12 +50,24 @@ class Group:
         self.rank, self.world, self.leads, self.job = ranks.rank, ranks.world, ranks.leads, ranks.job
         self._ranks, self._store = ranks, store
 
+    def device(self, kind: str) -> torch.device:
+        """Give this worker's device, "cpu" or "cuda". Raises UsageError with fewer GPUs than workers."""
+        if kind == "cpu":
+            return torch.device("cpu")
+        found, needed = torch.cuda.device_count(), self._ranks.local_world
+        if found < needed:
+            raise UsageError(
+                f"setting device: cuda needs a GPU for each worker of a node, here {needed}, found {found}"
+            )
+        torch.cuda.set_device(self._ranks.local_rank)
+        return torch.device("cuda", self._ranks.local_rank)
+
     def from_first(self, make: Callable[[], T]) -> T:
         """Give all workers what ``make`` gives on the first."""
         if self.world == 1:
             return make()
         box = [make() if self.leads else None]
-        dist.broadcast_object_list(box)
+        dist.broadcast_object_list(box, device=torch.device("cpu"))
         result: T = box[0]  # type: ignore[assignment]
         return result
 
@@ -68,7 +80,7 @@ class Group:
         """Replace small tensors by their means over the workers, in one message."""
         if self.world == 1:
             return
-        flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
+        flat = torch.cat([tensor.detach().reshape(-1).to("cpu", torch.float64) for tensor in tensors])
         dist.all_reduce(flat)
         pieces = torch.split(flat / self.world, [tensor.numel() for tensor in tensors])
         for tensor, piece in zip(tensors, pieces, strict=True):
@@ -97,7 +109,7 @@ class Group:
         """Raise CaloforgeError if a tensor differs between workers by a single bit."""
         if self.world == 1:
             return
-        checksums = torch.stack([_checksum(tensor) for tensor in tensors.values()])
+        checksums = torch.stack([_checksum(tensor) for tensor in tensors.values()]).cpu()
         # The largest checksum and, with its sign turned, the smallest.
         extremes = torch.cat([checksums, -checksums])
         dist.all_reduce(extremes, dist.ReduceOp.MAX)
@@ -146,8 +158,8 @@ class Group:
 
 
 def _checksum(tensor: Tensor) -> Tensor:
-    # All types here have 4 or 8 bytes.
-    return tensor.detach().contiguous().reshape(-1).view(torch.int32).sum(dtype=torch.int64)
+    # All types here have 4 or 8 bytes; an optimiser may keep its count of steps elsewhere.
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.int32).sum(dtype=torch.int64)
 
 
 @contextmanager
@@ -161,9 +173,15 @@ def join(ranks: Ranks, meeting: Path) -> Iterator[Group]:
     if ranks.world == 1:
         yield Group(ranks)
         return
+    if not meeting.parent.is_dir():
+        if ranks.leads:
+            raise UsageError(f"{meeting}: the folder {meeting.parent} does not exist")
+        raise SystemExit(UsageError.exit_code)
+    gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
     with _met(ranks, meeting) as store:
         dist.init_process_group(
-            "gloo", store=store, rank=ranks.rank, world_size=ranks.world, timeout=ANSWER
+            backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=ANSWER
         )
     group = Group(ranks, store)
     try:
@@ -173,9 +191,10 @@ def join(ranks: Ranks, meeting: Path) -> Iterator[Group]:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise  # not the network's
         group.lost()
-    except (CaloforgeError, KeyboardInterrupt) as error:
+    except (CaloforgeError, OSError, MemoryError, KeyboardInterrupt) as error:
+        other = INTERRUPTED if isinstance(error, KeyboardInterrupt) else CaloforgeError.exit_code
         try:
-            code = group.speaks(getattr(error, "exit_code", INTERRUPTED))
+            code = group.speaks(getattr(error, "exit_code", other))
         except RuntimeError:  # the first worker is gone, and what it hosted
             code = None
         if code is not None:

@@ -29,6 +29,12 @@ class Batch:
     share: float = 1.0
     """Of the showers that all workers take in this step: the weight of a mean over this batch."""
 
+    def to(self, device: torch.device) -> Batch:
+        """Give the same batch on a device."""
+        return Batch(
+            self.deposits_BXYZ.to(device), self.energy_B.to(device), self.theta_B.to(device), self.share
+        )
+
 
 class Loader:
     """Deals the showers ``index_N`` of a store out to the ranks, each shower once an epoch.

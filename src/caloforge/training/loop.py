@@ -100,6 +100,7 @@ def train(
     group = group or Group()
     if not group.leads:
         progress, say = silent, _say_nothing
+    device = group.device(config.device)
     folder = RunFolder(out, writes=group.leads)
     with folder.locked(resume=resume, job=group.job), stop_requests() as stopped:
         with group.one_a_node_first():
@@ -123,6 +124,8 @@ def train(
         # Networks, what they minimise, and their optimisers.
         torch.manual_seed(stream_seed(config.seed, "weights"))
         objective = build_objective(config, store, split.train_N)
+        for network in objective.networks.values():
+            network.to(device)
         if not resume:
             initialise_from(init_from, objective.networks)
         average = MovingAverage(objective.model, config.ema_decay)
@@ -200,7 +203,7 @@ def train(
                 torch.manual_seed(stream_seed(config.seed, "step", *address))
                 rate = learning_rate(config, group.world, epoch(step), scores)
                 shown = dict[str, torch.Tensor]()
-                for turn in objective.losses(batch):
+                for turn in objective.losses(batch.to(device)):
                     network, optimizer = (
                         objective.networks[turn.network],
                         trainee.optimizers[turn.network],
