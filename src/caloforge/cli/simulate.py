@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from caloforge.cli.console import Json, print_result, progress, say
+from caloforge.progress import silent
+from caloforge.ranks import Ranks
 
 EXAMPLES = (
     "caloforge simulate --detector clic-ecal --events 20 --energy 10:50 -o showers.h5",
@@ -30,7 +33,7 @@ def run(
         typer.Option(help="Angles to the face in degrees, in the same forms; 90 is normal incidence."),
     ] = "90",
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes; the file does not depend on them.")
+        int, typer.Option(min=1, help="Processes of each rank; the file does not depend on them.")
     ] = 1,
     seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 1,
     physics_data: Annotated[
@@ -47,7 +50,7 @@ def run(
     from caloforge.io.durable import check_output_path
     from caloforge.simulation.physics_data import find_physics_data
     from caloforge.simulation.request import SimulationRequest
-    from caloforge.simulation.run import require_geant4, simulate
+    from caloforge.simulation.run import Interrupted, require_geant4, simulate
     from caloforge.units import DEGREE, GEV, Spectrum
 
     request = SimulationRequest(
@@ -60,9 +63,20 @@ def run(
     check_output_path(output)
     require_geant4()
     data = find_physics_data(physics_data)
-    say(f"physics: {data}" + (f" ({data.remark})" if data.remark else ""))
-    with progress("simulate", "showers") as report:
-        result = simulate(request, output, workers=workers, physics_data=data, progress=report)
+    ranks = Ranks.from_environment()
+    if ranks.leads:
+        say(f"physics: {data}" + (f" ({data.remark})" if data.remark else ""))
+    with progress("simulate", "showers") if ranks.leads else nullcontext(silent) as report:
+        try:
+            result = simulate(
+                request, output, workers=workers, physics_data=data, ranks=ranks, progress=report
+            )
+        except Interrupted as stop:
+            if ranks.leads:
+                raise
+            raise SystemExit(stop.exit_code) from None  # all were; one says so
+    if not ranks.leads:
+        return
     print_result(
         {
             "file": str(result.file),

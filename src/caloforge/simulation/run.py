@@ -3,14 +3,20 @@
 Showers that finish go into a hidden journal beside the output; a run that was interrupted or killed
 goes on from there when the same request is made again. The file appears under its name when complete,
 and its datasets depend on the request alone: not on the number of workers, nor on interruptions.
+
+Of several ranks each has a journal of its own and makes every so-many-th shower of those that no
+journal holds; the first rank writes the file once all are done.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,10 +25,12 @@ import numpy as np
 
 from caloforge.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.io.durable import check_output_path
+from caloforge.io.gathering import Gathering
 from caloforge.io.shower_file import ShowerWriter
 from caloforge.progress import Progress, silent
+from caloforge.ranks import ALONE, Ranks
 from caloforge.showers import ELECTRON, Showers
-from caloforge.simulation.journal import Journal
+from caloforge.simulation.journal import Journal, Records
 from caloforge.simulation.physics_data import PhysicsData, find_physics_data
 from caloforge.simulation.pool import WorkerPool
 from caloforge.simulation.request import SimulationRequest
@@ -56,9 +64,9 @@ def require_geant4() -> None:
         raise MissingExtraError("simulate", "geant4")
 
 
-def journal_path(output: Path) -> Path:
-    """Where the showers of an unfinished run wait."""
-    return output.with_name(f".{output.name}.unfinished")
+def journal_path(output: Path, rank: int = 0) -> Path:
+    """Where the showers of an unfinished run wait, those that ``rank`` made."""
+    return output.with_name(f".{output.name}.unfinished" + (f".{rank}" if rank else ""))
 
 
 def simulate(
@@ -67,12 +75,15 @@ def simulate(
     *,
     workers: int = 1,
     physics_data: PhysicsData | None = None,
+    ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> SimulationResult:
     """Simulate the requested showers into ``output``, continuing an interrupted run of the same request.
 
-    ``physics_data`` defaults to what :func:`~caloforge.simulation.physics_data.find_physics_data`
-    finds. Raises UsageError, MissingExtraError, CaloforgeError (a worker died), Interrupted.
+    ``workers`` are processes of each rank. ``physics_data`` defaults to what
+    :func:`~caloforge.simulation.physics_data.find_physics_data` finds. Ranks other than the first
+    return when their share is done; then the file need not be there yet. Raises UsageError,
+    MissingExtraError, CaloforgeError (a worker died, or another rank), Interrupted.
     """
     output = Path(output)
     require_geant4()
@@ -85,57 +96,93 @@ def simulate(
         "physics_tables": data.to_json(),
         "geant4_pybind": version("geant4-pybind"),
     }
-    with Journal(journal_path(output), manifest) as journal:
-        missing = [index for index in range(request.events) if index not in journal]
+    with (
+        Journal(journal_path(output, ranks.rank), manifest) as journal,
+        Gathering(output, ranks, manifest, request.events, progress) as gathering,
+    ):
         started = time.monotonic()
         try:
-            introduction = _fill(journal, missing, request, data, workers, progress)
+            with _others(journal, output, manifest) as others:
+                share = range(ranks.rank, request.events, ranks.world)
+                missing = [i for i in share if not any(i in records for records in (journal, *others))]
+            kept = len(share) - len(missing)
+            introduction = _fill(journal, missing, kept, request, data, workers, gathering.report)
+            journal.sync()
+            made = gathering.gather(len(missing))
             seconds = time.monotonic() - started
-            _write(output, journal, request, _provenance(request, data, introduction))
+            if ranks.leads:
+                provenance = _provenance(request, data, introduction)
+                with _others(journal, output, manifest) as others:
+                    _write(output, (journal, *others), request, provenance)
+                journal.clear()
+                for path in _journals(output):
+                    path.unlink()
         except KeyboardInterrupt:
-            raise Interrupted(f"interrupted; {_kept(journal, request)}") from None
+            raise Interrupted(f"interrupted; {_kept(journal, output, manifest, request)}") from None
         except UsageError:
             raise
         except CaloforgeError as error:
-            raise CaloforgeError(f"{error}; {_kept(journal, request)}") from None
-        journal.clear()
-    return SimulationResult(output, request.events, len(missing), seconds, data)
+            who = f"rank {ranks.rank} of {ranks.world}: " if ranks.rank else ""
+            raise CaloforgeError(f"{who}{error}; {_kept(journal, output, manifest, request)}") from None
+    return SimulationResult(output, request.events, sum(made), seconds, data)
+
+
+def _journals(output: Path) -> list[Path]:
+    """List the journals of all ranks, also of earlier runs with other numbers of them."""
+    return sorted(output.parent.glob(escape(journal_path(output).name) + "*"))
+
+
+@contextmanager
+def _others(journal: Journal, output: Path, manifest: Mapping[str, Any]) -> Iterator[list[Records]]:
+    """Give what the journals of other ranks hold at this moment."""
+    with ExitStack() as stack:
+        found = []
+        for path in _journals(output):
+            if path != journal.path:
+                try:
+                    found.append(stack.enter_context(Records(path, manifest)))
+                except FileNotFoundError:  # it was empty, and its rank has left
+                    continue
+        yield found
 
 
 def _fill(
     journal: Journal,
-    missing: list[int],
+    missing: Sequence[int],
+    done: int,
     request: SimulationRequest,
     data: PhysicsData,
     workers: int,
     progress: Progress,
 ) -> Introduction:
-    """Simulate what the journal lacks; a worker starts in any case, to say which Geant4 it is."""
-    done = request.events - len(missing)
+    """Simulate what the journals lack; a worker starts in any case, to say which Geant4 it is."""
+    total = done + len(missing)
     with WorkerPool(max(1, min(workers, len(missing))), request, data) as pool:
-        progress(done, request.events)
+        progress(done, total)
         for shower in pool.showers(missing):
             journal.append(shower.index, shower.cell, shower.deposit)
             done += 1
-            progress(done, request.events)
+            progress(done, total)
         return pool.introduction
 
 
 def _write(
-    output: Path, journal: Journal, request: SimulationRequest, provenance: dict[str, Any]
+    output: Path, journals: Sequence[Records], request: SimulationRequest, provenance: dict[str, Any]
 ) -> None:
+    place = {index: journal for journal in journals for index in journal}
+    lost = [index for index in range(request.events) if index not in place]
+    if lost:
+        raise CaloforgeError(f"{output}: {len(lost)} showers are in no journal, the first is {lost[0]}")
     with ShowerWriter(output, request.detector.grid, provenance) as writer:
         for start in range(0, request.events, ROWS_AT_ONCE):
-            writer.append(
-                _showers(journal, request, range(request.events)[start : start + ROWS_AT_ONCE])
-            )
+            writer.append(_showers(place, request, range(request.events)[start : start + ROWS_AT_ONCE]))
 
 
-def _showers(journal: Journal, request: SimulationRequest, indices: range) -> Showers:
+def _showers(place: Mapping[int, Records], request: SimulationRequest, indices: range) -> Showers:
     grid = request.detector.grid
     deposits = np.zeros((len(indices), grid.n_cells), np.float32)
     for row, index in enumerate(indices):
-        cell, deposit = journal.read(index)
+        cell, deposit = place[index].read(index)
         deposits[row, cell] = deposit
     primaries = [request.primary(index) for index in indices]
     return Showers(
@@ -165,8 +212,11 @@ def _provenance(
     }
 
 
-def _kept(journal: Journal, request: SimulationRequest) -> str:
-    done = sum(index in journal for index in range(request.events))
+def _kept(
+    journal: Journal, output: Path, manifest: Mapping[str, Any], request: SimulationRequest
+) -> str:
+    with _others(journal, output, manifest) as others:
+        done = len({i for records in (journal, *others) for i in records if i < request.events})
     if not done:
         return "no shower was finished"
     return f"{done} of {request.events} showers are kept, the same command goes on from there"
