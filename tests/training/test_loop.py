@@ -217,6 +217,17 @@ def test_init_from_takes_both_networks_and_a_fresh_optimiser(
         train(quick(), [small_showers], tmp_path / "other", init_from=[tmp_path / "nothing"])
 
 
+def test_a_run_killed_before_its_first_checkpoint_still_begins_where_it_was_told(
+    undisturbed: Path, small_showers: Path, tmp_path: Path
+) -> None:
+    for run in ("whole", "killed"):
+        train(quick("max_steps=1"), [small_showers], tmp_path / run, init_from=[undisturbed])
+    for checkpoint in checkpoints(tmp_path / "killed" / "checkpoints"):
+        checkpoint.unlink()
+    train(quick("max_steps=1"), [small_showers], tmp_path / "killed", resume=True)
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
 def test_bfloat16_trains_as_well(small_showers: Path, tmp_path: Path) -> None:
     result = train(quick("max_steps=2", "precision=bf16"), [small_showers], tmp_path / "run")
     assert math.isfinite(result["best"]["score"])

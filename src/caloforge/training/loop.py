@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -26,7 +26,7 @@ from caloforge.models.families import MODELS
 from caloforge.models.saved import ModelCard, save_model
 from caloforge.progress import Progress, silent
 from caloforge.streams import stream, stream_seed
-from caloforge.training.checkpoint import Standing, Trainee, newest_valid, save_checkpoint
+from caloforge.training.checkpoint import Checkpoint, Standing, Trainee, newest_valid, save_checkpoint
 from caloforge.training.config import TrainingConfig
 from caloforge.training.distributed import Group
 from caloforge.training.ema import MovingAverage
@@ -108,6 +108,9 @@ def train(
             store = prepare_store(data, cache.cache_folder("stores"), threshold_MeV=threshold_MeV)
         if group.from_first(lambda: store.checksum) != store.checksum:
             raise CaloforgeError(f"{data[0]}: worker {group.rank} sees other showers than worker 0")
+        found = None
+        if resume:
+            init_from, found = _find_checkpoint(folder, store, group, say)
         split = Split.of(store, config)
         check_N = split.validation_N[: config.check_showers]
         check = PhysicsCheck(store, check_N, stream_seed(config.seed, "check"))
@@ -126,7 +129,7 @@ def train(
         objective = build_objective(config, store, split.train_N)
         for network in objective.networks.values():
             network.to(device)
-        if not resume:
+        if found is None:
             initialise_from(init_from, objective.networks)
         average = MovingAverage(objective.model, config.ema_decay)
         statistics = [
@@ -153,10 +156,8 @@ def train(
 
         # Where to go on.
         begun = Standing(steps_per_epoch=loader.steps_per_epoch, workers=group.world)
-        if resume:
-            sources = group.from_first(folder.read_config)[1]
-            begun = _resume(folder, sources, trainee, begun, store, group, say)
-            init_from = [Path(source) for source in sources["init_from"]]
+        if found is not None:
+            begun = _take_up(found, trainee, begun, say)
         first_step, best, scores = begun.step, dict(begun.best), list(begun.scores)
         ahead = begun.position - first_step  # of the steps is the loader, see Standing
         folder.write_config(config, data, store.checksum, init_from)
@@ -193,7 +194,7 @@ def train(
         limit = math.inf if config.minutes is None else 60 * config.minutes
         started = time.monotonic()
         progress(first_step, last_step)
-        if not resume:
+        if found is None:
             checkpoint(0)
         with event_writer(out, enabled=config.tensorboard and group.leads) as events:
             for position, batch in loader.iterate(first_step + ahead, last_step + ahead):
@@ -294,16 +295,11 @@ def _card(config: TrainingConfig, store: ShowerStore, split: Split) -> ModelCard
     )
 
 
-def _resume(
-    folder: RunFolder,
-    sources: Mapping[str, Any],
-    trainee: Trainee,
-    now: Standing,
-    store: ShowerStore,
-    group: Group,
-    say: Callable[[str], None],
-) -> Standing:
-    """Take up the newest whole checkpoint; give how far it is, in steps of the epochs of ``now``."""
+def _find_checkpoint(
+    folder: RunFolder, store: ShowerStore, group: Group, say: Callable[[str], None]
+) -> tuple[list[Path], Checkpoint | None]:
+    """Give where a run's first weights came from, and its newest whole checkpoint, if it has any."""
+    sources = group.from_first(folder.read_config)[1]
     if sources.get("checksum") != store.checksum:
         raise CaloforgeError(
             f"{folder.path}: the training showers are not those that the run began with"
@@ -313,7 +309,11 @@ def _resume(
         say(f"{complaint}: falling back to an older checkpoint")
     if found is None:
         say(f"{folder.path}: no checkpoint yet, starting from the first step")
-        return now
+    return [Path(source) for source in sources["init_from"]], found
+
+
+def _take_up(found: Checkpoint, trainee: Trainee, now: Standing, say: Callable[[str], None]) -> Standing:
+    """Load a checkpoint; give how far it is, in steps of the epochs that ``now`` has."""
     try:
         trainee.load(found.tensors)
     except CaloforgeError as error:
@@ -321,7 +321,7 @@ def _resume(
     then = found.standing
     if then.workers != now.workers:
         say(
-            f"{folder.path}: begun with workers: {then.workers}, goes on with {now.workers}: statistically, "
+            f"{found.path}: begun with workers: {then.workers}, goes on with {now.workers}: statistically, "
             "not bit for bit, the same training"
         )
     epochs = then.position / (then.steps_per_epoch or now.steps_per_epoch)
