@@ -11,6 +11,7 @@ that limit is only who multiplies less.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from importlib.util import find_spec
+from shutil import which
 from statistics import median
 
 import torch
@@ -41,8 +43,14 @@ from caloforge.training.objectives import AdversarialObjective, SamplingFraction
 
 __all__ = ["as_written", "iteration_flops", "measure"]
 
+Form = Callable[..., Tensor]
+"""A way to convolve: see :mod:`caloforge.models.convolution`."""
+
 BATCH = 16
 LEAST_ROUNDS = 3
+LONG = 100
+"""Seconds from which on the compiled networks are measured too: their compilation takes longer."""
+
 MATRIX = 1536
 
 
@@ -60,14 +68,18 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
     with _keras(batch, threads) as (keras_name, keras_iteration):
         ways: dict[str, Callable[[], float]] = {
             keras_name: keras_iteration,
-            "as written, channels first": _ours("3dgan", real, written=True),
+            "as written, channels first": _ours("3dgan", real, form=_plain_channels_first),
+            "as written, channels last": _ours("3dgan", real, form=_plain_channels_last),
             "caloforge fp32": _ours("3dgan", real),
+            "caloforge fp32, one thread": _one_thread(_ours("3dgan", real)),
             "caloforge bf16": _ours("3dgan", real, precision=torch.bfloat16),
             "caloforge fp32, filters x16": _ours("3dgan-x16", real),
             "caloforge bf16, filters x16": _ours("3dgan-x16", real, precision=torch.bfloat16),
             "its products alone, fp32": _products(batch, torch.float32),
             "its products alone, bf16": _products(batch, torch.bfloat16),
         }
+        if seconds >= LONG and which("g++"):
+            ways["caloforge fp32, compiled"] = _ours("3dgan", real, compiled=True)
         taken: dict[str, list[float]] = {name: [] for name in ways}
         for way in ways.values():
             way()  # the first iteration allocates and plans
@@ -86,14 +98,14 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
             "spread": f"{1e3 * min(taken[name]) / batch:.1f} - {1e3 * max(taken[name]) / batch:.1f}",
             "x_keras": round(ms[keras_name] / ms[name], 2),
             "batch": batch,
-            "threads": threads,
+            "threads": 1 if name.endswith("one thread") else threads,
         }
         for name in ways
     ]
 
 
-def as_written(network: nn.Module) -> nn.Module:
-    """Undo what makes a network fast: plain convolutions on channels-first arrays, torch's dropout."""
+def as_written(network: nn.Module, form: Form | None = None) -> nn.Module:
+    """Undo what makes a network fast: plain convolutions (of a ``form``, or channels first), torch's dropout."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, LeakyDropout):
@@ -101,7 +113,7 @@ def as_written(network: nn.Module) -> nn.Module:
             elif isinstance(child, Dropout):
                 setattr(module, name, nn.Dropout(0.2))
             elif isinstance(child, Convolution):
-                child.form = _plain_channels_first
+                child.form = form or _plain_channels_first
     return network
 
 
@@ -111,18 +123,47 @@ def _plain_channels_first(
     return plain(x_BCXYZ.contiguous(), weight, bias, pads, upsample)
 
 
+def _plain_channels_last(
+    x_BCXYZ: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, upsample: Triple = (1, 1, 1)
+) -> Tensor:
+    last = torch.channels_last_3d
+    x_BCXYZ, weight = (t.contiguous(memory_format=last) for t in (x_BCXYZ, weight))
+    return plain(x_BCXYZ, weight, bias, pads, upsample)
+
+
+def _one_thread(iterate: Callable[[], float]) -> Callable[[], float]:
+    """Let an iteration run on one thread, and the others as before."""
+
+    def alone() -> float:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return iterate()
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone
+
+
 def _ours(
     name: str,
     showers: Showers,
     *,
-    written: bool = False,
+    form: Form | None = None,
+    compiled: bool = False,
     precision: torch.dtype = torch.float32,
 ) -> Callable[[], float]:
     """Give a function that trains one iteration, as the training loop does, and returns seconds."""
     family = MODELS[name]
     model, critic = family.generator(showers.grid, 0.001), family.critic(showers.grid)
-    if written:
-        as_written(model), as_written(critic)
+    if form is not None:
+        as_written(model, form), as_written(critic, form)
+    if compiled:
+        logging.getLogger("torch").setLevel(logging.ERROR)  # what it cannot trace, it says at length
+        for network in (model, critic):
+            network.compile(
+                dynamic=False
+            )  # with dynamic sizes the generated C++ is refused (torch 2.13)
     batch = Batch(
         torch.from_numpy(showers.deposits),
         torch.from_numpy(showers.incident_energy),
