@@ -42,6 +42,9 @@ def test_the_store_beats_plain_hdf5_on_the_showers_that_ship() -> None:
         assert float(augmented["x_hdf5"]) > 10
         assert float(in_order["x_hdf5"]) > 1
         assert float(store["MB"]) < float(hdf5["MB"]) < float(memory["MB"])
+    prepare = by["preparing the store, once", 128]
+    assert float(prepare["MB"]) == float(by["store", 128]["MB"])
+    assert 0 < float(prepare["showers_per_s"]) < float(by["store", 128]["showers_per_s"])
     assert reports[-1][0] == reports[-1][1] == len(reports)
 
 

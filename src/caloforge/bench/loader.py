@@ -38,6 +38,7 @@ MEMORY_BYTES = 1 << 26
 """How much of the dense showers the copy from memory takes turns with."""
 
 STORE, AUGMENTED = "store", "store, augmented"
+PREPARE = "preparing the store, once"
 RANDOM, IN_ORDER, MEMORY = "HDF5, random", "HDF5, in order", "memory copy"
 
 
@@ -47,7 +48,8 @@ def measure(
     """Read the shower file ``data`` (the one that ships, if None) in every way, in batches.
 
     A row gives the rate, how many times that of HDF5 read at random and of the copy it is, and the
-    MB that the reader reads from. All but one way take showers at random.
+    MB that the reader reads from. All but one way take showers at random. The last row is the making of
+    the store from the file.
 
     Raises UsageError or CaloforgeError for a missing, empty or broken file.
     """
@@ -56,7 +58,9 @@ def measure(
             shipped = resources.files("caloforge") / "data" / SHIPPED
             data = stack.enter_context(resources.as_file(shipped))
         cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="caloforge-bench-"))
+        started = time.perf_counter()
         store = prepare_store([data], Path(cache), threshold_MeV=0.0)
+        prepared = len(store) / (time.perf_counter() - started)
         if not len(store):
             raise CaloforgeError(f"{data}: expected at least one shower")
         deposits = stack.enter_context(open_hdf5(data))["showers"]
@@ -75,6 +79,7 @@ def measure(
             rates[key].append(_per_second(readers[key], seconds / len(turns)))
             progress(done, len(turns))
     rate = {key: median(values) for key, values in rates.items()}
+    rate[PREPARE, BATCHES[0]], size[PREPARE] = prepared, store.n_bytes
     return [
         {
             "reader": name,
@@ -84,7 +89,7 @@ def measure(
             "x_memory": rate[name, batch] / rate[MEMORY, batch],
             "MB": size[name] / 1e6,
         }
-        for name, batch in readers
+        for name, batch in (*readers, (PREPARE, BATCHES[0]))
     ]
 
 
