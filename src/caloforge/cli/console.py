@@ -21,9 +21,14 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from caloforge.progress import Progress
+from caloforge.errors import CaloforgeError
+from caloforge.progress import Progress, silent
+from caloforge.ranks import Ranks
 
-__all__ = ["Json", "print_result", "print_table", "progress", "say"]
+__all__ = ["INTERRUPTED", "Json", "print_result", "print_table", "progress", "progress_of", "say"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON on stdout.")]
 
@@ -68,6 +73,21 @@ def progress(what: str, unit: str) -> Iterator[Progress]:
             yield callback
     else:
         yield _plain_lines(what, unit)
+
+
+@contextmanager
+def progress_of(ranks: Ranks, what: str, unit: str) -> Iterator[Progress]:
+    """Give :func:`progress` to the first rank; the others are silent, also when all are interrupted."""
+    if ranks.leads:
+        with progress(what, unit) as callback:
+            yield callback
+        return
+    try:
+        yield silent
+    except (CaloforgeError, KeyboardInterrupt) as error:
+        if getattr(error, "exit_code", INTERRUPTED) != INTERRUPTED:
+            raise
+        raise SystemExit(INTERRUPTED) from None
 
 
 @contextmanager

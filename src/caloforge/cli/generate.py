@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from caloforge.cli.console import Json, print_result, progress, say
+from caloforge.cli.console import Json, print_result, progress_of, say
 from caloforge.errors import UsageError
+from caloforge.ranks import Ranks
 from caloforge.units import DEGREE, GEV, Spectrum
 
 EXAMPLES = (
@@ -65,11 +66,14 @@ def run(
         source = like_file(like, events)
     generator = load(model)
     warning = check_conditions(generator, source.energy_MeV, source.theta_rad)
-    if warning:
+    ranks = Ranks.from_environment()
+    if warning and ranks.leads:
         say(f"warning: {warning}")
     started = time.monotonic()
-    with progress("generate", "showers") as report:
-        generate_file(generator, source, output, seed=seed, batch=batch, progress=report)
+    with progress_of(ranks, "generate", "showers") as report:
+        generate_file(generator, source, output, seed=seed, batch=batch, ranks=ranks, progress=report)
+    if not ranks.leads:
+        return
     seconds = time.monotonic() - started
     result = {"file": str(output), "showers": source.count, "seconds": seconds, "engine": "torch"}
     print_result({**result, "showers_per_s": source.count / seconds}, as_json=json)

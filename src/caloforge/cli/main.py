@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from caloforge.cli import bench, convert, demo, generate, inspect, models, simulate, train, validate
+from caloforge.cli.console import INTERRUPTED
 from caloforge.errors import CaloforgeError
 
 __all__ = ["app", "main"]
@@ -28,9 +29,6 @@ app = typer.Typer(
 )
 
 COMMANDS = (simulate, convert, inspect, train, generate, validate, models, bench, demo)
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 # typer brings its own click or the installed one, by version: take the class that it raises.
 WrongUse: Any = typer.BadParameter.__base__

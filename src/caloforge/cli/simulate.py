@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from caloforge.cli.console import Json, print_result, progress, say
-from caloforge.progress import silent
+from caloforge.cli.console import Json, print_result, progress_of, say
 from caloforge.ranks import Ranks
 
 EXAMPLES = (
@@ -50,7 +48,7 @@ def run(
     from caloforge.io.durable import check_output_path
     from caloforge.simulation.physics_data import find_physics_data
     from caloforge.simulation.request import SimulationRequest
-    from caloforge.simulation.run import Interrupted, require_geant4, simulate
+    from caloforge.simulation.run import require_geant4, simulate
     from caloforge.units import DEGREE, GEV, Spectrum
 
     request = SimulationRequest(
@@ -66,15 +64,10 @@ def run(
     ranks = Ranks.from_environment()
     if ranks.leads:
         say(f"physics: {data}" + (f" ({data.remark})" if data.remark else ""))
-    with progress("simulate", "showers") if ranks.leads else nullcontext(silent) as report:
-        try:
-            result = simulate(
-                request, output, workers=workers, physics_data=data, ranks=ranks, progress=report
-            )
-        except Interrupted as stop:
-            if ranks.leads:
-                raise
-            raise SystemExit(stop.exit_code) from None  # all were; one says so
+    with progress_of(ranks, "simulate", "showers") as report:
+        result = simulate(
+            request, output, workers=workers, physics_data=data, ranks=ranks, progress=report
+        )
     if not ranks.leads:
         return
     print_result(

@@ -15,10 +15,12 @@ import torch
 
 from caloforge.errors import UsageError
 from caloforge.io.durable import check_output_path
+from caloforge.io.gathering import Gathering
 from caloforge.io.shower_file import ShowerFile, ShowerWriter
 from caloforge.models.base import ShowerModel
 from caloforge.models.saved import ModelCard, load_model
 from caloforge.progress import Progress, silent
+from caloforge.ranks import ALONE, Ranks
 from caloforge.showers import NORMAL_INCIDENCE, Conditions, Showers
 from caloforge.streams import rows
 from caloforge.units import DEGREE, GEV, Spectrum
@@ -169,24 +171,47 @@ def generate_file(
     *,
     seed: int,
     batch: int = BATCH,
+    ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> None:
-    """Stream showers to a file in bounded memory; the file appears when it is complete."""
+    """Stream showers to a file in bounded memory; the file appears when it is complete.
+
+    Each rank makes a run of whole batches, so that the file is the one of a single process, bit for
+    bit where the threads are as many. The first rank joins what the others made; they return before.
+    """
     provenance = {**_provenance(generator.card, seed), **source.provenance}
     check_output_path(out, *source.inputs)
-    with ShowerWriter(out, generator.card.grid, provenance) as writer:
-        progress(0, source.count)
-        for first in range(0, source.count, batch):
-            conditions = source.piece(first, min(batch, source.count - first))
-            writer.append(
-                Showers(
-                    deposits=generator.model.sample(conditions, seed, first),
-                    incident_energy=conditions.incident_energy,
-                    incident_theta=conditions.incident_theta,
-                    grid=generator.card.grid,
+    firsts = range(0, source.count, batch)
+    share = firsts[
+        len(firsts) * ranks.rank // ranks.world : len(firsts) * (ranks.rank + 1) // ranks.world
+    ]
+    total = sum(min(batch, source.count - first) for first in share)
+    # The day may change between two ranks.
+    work = {**provenance, "date": None, "batch": batch}
+    with Gathering(out, ranks, work, source.count, progress) as gathering:
+        path = out if ranks.leads else gathering.part(ranks.rank)
+        with ShowerWriter(path, generator.card.grid, provenance) as writer:
+            done = 0
+            gathering.report(done, total)
+            for first in share:
+                conditions = source.piece(first, min(batch, source.count - first))
+                writer.append(
+                    Showers(
+                        deposits=generator.model.sample(conditions, seed, first),
+                        incident_energy=conditions.incident_energy,
+                        incident_theta=conditions.incident_theta,
+                        grid=generator.card.grid,
+                    )
                 )
-            )
-            progress(first + len(conditions), source.count)
+                done += len(conditions)
+                gathering.report(done, total)
+            if ranks.leads:
+                gathering.gather()
+                for rank in range(1, ranks.world):
+                    with ShowerFile(gathering.part(rank)) as part:
+                        writer.join(part)
+        if not ranks.leads:
+            gathering.gather()
 
 
 def _provenance(card: ModelCard, seed: int) -> dict[str, Any]:

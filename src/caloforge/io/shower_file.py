@@ -61,8 +61,8 @@ def check_deposits(deposits: NDArray[np.float32], path: Path, first: int, name: 
 class ShowerFile:
     """A shower file open for reading; deposits are read and checked chunk by chunk.
 
-    Attributes: ``path``, ``grid``, ``provenance``, ``conditions`` (checked on opening), and
-    ``impact_xy``, ``pdg_id`` where the file has them. Raises UsageError or CaloforgeError with the
+    Attributes: ``path``, ``grid``, ``provenance``, ``conditions`` (checked on opening), ``impact_xy``,
+    ``pdg_id`` where the file has them, and ``deposits``, the dataset itself, unchecked. Raises UsageError or CaloforgeError with the
     file, the field and what was expected.
     """
 
@@ -84,9 +84,9 @@ class ShowerFile:
                 "(`caloforge convert` reads public layouts)"
             )
         self._check_version()
-        self._deposits = numeric_dataset(file, path, "showers", (None, None, None, None))
-        self._check_units("showers", self._deposits)
-        n, *shape = self._deposits.shape
+        self.deposits = numeric_dataset(file, path, "showers", (None, None, None, None))
+        self._check_units("showers", self.deposits)
+        n, *shape = self.deposits.shape
         if n > MAX_SHOWERS:
             self._refuse(f"field showers: expected at most {MAX_SHOWERS} showers, found {n}")
         try:
@@ -142,12 +142,12 @@ class ShowerFile:
             self._refuse(f"field {name}, attribute units: expected {UNITS[name]!r}, found {found}")
 
     def __len__(self) -> int:
-        return int(self._deposits.shape[0])
+        return int(self.deposits.shape[0])
 
     def read(self, start: int = 0, stop: int | None = None) -> Showers:
         """Read showers ``start`` to ``stop``, counted as a slice counts, and check every deposit."""
         rows = slice(*slice(start, stop).indices(len(self)))
-        deposits = read_rows(self._deposits, self.path, rows, np.float32)
+        deposits = read_rows(self.deposits, self.path, rows, np.float32)
         check_deposits(deposits, self.path, rows.start)
         conditions = self.conditions[rows]
         return Showers(
@@ -162,7 +162,7 @@ class ShowerFile:
 
     def chunks(self, length: int = 256) -> Iterator[Showers]:
         """Stream the file in order, about ``length`` showers at a time."""
-        step = rows_per_read(self._deposits, length)
+        step = rows_per_read(self.deposits, length)
         for start in range(0, len(self), step):
             yield self.read(start, start + step)
 
@@ -254,6 +254,37 @@ class ShowerWriter:
             dataset.resize(self._length, axis=0)
             dataset[start:] = present[name]
 
+    def join(self, part: ShowerFile) -> None:
+        """Add all showers of a file that this class wrote for the same cells.
+
+        Packed deposits are copied as they are where the last chunk is full, else unpacked and checked
+        as :meth:`append` does. Raises CaloforgeError.
+        """
+        columns = {
+            "incident_energy": part.conditions.incident_energy,
+            "incident_theta": part.conditions.incident_theta,
+            "impact_xy": part.impact_xy,
+            "pdg_id": part.pdg_id,
+        }
+        present = {name: values for name, values in columns.items() if values is not None}
+        mine, theirs = self._columns.get("showers"), part.deposits
+        if mine is None or not _packed_alike(mine, theirs) or self._length % mine.chunks[0]:
+            for showers in part.chunks():
+                self.append(showers)
+            return
+        if self._columns.keys() != {"showers", *present}:
+            raise CaloforgeError(f"{part.path}: expected the fields {', '.join(self._columns)}")
+        start, self._length = self._length, self._length + len(part)
+        self._reserve(sum(values.nbytes for values in present.values()))
+        for name, dataset in self._columns.items():
+            dataset.resize(self._length, axis=0)
+            if name != "showers":
+                dataset[start:] = present[name]
+        for row in range(0, len(part), mine.chunks[0]):
+            filters, packed = theirs.id.read_direct_chunk((row, 0, 0, 0))
+            self._reserve(len(packed))
+            mine.id.write_direct_chunk((start + row, 0, 0, 0), packed, filters)
+
     def _create(self, columns: Mapping[str, NDArray[Any]]) -> None:
         assert self._file is not None
         for name, values in columns.items():
@@ -300,6 +331,11 @@ def write(path: str | Path, showers: Showers) -> None:
     """Write showers to a file, whole or not at all."""
     with ShowerWriter(path, showers.grid, showers.provenance) as writer:
         writer.append(showers)
+
+
+def _packed_alike(one: h5py.Dataset, other: h5py.Dataset) -> bool:
+    ways = [(d.chunks, d.dtype, d.shape[1:], d.compression, d.compression_opts) for d in (one, other)]
+    return ways[0] == ways[1]
 
 
 def _no_showers(grid: Grid) -> Showers:
