@@ -67,7 +67,8 @@ def measure(
         with ShowerFile(data) as file:
             memory = file.read(0, 1 + MEMORY_BYTES // (4 * store.grid.n_cells)).deposits
         size = {RANDOM: data.stat().st_size, IN_ORDER: data.stat().st_size}
-        size |= {STORE: store.n_bytes, AUGMENTED: store.n_bytes, MEMORY: len(store) * memory[0].nbytes}
+        size |= dict.fromkeys((PREPARE, STORE, AUGMENTED), store.n_bytes)
+        size |= {MEMORY: len(store) * memory[0].nbytes}
         readers = {
             (name, batch): reader
             for batch in BATCHES
@@ -79,7 +80,7 @@ def measure(
             rates[key].append(_per_second(readers[key], seconds / len(turns)))
             progress(done, len(turns))
     rate = {key: median(values) for key, values in rates.items()}
-    rate[PREPARE, BATCHES[0]], size[PREPARE] = prepared, store.n_bytes
+    rate[PREPARE, BATCHES[0]] = prepared
     return [
         {
             "reader": name,
