@@ -21,7 +21,7 @@ FLOORS = (
     ("detector",),
     ("showers",),
     ("io",),
-    ("simulation", "physics"),
+    ("launch", "simulation", "physics"),
     ("models",),
     ("training", "inference"),
     ("demo", "search", "bench"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 from commands import Caloforge, Ran
+from launchers import put_srun
 from shower_samples import PHOTON_LAYERS, binning_xml, write_calochallenge, write_clic
 
 from caloforge.cli import main
@@ -27,6 +30,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     binning = tmp_path / "binning_dataset_1_photons.xml"
     binning.write_text(binning_xml((22, "photon", PHOTON_LAYERS)))
     write_calochallenge(tmp_path / "dataset_1_photons_1.hdf5", 368)
+    put_srun(tmp_path / "bin", monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path / "cache"))
     return tmp_path
@@ -36,12 +40,20 @@ def test_the_examples_in_the_help_run(workplace: Path, caloforge: Caloforge) -> 
     steps = 1
     for module in main.COMMANDS:
         for example in module.EXAMPLES:
-            program, command, *arguments = shlex.split(example)
-            assert program == "caloforge"
+            # A launcher's line starts two processes here.
+            launcher, name, rest = re.sub(r"(per-node) 4", r"\1 2", example).rpartition("caloforge ")
+            assert name
+            command, *arguments = shlex.split(rest)
             steps += command == "train"
-            extra = SHORTER.get(command, "").format(steps=steps)
-            ran: Ran = caloforge(command, *arguments, *shlex.split(extra))
-            assert ran.code == 0, f"{example}: {ran.err}"
+            shortened = arguments[2] if command == "launch" else command
+            arguments += shlex.split(SHORTER.get(shortened, "").format(steps=steps))
+            if launcher:
+                line = [*shlex.split(launcher + name), command, *arguments]
+                ran = subprocess.run(line, capture_output=True, text=True, check=False)
+                assert ran.returncode == 0, f"{example}: {ran.stderr}"
+            else:
+                here: Ran = caloforge(command, *arguments)
+                assert here.code == 0, f"{example}: {here.err}"
             for flag in ("-o", "--out"):
                 if flag in arguments:
                     made = workplace / arguments[arguments.index(flag) + 1]

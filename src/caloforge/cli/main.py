@@ -12,7 +12,18 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from caloforge.cli import bench, convert, demo, generate, inspect, models, simulate, train, validate
+from caloforge.cli import (
+    bench,
+    convert,
+    demo,
+    generate,
+    inspect,
+    launch,
+    models,
+    simulate,
+    train,
+    validate,
+)
 from caloforge.cli.console import INTERRUPTED
 from caloforge.errors import CaloforgeError
 
@@ -28,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = (simulate, convert, inspect, train, generate, validate, models, bench, demo)
+COMMANDS = (simulate, convert, inspect, train, generate, launch, validate, models, bench, demo)
 
 # typer brings its own click or the installed one, by version: take the class that it raises.
 WrongUse: Any = typer.BadParameter.__base__
@@ -38,6 +49,7 @@ for _module in COMMANDS:
     app.command(
         _name,
         cls=getattr(_module, "COMMAND", None),
+        context_settings=getattr(_module, "SETTINGS", None),
         epilog="\n\n".join(("Examples:", *_module.EXAMPLES)),
     )(_module.run)
 

@@ -21,8 +21,9 @@ EXAMPLES = (
     "caloforge train --model 3dgan --data showers.h5 --out run --set minutes=10",
     "caloforge train --out run --resume --set minutes=10",
     "caloforge train --data showers.h5 --out tuned --init-from run --set epochs=5",
-    "torchrun --nproc-per-node 4 -m caloforge train --data showers.h5 --out run",
-    "srun --ntasks-per-node 4 caloforge train --data showers.h5 --out run",
+    "caloforge launch --nproc 2 train --data showers.h5 --out run-of-two --set epochs=5",
+    "torchrun --nproc-per-node 4 -m caloforge train --data showers.h5 --out run-of-four",
+    "srun --ntasks-per-node 4 caloforge train --data showers.h5 --out run-of-nodes",
 )
 
 

