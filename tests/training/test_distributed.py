@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -29,6 +32,7 @@ from caloforge.training.gradients import SummedGradients
 from caloforge.training.loader import Batch
 from caloforge.training.loop import train
 from caloforge.training.objectives import AdversarialObjective, SamplingFraction
+from caloforge.training.witness import LAST_WORDS_S
 
 GRID = Grid("small", (9, 9, 11))
 BATCH = 5
@@ -176,6 +180,30 @@ def test_compressed_gradients_are_the_same_to_three_digits(together: Together) -
     assert _largest_difference(expected, exact) < 1e-5
     assert 1e-4 < _largest_difference(expected, first) < 1e-2
     assert _largest_difference(first, second) == 0
+
+
+def _one_dies_one_is_busy(rank: int, folder: Path) -> None:
+    try:
+        with join(Ranks(rank, 3, rank, 3, "job"), folder / "run") as group:
+            group.wait()
+            if rank == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if rank == 2:  # a long step
+                time.sleep(LAST_WORDS_S + 3)
+            group.wait()
+    except BaseException as error:  # noqa: BLE001
+        (folder / f"{rank}.txt").write_text(f"{type(error).__name__}: {error}")
+
+
+def test_a_busy_worker_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
+    context = get_context("spawn")
+    workers = [context.Process(target=_one_dies_one_is_busy, args=(r, tmp_path)) for r in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert (tmp_path / "0.txt").read_text().startswith("CaloforgeError: lost rank 1 of 3 ")
+    assert (tmp_path / "2.txt").read_text() == "SystemExit: 1"
 
 
 class _Two(nn.Module):

@@ -98,7 +98,7 @@ def test_torchrun_replaces_a_killed_worker_and_nothing_is_lost(
     os.kill(rank_processes(launcher)[rank], signal.SIGKILL)
     code, _, err = ended(launcher)
     assert code == 0, err
-    assert err.count(f"rank {rank} of 2 is lost") == 1
+    assert err.count(f"lost rank {rank} of 2") == 1
     assert "Exception raised" not in err
     assert_same_weights(undisturbed, run)
     assert [line["step"] for line in lines_of(run) if "check" not in line] == list(range(1, STEPS + 1))
@@ -115,7 +115,7 @@ def test_the_others_end_within_seconds_and_the_job_goes_on_when_it_is_queued_aga
     code, _, err = ended(workers[1])
     assert time.monotonic() - killed < 10
     assert code == 1
-    assert err.splitlines()[-1].startswith("caloforge: rank 0 of 2 is lost")
+    assert err.splitlines()[-1].startswith("caloforge: lost rank 0 of 2")
     assert len(err.splitlines()) == 1
     ended(workers[0])
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")

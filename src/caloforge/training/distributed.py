@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,6 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import write_text
 from caloforge.ranks import ALONE, Ranks
+from caloforge.training.witness import Witness
 
 __all__ = ["Group", "join"]
 
@@ -31,9 +31,6 @@ MEETING_S = 300.0
 
 ANSWER = timedelta(hours=1)
 """A worker that is alive may be busy for so long, packing showers; one that died is noticed at once."""
-
-LAST_WORDS_S = 2.0
-"""Workers that lost another one wait so long for the reason, before they say that it is gone."""
 
 INTERRUPTED = 130
 
@@ -46,9 +43,9 @@ class Group:
     All workers must call the same methods in the same order.
     """
 
-    def __init__(self, ranks: Ranks = ALONE, store: Store | None = None) -> None:
+    def __init__(self, ranks: Ranks = ALONE) -> None:
         self.rank, self.world, self.leads, self.job = ranks.rank, ranks.world, ranks.leads, ranks.job
-        self._ranks, self._store = ranks, store
+        self._ranks = ranks
 
     def device(self, kind: str) -> torch.device:
         """Give this worker's device, "cpu" or "cuda". Raises UsageError with fewer GPUs than workers."""
@@ -121,41 +118,6 @@ class Group:
                 f"differ, the first is {differ[0]}; no checkpoint of it was written"
             )
 
-    def speaks(self, code: int) -> int | None:
-        """Leave with this exit code: None for the first who does and says why, else the first's code."""
-        assert self._store is not None
-        mine = f"{self.rank} {code}"
-        said = self._store.compare_set("why", "", mine).decode()
-        return None if said == mine else int(said.split()[1])
-
-    def lost(self) -> NoReturn:
-        """End this worker, since another does not answer: one of those left says who is gone.
-
-        Raises CaloforgeError on that one, SystemExit on the others.
-        """
-        assert self._store is not None
-        with suppress(
-            ValueError
-        ):  # the launcher stops those left; a worker outside a main thread is none
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        try:
-            self._store.set(f"left/{self.rank}", "")
-            end = time.monotonic() + LAST_WORDS_S
-            while time.monotonic() < end and not self._store.check(["why"]):
-                time.sleep(0.05)
-            if (code := self.speaks(CaloforgeError.exit_code)) is not None:
-                raise SystemExit(code) from None
-            gone = [rank for rank in range(self.world) if not self._store.check([f"left/{rank}"])]
-        except RuntimeError:  # what knows it all went with the first worker or its launcher
-            if self._ranks.local_rank > 1:  # one or two lines a node are enough
-                raise SystemExit(CaloforgeError.exit_code) from None
-            gone = [0]
-        who = f"rank {', '.join(map(str, gone))} of {self.world} is" if gone else "a connection was"
-        raise CaloforgeError(
-            f"{who} lost (killed, or its node or the network failed): "
-            "--resume continues from the last checkpoint"
-        ) from None
-
 
 def _checksum(tensor: Tensor) -> Tensor:
     # All types here have 4 or 8 bytes; an optimiser may keep its count of steps elsewhere.
@@ -179,29 +141,26 @@ def join(ranks: Ranks, meeting: Path) -> Iterator[Group]:
         raise SystemExit(UsageError.exit_code)
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
     backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
-    with _met(ranks, meeting) as store:
-        dist.init_process_group(
-            backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=ANSWER
-        )
-    group = Group(ranks, store)
-    try:
-        yield group
-        group.wait()  # what a worker still sends needs us
-    except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
-            raise  # not the network's
-        group.lost()
-    except (CaloforgeError, OSError, MemoryError, KeyboardInterrupt) as error:
-        other = INTERRUPTED if isinstance(error, KeyboardInterrupt) else CaloforgeError.exit_code
+    with ExitStack() as stack:
+        with _met(ranks, meeting) as store:
+            witness = Witness(ranks, store)
+            stack.enter_context(witness.alive())
+            dist.init_process_group(
+                backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=ANSWER
+            )
+        stack.callback(dist.destroy_process_group)
+        group = Group(ranks)
         try:
-            code = group.speaks(getattr(error, "exit_code", other))
-        except RuntimeError:  # the first worker is gone, and what it hosted
-            code = None
-        if code is not None:
-            raise SystemExit(code) from None
-        raise
-    finally:
-        dist.destroy_process_group()
+            yield group
+            group.wait()  # what a worker still sends needs us
+        except RuntimeError as error:
+            if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+                raise  # not the network's
+            witness.leave_lost()
+        except (CaloforgeError, OSError, MemoryError) as error:
+            witness.leave(error, getattr(error, "exit_code", CaloforgeError.exit_code))
+        except KeyboardInterrupt as error:
+            witness.leave(error, INTERRUPTED)
 
 
 @contextmanager
