@@ -210,7 +210,7 @@ def test_processes_end_with_a_launcher_that_was_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("--nproc 2 genrate run", "expected a command of caloforge, got 'genrate'"),
+        ("--nproc 2 nothing run", "expected a command of caloforge, got 'nothing'"),
         ("--nproc 2 launch inspect x", "got 'launch'"),
         ("--nproc 2 generate run --evnts 8 -o x.h5", "--evnts"),
         ("--nproc 0 inspect x", "'--nproc'"),
