@@ -150,7 +150,7 @@ def test_steps_and_all_reduces_are_measured(
     ]  # fmt: skip
     for row in measured:
         assert float(row["compute_ms"]) > 0
-        assert (float(row["communication_ms"]) > 0.5) == (row["workers"] == 2)
+        assert (float(row["communication_ms"]) > 0) == (row["workers"] == 2)
     reduced = [row for row in rows if row["what"] == "all-reduce"]
     if problem is not None:
         assert reduced[-1]["kind"] == "not measured"
