@@ -72,7 +72,8 @@ def test_the_fast_forms_equal_the_layers_as_written(network: nn.Module) -> None:
     fast = network(x)
     written = as_written(network).eval()(x)
     for a, b in zip(fast, written, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(b.detach().abs().max()))
+        # A logit near zero is a difference of terms of order one, so their rounding is left to it.
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6 + 1e-5 * float(b.detach().abs().max()))
 
 
 def test_half_precision_keeps_energy_and_sum_in_full() -> None:
