@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["CaloforgeError", "MissingExtraError", "UsageError"]
+__all__ = ["INTERRUPTED", "CaloforgeError", "MissingExtraError", "UsageError"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it; batch templates requeue on it."""
 
 
 class CaloforgeError(Exception):

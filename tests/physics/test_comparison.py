@@ -98,7 +98,9 @@ def test_a_file_against_itself_is_perfect(tmp_path: Path) -> None:
     for name, value in metrics.items():
         if name.endswith("_floor") or value is None or name.startswith("mean_ratio.moment3_"):
             continue
-        if name.endswith("_err"):
+        if isinstance(value, list):
+            assert value == pytest.approx([0] * 5, abs=1e-12), name
+        elif name.endswith("_err"):
             assert value == pytest.approx(0, abs=1e-12), name
         elif name.startswith("mean_ratio."):
             assert value == pytest.approx(1, abs=1e-12), name
@@ -182,6 +184,19 @@ def test_a_shift_of_one_layer_is_one_cell(tmp_path: Path) -> None:
     assert theirs - ours == pytest.approx(1, abs=0.05)
 
 
+def test_a_wrong_shape_is_told_in_the_bin_of_energy_that_has_it(tmp_path: Path) -> None:
+    showers = geant4()
+    compared = compare(tmp_path, showers, showers)
+    top = compared.reference.selections[compared.energy_bins[-1]].mask(showers.conditions)
+    deposits = showers.deposits.copy()
+    deposits[top] = np.roll(deposits[top], 1, axis=3)  # one layer deeper
+    metrics = compare(tmp_path, showers, replace(showers, deposits=deposits)).metrics()
+    for name in ("shape.z.mean_rel_error", "shape.x.mean_rel_error", "separation.cell_energy"):
+        assert metrics[f"{name}_by_energy"][:4] == pytest.approx([0] * 4, abs=1e-12)
+    assert metrics["shape.z.mean_rel_error_by_energy"][4] > 0.05
+    assert metrics["shape.z.mean_rel_error_by_energy"][4] > metrics["shape.z.mean_rel_error"] > 0.01
+
+
 def test_halves_of_one_source_agree_within_their_errors(tmp_path: Path) -> None:
     """Real Geant4 showers, odd against even: pulls are of order one, and errors near their floors."""
     compared = compare(tmp_path, geant4()[::2], geant4()[1::2])
@@ -235,7 +250,8 @@ def test_empty_showers_are_counted_and_leave_no_nan(tmp_path: Path) -> None:
     broken.deposits[:5] = 0
     metrics = compare(tmp_path, geant4(), broken).metrics()
     assert (metrics["n_empty_reference"], metrics["n_empty_candidate"]) == (0, 5)
-    assert all(value is None or np.isfinite(value) for value in metrics.values())
+    numbers = [x for value in metrics.values() for x in (value if isinstance(value, list) else [value])]
+    assert all(value is None or np.isfinite(value) for value in numbers)
     assert number(metrics, "mean_ratio.moment1_z") == pytest.approx(1, abs=0.01)
     silent = replace(geant4(), deposits=np.zeros_like(geant4().deposits))
     metrics = compare(tmp_path, geant4(), silent).metrics()

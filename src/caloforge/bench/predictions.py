@@ -51,7 +51,7 @@ def prediction_rows(
     """Predict both scalings on the Xeon nodes of the talk, and weak scaling on GPUs.
 
     Parameters: ``networks`` gives the turns of BATCH showers by network as timed here, of which the
-    talk's time decides only the scale; ``split`` those of 3dgan with early gradients sent apart;
+    talk's time decides only the scale; ``at_once`` those of 3dgan with one message a turn;
     ``a_shower`` what one of BATCH showers adds to a step, as a part of it; ``tcp`` what gloo adds
     to the wire.
     """

@@ -21,14 +21,11 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from caloforge.errors import CaloforgeError
+from caloforge.errors import INTERRUPTED, CaloforgeError
 from caloforge.progress import Progress, silent
 from caloforge.ranks import Ranks
 
-__all__ = ["INTERRUPTED", "Json", "print_result", "print_table", "progress", "progress_of", "say"]
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+__all__ = ["Json", "print_result", "print_table", "progress", "progress_of", "say"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON on stdout.")]
 

@@ -24,8 +24,7 @@ from caloforge.cli import (
     train,
     validate,
 )
-from caloforge.cli.console import INTERRUPTED
-from caloforge.errors import CaloforgeError
+from caloforge.errors import INTERRUPTED, CaloforgeError
 
 __all__ = ["app", "main"]
 

@@ -10,9 +10,9 @@ and what counts is how far the showers are from it:
     reference's mean is within five of its errors of zero.
 ``spread_ratio.<observable>``
     Width of y / f of the candidate over that of the reference, each about its own curve: 1 if the
-    candidate fluctuates as it should, whatever its mean. The width is that of the central 68.3 %, since some distributions have tails that make a
-    standard deviation a matter of luck. Null where the
-    mean's ratio is null or f is not positive; left out for whole numbers that take few values.
+    candidate fluctuates as it should, whatever its mean. The width is that of the central 68.3 %, since
+    some distributions have tails that make a standard deviation a matter of luck. Null where the mean's
+    ratio is null or f is not positive; left out for whole numbers that take few values.
 
 ``energy_scale``, ``hit_scale``
     The same ratio for sampling fraction and hits, the curve fitted in leakage and longitudinal
@@ -27,7 +27,7 @@ Showers of the candidate outside the reference's range of energies and angles do
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,7 @@ from caloforge.physics.observables import OBSERVABLES
 from caloforge.physics.selections import MIN_SHOWERS
 from caloforge.showers import Conditions
 
-__all__ = ["adjusted_metrics"]
+__all__ = ["adjusted_metrics", "reference_curve"]
 
 Array = NDArray[np.float64]
 
@@ -61,26 +61,19 @@ class _Range:
 
     @classmethod
     def of(cls, conditions: Conditions) -> _Range:
-        log_energy = np.log(conditions.incident_energy.astype(np.float64))
-        theta = conditions.incident_theta
+        log_energy, theta = _coordinates(conditions)
         return cls(
             (float(log_energy.min()), float(log_energy.max())), (float(theta.min()), float(theta.max()))
         )
 
     def holds(self, conditions: Conditions) -> NDArray[np.bool_]:
-        pairs = (
-            (np.log(conditions.incident_energy), self.log_energy),
-            (conditions.incident_theta, self.theta),
-        )
+        pairs = zip(_coordinates(conditions), (self.log_energy, self.theta), strict=True)
         within = [(values >= low - 1e-6) & (values <= high + 1e-6) for values, (low, high) in pairs]
         return np.asarray(within[0] & within[1])
 
     def basis(self, conditions: Conditions) -> Array:
         """Products of Chebyshev polynomials of log E and theta, (N, K)."""
-        pairs = (
-            (np.log(conditions.incident_energy), self.log_energy),
-            (conditions.incident_theta, self.theta),
-        )
+        pairs = zip(_coordinates(conditions), (self.log_energy, self.theta), strict=True)
         t, u = (
             2 * (values - low) / (high - low) - 1 if high > low else np.zeros(len(values))
             for values, (low, high) in pairs
@@ -94,6 +87,20 @@ class _Range:
             if i + j <= DEGREE_ENERGY
         ]
         return np.stack(columns, axis=1)
+
+
+def _coordinates(conditions: Conditions) -> tuple[Array, Array]:
+    """Give log E (E in MeV) and theta, which the curves are functions of, twice (N,)."""
+    energy, theta = conditions.incident_energy, conditions.incident_theta
+    return np.log(energy.astype(np.float64)), theta.astype(np.float64)
+
+
+def reference_curve(samples: Sequence[Sample], name: str) -> list[Array]:
+    """Fit an observable's curve to the first sample; give its values for the showers of each, (N,)."""
+    spanned = _Range.of(samples[0].conditions)
+    bases = [spanned.basis(sample.conditions) for sample in samples]
+    curve = _fit(bases[0], samples[0].values[name].astype(np.float64))
+    return [basis @ curve for basis in bases]
 
 
 class _Pair:

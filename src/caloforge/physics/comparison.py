@@ -24,7 +24,9 @@ drawn from the same source. Undefined numbers are null.
     deviation / mean) of the sampling fraction.
 ``shape.<axis>.mean_rel_error``
     Mean of |candidate / reference - 1| over the cells along an axis that hold the central 95 % of the
-    reference's energy; profiles are averaged over all showers and normalised to one.
+    reference's energy; profiles are averaged over all showers and normalised to one. It and
+    ``separation.cell_energy`` come with ``_by_energy`` and ``_by_energy_err``, lists over the
+    ``energy_bins``.
 ``moments.mean_rel_error``
     Mean of |candidate / reference - 1| of the average moments 1 to 3, over axes and energy bins,
     without moments whose reference average is within five of its errors of zero.
@@ -66,6 +68,8 @@ CORE_FRACTION = 0.95
 MAX_WHOLE = 60
 """Up to so many different whole numbers get a bin each."""
 N_SPLITS = 10
+IN_A_BIN = " in energy bin "
+"""Between a number's name and that of a bin, until the bins' numbers are gathered in a list."""
 
 
 def separation(p_B: Array, q_B: Array) -> float:
@@ -158,10 +162,10 @@ class Comparison:
         return {name: self.energy_bins[self._significant(name)[self.energy_bins]] for name in names}
 
     @cached_property
-    def _core(self) -> dict[str, NDArray[np.intp]]:
-        """Find the cells along each axis that hold the central 95 % of the reference's energy."""
+    def _core(self) -> dict[str, list[NDArray[np.intp]]]:
+        """Find the cells along each axis, by selection, with the central 95 % of the reference's energy."""
         return {
-            axis: _central(self.summaries[0].mean(f"profile_{axis}")[0])
+            axis: [_central(profile_I) for profile_I in self.summaries[0].mean(f"profile_{axis}")]
             for axis in self.reference.grid.axes
         }
 
@@ -178,6 +182,11 @@ class Comparison:
         every = np.ones(self.reference.n_groups, dtype=bool)
         errors, floors = self._errors(), self._floors()
         for name, value in self._compare(self.candidate, every, every):
+            whole, in_a_bin, _ = name.partition(IN_A_BIN)
+            if in_a_bin:
+                metrics.setdefault(f"{whole}_by_energy", []).append(finite(value))
+                metrics.setdefault(f"{whole}_by_energy_err", []).append(finite(errors[name]))
+                continue
             metrics[name] = finite(value)
             metrics[f"{name}_err"] = finite(errors[name])
             if name in floors:
@@ -222,10 +231,12 @@ class Comparison:
             other_GB = reference_GB if other is self.reference else candidate_GB
             counts = reference_GB[groups].sum(axis=0), other_GB[other_groups].sum(axis=0)
             yield f"separation.{name}", separation(*counts)
-        spectra = (s.mean("cell_energy")[0] for s in (ours, theirs))
-        yield "separation.cell_energy", separation(*spectra)
 
         bins = self.energy_bins
+        places = [(0, ""), *((int(s), f"{IN_A_BIN}{k}") for k, s in enumerate(bins))]
+        for s, place in places:
+            spectra = (summary.mean("cell_energy")[s] for summary in (ours, theirs))
+            yield f"separation.cell_energy{place}", separation(*spectra)
         fraction = deviation("sampling_fraction", bins)
         yield "sampling_fraction.max_abs_ratio_error", _max_abs(fraction)
         resolution = (
@@ -234,10 +245,11 @@ class Comparison:
         )
         yield "resolution.mean_abs_ratio_error", _mean_abs(_ratio(*resolution) - 1)
 
-        for axis, cells in self._core.items():
-            ours_I, theirs_I = (s.mean(f"profile_{axis}")[0] for s in (ours, theirs))
-            ratio_I = _ratio(theirs_I * ours_I.sum(), ours_I * theirs_I.sum())
-            yield f"shape.{axis}.mean_rel_error", _mean_abs(ratio_I[cells] - 1)
+        for axis, core in self._core.items():
+            for s, place in places:
+                ours_I, theirs_I = (summary.mean(f"profile_{axis}")[s] for summary in (ours, theirs))
+                ratio_I = _ratio(theirs_I * ours_I.sum(), ours_I * theirs_I.sum())
+                yield f"shape.{axis}.mean_rel_error{place}", _mean_abs(ratio_I[core[s]] - 1)
         moments = _mean_abs(*(deviation(name, where) for name, where in self._moments.items()))
         yield "moments.mean_rel_error", moments
 

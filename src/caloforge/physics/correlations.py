@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 
 from caloforge.physics.accumulate import Sample
 from caloforge.physics.comparison import N_SPLITS, Metrics, finite
+from caloforge.physics.image import divide
 from caloforge.streams import stream
 
-__all__ = ["correlation_metrics", "layer_correlation"]
+__all__ = ["correlate", "correlation_metrics", "layer_shares"]
 
 Array = NDArray[np.float64]
 
 
-def layer_correlation(sample: Sample) -> Array:
-    """Correlate the layers' shares of the deposit over the kept showers, (layers, layers)."""
-    return _correlation(_shares(sample)[0])
-
-
 def correlation_metrics(reference: Sample, candidate: Sample) -> Metrics:
     """Compute the number of this module with its error (jackknife) and floor (halves of the reference)."""
-    (ours, group_ours), (theirs, group_theirs) = _shares(reference), _shares(candidate)
+    pairs = []
+    for sample in (reference, candidate):
+        share_KZ = layer_shares(sample)
+        filled_K = np.isfinite(share_KZ).all(axis=1)
+        pairs.append((share_KZ[filled_K], sample.group_N[sample.kept][filled_K]))
+    (ours, group_ours), (theirs, group_theirs) = pairs
     value = _difference(ours, theirs)
     n = reference.n_groups
     left_out = [_difference(ours[group_ours != g], theirs[group_theirs != g]) for g in range(n)]
@@ -45,30 +46,24 @@ def correlation_metrics(reference: Sample, candidate: Sample) -> Metrics:
     }
 
 
-def _shares(sample: Sample) -> tuple[Array, NDArray[np.int64]]:
-    """Give the layers' shares of the deposit (K, layers) and the groups of the showers that have any."""
+def layer_shares(sample: Sample) -> Array:
+    """Give the layers' shares of the deposit of the kept showers, (K, layers); NaN without deposit."""
     deposit_KZ = sample.vectors[f"profile_{sample.grid.axes[2]}"].astype(np.float64)
-    total_K = deposit_KZ.sum(axis=1)
-    filled_K = total_K > 0
-    share_KZ = deposit_KZ[filled_K] / total_K[filled_K, None]
-    return np.asarray(share_KZ), sample.group_N[sample.kept][filled_K]
+    return divide(deposit_KZ, deposit_KZ.sum(axis=1, keepdims=True))
 
 
-def _correlation(share_KZ: Array) -> Array:
-    """Pearson's correlation of columns (n, n); NaN where one never varies."""
-    centred_KZ = share_KZ - share_KZ.mean(axis=0)
-    covariance_ZZ: Array = centred_KZ.T @ centred_KZ
-    spread_Z = np.sqrt(np.diag(covariance_ZZ))
-    scale_ZZ = np.outer(spread_Z, spread_Z)
-    out_ZZ = np.full_like(covariance_ZZ, np.nan)
-    np.divide(covariance_ZZ, scale_ZZ, out=out_ZZ, where=scale_ZZ > 0)
-    return out_ZZ
+def correlate(table_NM: Array) -> Array:
+    """Pearson's correlation of the columns, (M, M); NaN where one never varies."""
+    centred_NM = table_NM - table_NM.mean(axis=0)
+    covariance_MM: Array = centred_NM.T @ centred_NM
+    spread_M = np.sqrt(np.diag(covariance_MM))
+    return divide(covariance_MM, np.outer(spread_M, spread_M))
 
 
 def _difference(ours_KZ: Array, theirs_KZ: Array) -> float:
     if min(len(ours_KZ), len(theirs_KZ)) < 3:
         return math.nan
     pairs = np.triu_indices(ours_KZ.shape[1], 1)
-    errors = np.abs(_correlation(theirs_KZ) - _correlation(ours_KZ))[pairs]
+    errors = np.abs(correlate(theirs_KZ) - correlate(ours_KZ))[pairs]
     errors = errors[np.isfinite(errors)]
     return float(errors.mean()) if len(errors) else math.nan

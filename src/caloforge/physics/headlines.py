@@ -1,4 +1,4 @@
-"""The few numbers that a report and the command line show below the verdict."""
+"""The few numbers that a report shows below the verdict, and how numbers are written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TITLES = {
     "moments.mean_rel_error": "Moments 1 to 3: mean deviation",
     "layer_correlation.mean_abs_error": "Correlations of layers: mean deviation",
     "separation.cell_energy": "Cell energies: separation power",
-    "nearest_neighbour.p_value": "Copied showers: p-value, small if there are any",
+    "nearest_neighbour.p_value": "Copied or repeated showers: p-value, small if there are any",
     "legacy_3dgan_metric": "Figure of the 3DGAN papers",
 }
 """Headlines in their order; a number that was not measured is left out."""
@@ -71,7 +71,7 @@ def perfect(name: str) -> float:
     """Give what a number is on average for a candidate from the reference's source, many showers each."""
     if name.startswith("auc.") or name.endswith("p_value"):
         return 0.5
-    return 1.0 if name.partition(".")[0].endswith("_ratio") else 0.0
+    return 1.0 if name.partition(".")[0].endswith(("_ratio", "_scale")) else 0.0
 
 
 def title_of(name: str) -> str:

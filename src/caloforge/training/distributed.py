@@ -19,7 +19,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from caloforge.errors import CaloforgeError, UsageError
+from caloforge.errors import INTERRUPTED, CaloforgeError, UsageError
 from caloforge.io.durable import write_text
 from caloforge.ranks import ALONE, Ranks
 from caloforge.training.witness import Witness
@@ -31,8 +31,6 @@ MEETING_S = 300.0
 
 ANSWER = timedelta(hours=1)
 """A worker that is alive may be busy for so long, packing showers; one that died is noticed at once."""
-
-INTERRUPTED = 130
 
 T = TypeVar("T")
 

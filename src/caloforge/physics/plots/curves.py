@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.physics.accumulate import Sample, Summary
+from caloforge.physics.adjusted import reference_curve
 from caloforge.physics.comparison import bin_edges
 from caloforge.physics.lengths import ring_edges
 from caloforge.physics.observables import OBSERVABLES, SPECTRUM_EDGES_MEV
@@ -99,15 +100,11 @@ class Curves:
 
     @cached_property
     def _relative_deposits(self) -> list[Array]:
-        """Sampling fraction over a polynomial in log E (degree 4) that follows the reference's."""
-        log_energy = [np.log(s.conditions.incident_energy.astype(np.float64)) for s in self.samples]
-        degree = min(4, len(np.unique(log_energy[0])) - 1)
-        fit = np.polynomial.Polynomial.fit(
-            log_energy[0], self.samples[0].values["sampling_fraction"], degree
-        )
+        """Sampling fraction over the reference's curve at equal conditions."""
+        curves = reference_curve(self.samples, "sampling_fraction")
         return [
-            sample.values["sampling_fraction"] / fit(x)
-            for sample, x in zip(self.samples, log_energy, strict=True)
+            sample.values["sampling_fraction"] / curve
+            for sample, curve in zip(self.samples, curves, strict=True)
         ]
 
     def profile(self, axis: str, index: int = 0, *, log: bool = False) -> Plot:

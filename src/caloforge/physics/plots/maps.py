@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.physics.accumulate import Sample
+from caloforge.physics.correlations import correlate, layer_shares
 from caloforge.physics.observables import OBSERVABLES
 from caloforge.physics.plots.curves import shown
 from caloforge.physics.plots.histograms import Plot, image, map_of, matrix
@@ -143,13 +144,10 @@ def correlations(samples: Sequence[Sample], index: int = 0) -> Plot | None:
 
 def layer_correlations(samples: Sequence[Sample], index: int = 0) -> Plot | None:
     """Correlate the layers' fractions of the deposit, over the showers that are kept whole."""
-    name = f"profile_{samples[0].grid.axes[2]}"
-    tables = []
-    for sample in samples:
-        inside = sample.selections[index].mask(sample.conditions[sample.kept])
-        energy = sample.vectors[name][inside].astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            tables.append(energy / energy.sum(axis=1, keepdims=True))
+    tables = [
+        layer_shares(sample)[sample.selections[index].mask(sample.conditions[sample.kept])]
+        for sample in samples
+    ]
     title = "Correlations of the layers' fractions of the deposit"
     return _matrices(samples, index, tables, "layer", "layer_correlations", title)
 
@@ -167,8 +165,7 @@ def _matrices(
     if min(map(len, tables_NM)) < MIN_SHOWERS:
         return None
     selection = samples[0].selections[index]
-    with np.errstate(invalid="ignore", divide="ignore"):  # a constant column correlates with nothing
-        found = [np.corrcoef(table, rowvar=False) for table in tables_NM]
+    found = [correlate(table) for table in tables_NM]
     return Plot(
         f"{name}_{selection.name}",
         f"{title}, {selection.title}",
