@@ -11,7 +11,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,20 +283,41 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(place: Path) -> None:
     assert "BrokenPipe" not in ran.stderr
 
 
+# The command line, which a signal reaches once the first showers are written.
+STOPPED_HALFWAY = """
+import os, sys
+from caloforge.cli.main import main
+from caloforge.io.shower_file import ShowerWriter
+
+number, append = int(sys.argv.pop(1)), ShowerWriter.append
+
+def then_stopped(writer, showers):
+    append(writer, showers)
+    os.kill(os.getpid(), number)
+
+ShowerWriter.append = then_stopped
+main()
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     with h5py.File(tmp_path / "in.h5", "w") as file:
-        file.create_dataset("ECAL", data=np.zeros((4000, 25, 25, 25), "f4"), compression="gzip")
-        file["target"] = np.full((4000, 2), 50.0)
-    command = [sys.executable, "-m", "caloforge", "convert", "in.h5", "-o", "out.h5"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        while not list(tmp_path.glob(".out.h5.*")):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, error = process.communicate()
-    assert process.returncode == 130
+        file.create_dataset("ECAL", data=np.zeros((400, 25, 25, 25), "f4"), compression="gzip")
+        file["target"] = np.full((400, 2), 50.0)
+    command = [
+        sys.executable,
+        "-c",
+        STOPPED_HALFWAY,
+        str(int(number)),
+        "convert",
+        "in.h5",
+        "-o",
+        "out.h5",
+    ]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 130
     # On a busy machine lines of progress come first.
-    assert error.splitlines()[-1] == "caloforge: interrupted"
-    assert "Traceback" not in error
+    assert ran.stderr.splitlines()[-1] == "caloforge: interrupted"
+    assert "Traceback" not in ran.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in.h5"]
