@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -30,7 +31,7 @@ from caloforge.training.distributed import Group, join
 from caloforge.training.ema import MovingAverage
 from caloforge.training.gradients import SummedGradients
 from caloforge.training.loader import Batch
-from caloforge.training.loop import train
+from caloforge.training.loop import SKIPS_IN_A_ROW, train
 from caloforge.training.objectives import AdversarialObjective, SamplingFraction
 from caloforge.training.witness import LAST_WORDS_S
 
@@ -234,11 +235,13 @@ def _train(group: Group, data: Path, out: Path, disturb: str, *settings: str) ->
         if disturb == "weight" and group.rank == 1 and step == 2:
             weight = next(self._network.parameters())
             weight.data.view(-1)[0] = math.nextafter(float(weight.view(-1)[0]), math.inf) + 1e-7
+        if disturb == "nan" and group.rank == 1 and step == 2:
+            next(self._network.parameters()).data.view(-1)[0] = math.nan
         update(self, step)
 
     def spoilt(self: AdversarialObjective, labels_B: torch.Tensor) -> torch.Tensor:
         count[0] += 1
-        bad = disturb == "loss" and group.rank == 1 and count[0] == 5
+        bad = group.rank == 1 and {"loss": count[0] == 5, "losses": count[0] >= 5}.get(disturb, False)
         return flipped(self, labels_B) * (math.nan if bad else 1)
 
     def full(path: Path, *arguments: Any) -> None:
@@ -274,14 +277,37 @@ def test_weights_that_part_end_the_run_before_they_are_saved(
     assert found.standing.step == 2
 
 
-def test_a_loss_that_is_not_finite_on_one_worker_ends_all_alike(
+def test_a_loss_that_is_not_finite_on_one_worker_is_skipped_by_all(
     together: Together, small_showers: Path, tmp_path: Path
 ) -> None:
-    results = together(_train, small_showers, tmp_path / "run", "loss", "max_steps=6")
+    run = tmp_path / "run"
+    first, second = together(_train, small_showers, run, "loss", "max_steps=6")
+    assert first == second  # nor did the weights part, see above
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "check" not in line]
+    assert [line.get("skipped", 0) for line in steps] == [0, 0, 1, 0, 0, 0]
+    found, _ = newest_valid(run / "checkpoints")
+    assert found is not None
+    assert found.standing.step == 6
+    assert all(tensor.isfinite().all() for tensor in found.tensors.values())
+
+
+def test_losses_that_stay_not_finite_on_one_worker_end_all_alike(
+    together: Together, small_showers: Path, tmp_path: Path
+) -> None:
+    results = together(_train, small_showers, tmp_path / "run", "losses", "max_steps=99")
     message = str(_error_of_one(results))
-    assert "critic's loss or gradient is not finite at step 2" in message
-    assert "checkpoint of step 2" in message
+    assert f"critic's loss or gradient is not finite at step {2 + SKIPS_IN_A_ROW}" in message
+    assert "checkpoint of step 2 is the last good" in message
     assert (tmp_path / "run" / "model.json").exists()
+
+
+def test_a_weight_that_is_not_finite_on_one_worker_ends_all_alike(
+    together: Together, small_showers: Path, tmp_path: Path
+) -> None:
+    results = together(_train, small_showers, tmp_path / "run", "nan", "max_steps=99")
+    message = str(_error_of_one(results))
+    assert "the weights are not finite at step 4; the checkpoint of step 2 is the last" in message
 
 
 def test_a_full_disk_is_said_by_the_worker_that_writes(

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from caloforge.inference.generate import load
 from caloforge.io.tensors import load_tensors
 from caloforge.training.checkpoint import checkpoints
 from caloforge.training.config import TrainingConfig, load_config
+from caloforge.training.loader import Batch, Loader
 from caloforge.training.loop import train
 
 SETTINGS = ["batch_size=8", "check_showers=4", "checkpoint_every_steps=2", "validation_fraction=0.15"]
@@ -37,9 +40,13 @@ def assert_same_end(one: Path, other: Path) -> None:
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
 
 
-def steps_logged(run: Path) -> list[int]:
+def logged(run: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line["step"] for line in lines if "check" not in line]
+    return [line for line in lines if "check" not in line]
+
+
+def steps_logged(run: Path) -> list[int]:
+    return [line["step"] for line in logged(run)]
 
 
 @pytest.fixture(scope="module")
@@ -170,10 +177,59 @@ def test_a_second_training_of_the_same_run_is_refused(small_showers: Path, tmp_p
         process.wait()
 
 
-def test_a_non_finite_loss_stops_with_the_last_good_weights(small_showers: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def broken_shower(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Give a function that lets the first shower of the fourth step hold a number in every cell."""
+    batch = Loader.batch
+
+    def put(value: float) -> None:
+        def broken(self: Loader, step: int) -> Batch:
+            made = batch(self, step)
+            if step == 3:
+                made.deposits_BXYZ[0] = value
+            return made
+
+        monkeypatch.setattr(Loader, "batch", broken)
+
+    return put
+
+
+# The last is finite, but not its variance, which BatchNorm would carry on.
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e25])
+def test_a_step_that_is_not_finite_is_skipped_and_resume_stays_exact(
+    undisturbed: Path,
+    small_showers: Path,
+    tmp_path: Path,
+    broken_shower: Callable[[float], None],
+    value: float,
+) -> None:
+    broken_shower(value)
+    train(quick("max_steps=7"), [small_showers], tmp_path / "whole")
+    for parts in ((4, 7), (5, 7)):  # the first part ends with the skipped step, or after it
+        run, said = tmp_path / f"{parts[0]}", list[str]()
+        for steps in parts:
+            going_on = run.exists()
+            train(quick(f"max_steps={steps}"), [small_showers], run, resume=going_on, say=said.append)
+        assert_same_end(tmp_path / "whole", run)
+        assert "step 4: skipped, the critic's loss or gradient is not finite" in said
+    assert [line.get("skipped", 0) for line in logged(tmp_path / "whole")] == [0, 0, 0, 1, 0, 0, 0]
+    tensors, _ = final_state(tmp_path / "whole")
+    assert all(value.isfinite().all() for value in tensors.values())
+    assert (
+        len([path for path in checkpoints(tmp_path / "whole" / "checkpoints") if "04" in path.name]) == 0
+    )
+    with pytest.raises(AssertionError):
+        assert_same_end(undisturbed, tmp_path / "whole")
+
+
+# Weights too large for a finite loss, and too large for a finite square.
+@pytest.mark.parametrize(("rate", "why"), [("1e12", "loss or gradient is"), ("1e30", "weights are")])
+def test_weights_that_went_astray_end_the_run_with_the_last_good_ones(
+    small_showers: Path, tmp_path: Path, rate: str, why: str
+) -> None:
     run = tmp_path / "run"
-    with pytest.raises(CaloforgeError, match=r"not finite at step \d+"):
-        train(quick("learning_rate=1e30", "epochs=20"), [small_showers], run)
+    with pytest.raises(CaloforgeError, match=rf"{why} not finite at step \d+.*last good one"):
+        train(quick(f"learning_rate={rate}", "epochs=20"), [small_showers], run)
     tensors, _ = final_state(run)
     assert all(torch.isfinite(value).all() for value in tensors.values())
     assert (run / "model.json").exists()

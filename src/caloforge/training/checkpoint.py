@@ -89,11 +89,15 @@ class Checkpoint:
     standing: Standing
 
 
-def save_checkpoint(folder: Path, trainee: Trainee, standing: Standing, keep: int) -> Path:
+def save_checkpoint(
+    folder: Path, tensors: Mapping[str, torch.Tensor], standing: Standing, keep: int
+) -> Path:
     """Save after a step, then remove all but the ``keep`` newest."""
     folder.mkdir(exist_ok=True)
+    for leftover in folder.glob(".step-*.tmp"):  # of a run that was killed while it wrote
+        leftover.unlink(missing_ok=True)
     path = folder / f"step-{standing.step:08d}.safetensors"
-    save_tensors(path, trainee.tensors(), standing.note())
+    save_tensors(path, tensors, standing.note())
     for old in checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path

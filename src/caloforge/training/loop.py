@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from caloforge.models.families import MODELS
 from caloforge.models.saved import ModelCard, save_model
 from caloforge.progress import Progress, silent
 from caloforge.streams import stream, stream_seed
-from caloforge.training.checkpoint import Checkpoint, Standing, Trainee, newest_valid, save_checkpoint
+from caloforge.training.checkpoint import Checkpoint, Standing, Trainee, newest_valid
 from caloforge.training.config import TrainingConfig
 from caloforge.training.distributed import Group
 from caloforge.training.ema import MovingAverage
@@ -39,6 +39,7 @@ from caloforge.training.monitor import PhysicsCheck
 from caloforge.training.objectives import build_objective
 from caloforge.training.run_folder import RunFolder
 from caloforge.training.schedule import learning_rate
+from caloforge.training.writer import CheckpointWriter
 from caloforge.units import GEV, Spectrum
 
 __all__ = ["Split", "train"]
@@ -48,6 +49,9 @@ DEFAULT_THRESHOLD_MEV = 0.001
 
 WORST_SCORE = 1e9
 """Stands for a check whose score is no number, which JSON cannot keep."""
+
+SKIPS_IN_A_ROW = 10
+"""A broken shower or a rare overflow costs a single step; weights that went astray fail in every one."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,9 @@ def train(
 ) -> dict[str, Any]:
     """Train a model on shower files; give the best epoch's figures.
 
-    A step is one batch of real showers, and every optimiser step that its objective asks for. Each
-    epoch ends with a physics check of the averaged weights; the best ones become the model.
+    A step is one batch of real showers, and every optimiser step that its objective asks for. One whose
+    loss or gradient is not finite is skipped. Each epoch ends with a physics check of the averaged
+    weights; the best ones become the model.
 
     The workers of a ``group`` each call this. They take one step on all their batches together, so
     that their networks stay the same; the first of them writes and speaks for all.
@@ -102,7 +107,11 @@ def train(
         progress, say = silent, _say_nothing
     device = group.device(config.device)
     folder = RunFolder(out, writes=group.leads)
-    with folder.locked(resume=resume, job=group.job), stop_requests() as stopped:
+    with (
+        folder.locked(resume=resume, job=group.job),
+        stop_requests() as stopped,
+        CheckpointWriter(folder.checkpoints, config.keep_checkpoints) as writer,
+    ):
         with group.one_a_node_first():
             threshold_MeV = _threshold(config, data)
             store = prepare_store(data, cache.cache_folder("stores"), threshold_MeV=threshold_MeV)
@@ -132,12 +141,9 @@ def train(
         if found is None:
             initialise_from(init_from, objective.networks)
         average = MovingAverage(objective.model, config.ema_decay)
-        statistics = [
-            buffer
-            for network in objective.networks.values()
-            for buffer in network.buffers()
-            if buffer.is_floating_point()
-        ]
+        both = torch.nn.ModuleList(objective.networks.values())
+        weights = [parameter.detach() for parameter in both.parameters()]
+        statistics = [buffer for buffer in both.buffers() if buffer.is_floating_point()]
         card = _card(config, store, split)
         trainee = Trainee(
             networks={**objective.networks, "average": average.average},
@@ -159,6 +165,7 @@ def train(
         if found is not None:
             begun = _take_up(found, trainee, begun, say)
         first_step, best, scores = begun.step, dict(begun.best), list(begun.scores)
+        saved = first_step
         ahead = begun.position - first_step  # of the steps is the loader, see Standing
         folder.write_config(config, data, store.checksum, init_from)
         folder.forget_after(first_step)
@@ -170,10 +177,12 @@ def train(
             return (step + ahead) / loader.steps_per_epoch
 
         def checkpoint(step: int) -> None:
+            nonlocal saved
             group.require_same(trainee.tensors(), step)
             if group.leads:
-                standing = replace(begun, step=step, position=step + ahead, best=best, scores=scores)
-                save_checkpoint(folder.checkpoints, trainee, standing, config.keep_checkpoints)
+                now = replace(begun, step=step, position=step + ahead, best=best, scores=tuple(scores))
+                writer.save(trainee, now)
+            saved = step
 
         def judge(step: int) -> dict[str, float]:
             """Check the physics of the averaged weights; the best so far become the model."""
@@ -190,7 +199,22 @@ def train(
         def without_model() -> bool:
             return group.from_first(lambda: not (out / "model.json").exists())
 
+        def give_up(reason: str) -> NoReturn:
+            """End, since these weights are no longer to be trusted: others become the model."""
+            writer.wait()
+            good, _ = group.from_first(lambda: newest_valid(folder.checkpoints))
+            good_step = good.standing.step if good else 0
+            if good is not None and without_model():
+                trainee.load(good.tensors)
+                judge(good_step)
+            group.wait()
+            raise CaloforgeError(
+                f"{out}: {reason}; the checkpoint of step {good_step} is the last good one (a smaller "
+                "learning_rate may help)"
+            )
+
         step, judged, figures = first_step, first_step, dict[str, float]()
+        skips_in_a_row = 0  # none at a checkpoint, so that a resumed run need not know
         limit = math.inf if config.minutes is None else 60 * config.minutes
         started = time.monotonic()
         progress(first_step, last_step)
@@ -203,51 +227,59 @@ def train(
                 address = (step, group.rank) if group.rank else (step,)
                 torch.manual_seed(stream_seed(config.seed, "step", *address))
                 rate = learning_rate(config, group.world, epoch(step), scores)
-                shown = dict[str, torch.Tensor]()
+                shown, skipped = dict[str, torch.Tensor](), list[str]()
+                trusted = [buffer.clone() for buffer in statistics]
                 for turn in objective.losses(batch.to(device)):
                     network, optimizer = (
                         objective.networks[turn.network],
                         trainee.optimizers[turn.network],
                     )
                     optimizer.zero_grad(set_to_none=True)
-                    # Through the gradient all workers learn that the loss of one is not finite.
-                    share = torch.where(turn.loss.detach().isfinite(), batch.share, math.nan)
+                    # Through the gradient all workers learn that one's loss or statistics are not finite.
+                    share = torch.where(
+                        _finite([turn.loss.detach(), *statistics]), batch.share, math.nan
+                    )
                     (share * turn.loss).backward()  # type: ignore[no-untyped-call]
                     gradients[turn.network].wait()
-                    if not _finite(network):
-                        # The weights of this moment are no longer to be trusted.
-                        good, _ = group.from_first(lambda: newest_valid(folder.checkpoints))
-                        good_step = good.standing.step if good else 0
-                        if good is not None and without_model():
-                            trainee.load(good.tensors)
-                            judge(good_step)
-                        group.wait()
-                        raise CaloforgeError(
-                            f"{out}: the {turn.network}'s loss or gradient is not finite at step {step}; the "
-                            f"checkpoint of step {good_step} is the last good one (a smaller "
-                            "learning_rate may help)"
-                        )
+                    if not _finite([p.grad for p in network.parameters() if p.grad is not None]):
+                        skipped.append(turn.network)
+                        torch._foreach_copy_(statistics, trusted)
+                        continue
                     for settings in optimizer.param_groups:
                         settings["lr"] = rate
                     optimizer.step()
+                    torch._foreach_copy_(trusted, statistics)
                     shown |= {turn.network: turn.loss.detach(), **turn.terms}
 
                 # What every worker must agree on before the next step, in one message.
                 elapsed = time.monotonic() - started
                 enough = torch.tensor(float(bool(stopped) or elapsed > limit))
-                group.average([enough, *statistics, *shown.values()])
+                astray = (~_finite(weights)).double()
+                group.average([enough, astray, *statistics, *shown.values()])
                 average.update(step)
 
                 step += 1  # from here on it counts the steps that are done
                 terms = {name: float(value) for name, value in shown.items()}
-                losses = {name: terms.pop(name) for name in objective.networks}
+                losses = {name: terms.pop(name) for name in objective.networks if name in terms}
+                skips_in_a_row = skips_in_a_row + 1 if skipped else 0
+                if skipped:
+                    terms["skipped"] = len(skipped)
+                    say(f"step {step}: skipped, the {skipped[0]}'s loss or gradient is not finite")
                 folder.log({"step": step, "seconds": round(elapsed, 3), "learning_rate": rate, **terms})
                 events.write(step, {**terms, "learning_rate": rate})
+                if astray > 0:
+                    give_up(f"the weights are not finite at step {step}")
+                if skips_in_a_row == SKIPS_IN_A_ROW:
+                    give_up(
+                        f"the {skipped[0]}'s loss or gradient is not finite at step {step}, "
+                        f"nor at the {SKIPS_IN_A_ROW - 1} before"
+                    )
                 if (position + 1) % loader.steps_per_epoch == 0:
                     figures, judged = judge(step), step
                     scores.append(min(WORST_SCORE, figures["score"]))
-                if step % config.checkpoint_every_steps == 0:
+                if step % config.checkpoint_every_steps == 0 and not skipped:
                     checkpoint(step)
+                writer.check()
                 steps_per_s = (step - first_step) / elapsed
                 progress(
                     step,
@@ -261,11 +293,14 @@ def train(
                 if enough > 0:
                     break
             # First the checkpoint: a run that goes on must not know of a judgement within an epoch.
-            checkpoint(step)
+            if saved != step and not skips_in_a_row:
+                checkpoint(step)
+            writer.wait()
             if judged != step or without_model():
                 judge(step)
         if group.any(bool(stopped)):
-            say(f"stopped after step {step} with a checkpoint: --resume continues")
+            which = "a checkpoint" if saved == step else f"the checkpoint of step {saved}"
+            say(f"stopped after step {step} with {which}: --resume continues")
             raise KeyboardInterrupt
     return {"run": str(out), "steps": step, "epochs": epoch(step), "best": best}
 
@@ -329,9 +364,9 @@ def _take_up(found: Checkpoint, trainee: Trainee, now: Standing, say: Callable[[
     return replace(now, step=then.step, position=position, best=then.best, scores=then.scores)
 
 
-def _finite(network: torch.nn.Module) -> bool:
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    return bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
+def _finite(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Say whether numbers and their squares, of which RMSprop keeps a mean, are finite."""
+    return torch.nn.utils.get_total_norm(tensors).square().isfinite()
 
 
 def _say_nothing(text: str) -> None:

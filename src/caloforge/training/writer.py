@@ -1,0 +1,52 @@
+"""Checkpoints are written while the training goes on."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from caloforge.training.checkpoint import Standing, Trainee, save_checkpoint
+
+__all__ = ["CheckpointWriter"]
+
+
+class CheckpointWriter:
+    """Writes copies of a training's state in a thread, one checkpoint at a time.
+
+    Every method raises CaloforgeError if the checkpoint before could not be written. The end of the
+    block waits for the last one, but is silent: call :meth:`wait` to be sure of it.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self._folder, self._keep = folder, keep
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="caloforge-checkpoint")
+        self._last: Future[Path] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+
+    def save(self, trainee: Trainee, standing: Standing) -> None:
+        """Copy the state, and leave it to the thread once the checkpoint before is written."""
+        self.wait()
+        copies = {
+            name: tensor.detach().to("cpu", copy=True) for name, tensor in trainee.tensors().items()
+        }
+        self._last = self._thread.submit(save_checkpoint, self._folder, copies, standing, self._keep)
+
+    def check(self) -> None:
+        """Do nothing, without waiting, while all is well."""
+        if self._last is not None and self._last.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is written."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
