@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from torch.distributed.rendezvous import rendezvous
 from caloforge.errors import INTERRUPTED, CaloforgeError, UsageError
 from caloforge.io.durable import write_text
 from caloforge.ranks import ALONE, Ranks
+from caloforge.training.all_reduce import AllReduce
 from caloforge.training.witness import Witness
 
 __all__ = ["Group", "join"]
@@ -65,6 +67,11 @@ class Group:
         dist.broadcast_object_list(box, device=torch.device("cpu"))
         result: T = box[0]  # type: ignore[assignment]
         return result
+
+    @cached_property
+    def all_reduce(self) -> AllReduce:
+        """Give what adds up large messages; all workers must ask for it first at the same time."""
+        return AllReduce(self._ranks)
 
     def add_up(self, tensor: Tensor) -> None:
         """Replace a tensor by its sum over the workers."""

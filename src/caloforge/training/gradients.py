@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from caloforge.training.distributed import Group
@@ -35,6 +35,14 @@ class SummedGradients:
             ends = torch.tensor([p.numel() for p in parameters]).cumsum(0).tolist()
             cuts = [0, *(i for i in range(1, len(ends)) if ends[i - 1] // BUCKET < ends[i] // BUCKET)]
             self._buckets = [parameters[a:b] for a, b in pairwise([*cuts, len(parameters)])]
+            self._sums = group.all_reduce
+            self._grids = [
+                self._sums.grid(
+                    sum(p.numel() for p in bucket) * (2 if bf16 else bucket[0].itemsize),
+                    bucket[0].device,
+                )
+                for bucket in self._buckets
+            ]
         self._begin()
         for number, bucket in enumerate(self._buckets):
             for parameter in bucket:
@@ -46,16 +54,17 @@ class SummedGradients:
         """Finish: afterwards the gradients of all parameters are sums over the workers."""
         while len(self._sent) < len(self._buckets):  # parameters that this loss does not depend on
             self._send()
-        for bucket, (flat, work) in zip(self._buckets, self._sent, strict=True):
-            work.wait()
-            pieces = torch.split(flat, [p.numel() for p in bucket])
+        for bucket, (flat, arrived) in zip(self._buckets, self._sent, strict=True):
+            arrived()
+            numbers = [p.numel() for p in bucket]
+            pieces = torch.split(flat[: sum(numbers)], numbers)
             for parameter, piece in zip(bucket, pieces, strict=True):
                 parameter.grad = torch.empty_like(parameter).copy_(piece.view_as(parameter))
         self._begin()
 
     def _begin(self) -> None:
         self._missing = [len(bucket) for bucket in self._buckets]
-        self._sent: list[tuple[Tensor, dist.Work]] = []
+        self._sent: list[tuple[Tensor, Callable[[], object]]] = []
 
     def _arrived(self, number: int) -> None:
         self._missing[number] -= 1
@@ -63,12 +72,10 @@ class SummedGradients:
             self._send()
 
     def _send(self) -> None:
-        gradients = [
-            (torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1)
-            for p in self._buckets[len(self._sent)]
-        ]
+        bucket, grid = self._buckets[len(self._sent)], self._grids[len(self._sent)]
+        gradients = [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in bucket]
+        if grid is not None:  # needs equal shares
+            gradients.append(gradients[0].new_zeros(-sum(map(len, gradients)) % grid.workers))
         flat = torch.cat(gradients)
         flat = flat.bfloat16() if self._bf16 else flat
-        work = dist.all_reduce(flat, async_op=True)
-        assert work is not None
-        self._sent.append((flat, work))
+        self._sent.append((flat, self._sums.start(flat, grid)))
