@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from caloforge.bench import Row, scaling
-from caloforge.bench.clusters import CLUSTERS, FLAT, GRID, MPI, NODE_FIRST, allreduce_on, scaled
-from caloforge.bench.cost_model import Bucket, Link, Turn
+from caloforge.bench.clusters import CLUSTERS, FLAT, MPI, TRAINED, allreduce_on, scaled
+from caloforge.bench.cost_model import Bucket, Turn
 from caloforge.bench.emulation import why_not
 from caloforge.bench.predictions import NO_SPREAD, NODES, prediction_rows
 from caloforge.bench.scaling import measure
@@ -19,8 +19,9 @@ from caloforge.bench.scaling_figure import CURVES, scaling_svg
 from caloforge.bench.step_worker import packed, unpack
 from caloforge.detector import load_detector
 from caloforge.models.families import MODELS
+from caloforge.training.grids import Link
 
-TCP = Link(3e-5, 7e-10)
+TCP = Link(3e-5, 7e-10, 3e-5)
 
 
 def turns(sigma_s: float = 0.002) -> list[Turn]:
@@ -45,7 +46,7 @@ def of(rows: Iterable[Row], setup: str, what: str = "prediction, weak scaling") 
 def test_predictions_fall_with_nodes_and_add_up() -> None:
     rows = predictions()
     xeon = CLUSTERS["xeon"].name
-    for transport in (MPI, GRID, NODE_FIRST, FLAT):
+    for transport in (MPI, TRAINED, FLAT):
         mine = of(rows, f"{xeon}: 3dgan, {transport}")
         assert list(mine) == [4 * nodes for nodes in NODES]
         efficiencies = [float(row["efficiency"]) for row in mine.values()]
@@ -55,8 +56,8 @@ def test_predictions_fall_with_nodes_and_add_up() -> None:
             parts = (row[f"{part}_ms"] for part in ("compute", "waiting", "communication"))
             assert sum(map(float, parts)) == pytest.approx(float(row["step_ms"]), abs=0.01)
             assert row["kind"] == "predicted"
-    strong = of(rows, f"{xeon}: 3dgan, {GRID}", "prediction, strong scaling, 4096")
-    weak = of(rows, f"{xeon}: 3dgan, {GRID}")
+    strong = of(rows, f"{xeon}: 3dgan, {TRAINED}", "prediction, strong scaling, 4096")
+    weak = of(rows, f"{xeon}: 3dgan, {TRAINED}")
     assert strong[512]["step_ms"] == weak[512]["step_ms"]  # the same batch a worker
     assert float(strong[1024]["efficiency"]) < float(strong[4]["efficiency"]) == 1
 
@@ -72,13 +73,11 @@ def test_predictions_are_compared_with_what_was_published() -> None:
 
 
 def test_which_all_reduce_is_best_where_latency_counts() -> None:
-    ways = {
-        way: allreduce_on(CLUSTERS["xeon"], 128, way, TCP)(3.5e6)
-        for way in (MPI, GRID, NODE_FIRST, FLAT)
-    }
+    ways = {way: allreduce_on(CLUSTERS["xeon"], 128, way, TCP)(3.5e6) for way in (MPI, TRAINED, FLAT)}
     assert list(ways) == sorted(ways, key=lambda way: ways[way])
-    alone = {way: allreduce_on(CLUSTERS["xeon"], 1, way, TCP)(3.5e6) for way in (MPI, GRID, NODE_FIRST)}
-    assert len(set(alone.values())) == 1  # one node has no network
+    assert ways[TRAINED] < 0.15 * ways[FLAT]
+    alone = {way: allreduce_on(CLUSTERS["xeon"], 1, way, TCP)(3.5e6) for way in (TRAINED, FLAT)}
+    assert len(set(alone.values())) == 1  # one node's workers go round their ring
 
 
 def test_messages_are_those_of_the_training_loop() -> None:
@@ -160,7 +159,8 @@ def test_steps_and_all_reduces_are_measured(
         assert {str(row["setup"]).partition(":")[0] for row in reduced} == {
             "loopback", "fitted", "tested", "bound by this machine's cores"
         }  # fmt: skip
-        slow = [row for row in reduced if "1 ms, 1 Gbit/s, 2," in str(row["setup"])]
+        slow = [row for row in reduced if "1 ms, 1 Gbit/s, ring 2," in str(row["setup"])]
+        assert slow
         assert all(
             float(row["communication_ms"]) > 4 for row in slow if "0.1 ms" not in str(row["setup"])
         )

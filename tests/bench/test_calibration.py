@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caloforge.bench.calibration import Point, fit_software, relative_errors
-from caloforge.bench.cost_model import Link, grid_s
+from caloforge.bench.calibration import Point, fit_software, over, relative_errors
+from caloforge.training.grids import Link, Way, way_s
 
 WIRES = [Link.of_rate(latency, rate) for latency in (1e-4, 1e-3) for rate in (1e8, 1e9)]
 SIZES = (65_536, 300_000, 3_500_000)
-SHAPES = ((2,), (3,), (2, 2))
+WAYS: tuple[Way, ...] = (2, 3, (2, 2))
 
 
 def points(software: Link, noise: float = 0.0) -> list[Point]:
@@ -20,19 +20,12 @@ def points(software: Link, noise: float = 0.0) -> list[Point]:
     return [
         Point(
             wire,
-            shape,
+            way,
             size,
-            grid_s(
-                shape,
-                size,
-                Link(
-                    wire.latency_s + software.latency_s, wire.s_per_byte + software.s_per_byte
-                ),
-            )
-            * (1 + noise * random.standard_normal()),
+            way_s(way, size, over(wire, software)) * (1 + noise * random.standard_normal()),
         )
         for wire in WIRES
-        for shape in SHAPES
+        for way in WAYS
         for size in SIZES
     ]  # fmt: skip
 
@@ -55,7 +48,7 @@ def test_errors_are_as_large_as_the_noise() -> None:
 
 
 def test_a_wire_faster_than_it_says_adds_nothing_negative() -> None:
-    faster = [Point(p.wire, p.shape, p.size_bytes, p.seconds / 2) for p in points(Link(0.0, 0.0))]
+    faster = [Point(p.wire, p.way, p.size_bytes, p.seconds / 2) for p in points(Link(0.0, 0.0))]
     found = fit_software(faster)
     assert found == Link(0.0, 0.0)
     assert min(relative_errors(faster, found)) == pytest.approx(1.0)

@@ -10,9 +10,9 @@ from statistics import median
 import pytest
 
 from caloforge.bench.allreduce import allreduce_processes
-from caloforge.bench.cost_model import Link, gloo_ring_s, grid_s
 from caloforge.bench.emulation import emulated_hosts, why_not
 from caloforge.errors import CaloforgeError
+from caloforge.training.grids import Link, gloo_ring_s, grid_s
 
 can_emulate = pytest.mark.skipif(why_not() is not None, reason=f"emulated hosts: {why_not()}")
 
@@ -24,12 +24,12 @@ def namespaces() -> str:
 @can_emulate
 def test_gloo_goes_round_a_ring_at_the_pace_that_is_set() -> None:
     with emulated_hosts(4) as hosts, allreduce_processes(hosts) as reduce:
-        reduce((4,), 4, 1)  # connects
+        reduce(4, 16, 1)  # connects
         hosts.traffic()
-        reduce((4,), 1 << 20, 3)
+        reduce(4, 1 << 20, 3)
         traffic = hosts.traffic()
         hosts.shape(2e-3, 1e8)
-        fast, slow = (median(reduce((2,), size, 3)) for size in (1 << 14, 1 << 20))
+        fast, slow = (median(reduce(2, size, 3)) for size in (1 << 14, 1 << 20))
         grid = median(reduce((2, 2), 1 << 14, 3))
     for source, row in enumerate(traffic):
         neighbour = (source - 1) % 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from caloforge.bench.cost_model import Link, grid_s
+from caloforge.training.grids import Link, Way, gloo_ring_s, grid_s
 
-__all__ = ["Point", "fit_software", "relative_errors"]
+__all__ = ["Point", "fit_software", "over", "relative_errors"]
 
 FIRST_STEP = (1e-3, 1e-9)
 """Of latency (s) and of time a byte (s)."""
@@ -17,16 +17,22 @@ DIRECTIONS = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]
 
 @dataclass(frozen=True)
 class Point:
-    """One measured all-reduce: what the network was set to, and the grid of processes."""
+    """One measured all-reduce: what the network was set to, and the way that the sum took."""
 
     wire: Link
-    shape: tuple[int, ...]
+    way: Way
     size_bytes: int
     seconds: float
+    within: Link | None = None
+    """Between processes of one host, if there are ``per_node``."""
+    per_node: int = 1
 
     def predicted_s(self, software: Link) -> float:
         """Predict the time, the software's costs being added to those of the wire."""
-        return grid_s(self.shape, self.size_bytes, _sum(self.wire, software))
+        if isinstance(self.way, int):
+            return gloo_ring_s(self.way, self.size_bytes, over(self.wire, software))
+        between = over(self.wire, software, self.per_node)
+        return grid_s(self.way, self.size_bytes, between, self.within, self.per_node)
 
 
 def fit_software(points: Sequence[Point]) -> Link:
@@ -51,7 +57,7 @@ def fit_software(points: Sequence[Point]) -> Link:
             best, here = found, there
         else:
             step = (step[0] / 2, step[1] / 2)
-    return Link(*here)
+    return over(Link(0.0, 0.0), Link(*here))
 
 
 def relative_errors(points: Iterable[Point], software: Link) -> list[float]:
@@ -59,5 +65,13 @@ def relative_errors(points: Iterable[Point], software: Link) -> list[float]:
     return [point.predicted_s(software) / point.seconds - 1 for point in points]
 
 
-def _sum(one: Link, other: Link) -> Link:
-    return Link(one.latency_s + other.latency_s, one.s_per_byte + other.s_per_byte)
+def over(wire: Link, software: Link, sharing: int = 1) -> Link:
+    """Give what a message costs under software over a wire that so many workers share.
+
+    All that the software adds is taken to keep the sender busy, which is an upper limit.
+    """
+    return Link(
+        wire.latency_s + software.latency_s,
+        sharing * wire.s_per_byte + software.s_per_byte,
+        software.latency_s,
+    )

@@ -5,30 +5,27 @@ What no source states is marked as assumed.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from caloforge.bench.calibration import over
 from caloforge.bench.cost_model import (
     AllReduce,
     Bucket,
-    Link,
     StepTime,
     Turn,
     best_s,
-    gloo_ring_s,
-    grid_s,
     hierarchical_s,
     step_time,
 )
+from caloforge.training.grids import Link, best_way, gloo_ring_s, grid_s
 
 __all__ = [
     "CLUSTERS",
     "FLAT",
-    "GRID",
     "MPI",
-    "NODE_FIRST",
     "OMNI_PATH",
+    "TRAINED",
     "TRANSPORTS",
     "Cluster",
     "allreduce_on",
@@ -44,10 +41,10 @@ OMNI_PATH = Link(1.5e-6, 1 / 12.38e9)
 (gist.github.com/hppritcha/8da4436a216c9d96bf10ad9d403da03f); the vendor names an MPI latency of about 1 us, of
 which we take half as much again for switches on the way."""
 
-MPI, GRID, NODE_FIRST, FLAT = "MPI", "gloo, grid", "gloo, node first", "gloo, flat"
-TRANSPORTS = (MPI, GRID, NODE_FIRST, FLAT)
-"""Within the node first, then: an MPI library that picks its algorithm; gloo's rings over TCP along a grid
-of nodes; one ring of nodes. Last, one ring of all workers."""
+MPI, TRAINED, FLAT = "MPI", "gloo, as trained", "gloo, flat"
+TRANSPORTS = (MPI, TRAINED, FLAT)
+"""An MPI library that picks its algorithm, within the node first; what the training loop does over TCP,
+within a node too; and what it did before, one ring of all workers."""
 
 
 @dataclass(frozen=True)
@@ -117,29 +114,21 @@ def scaled(turns: Sequence[Turn], factor: float) -> tuple[Turn, ...]:
 
 def allreduce_on(cluster: Cluster, nodes: int, transport: str, tcp: Link) -> AllReduce:
     """Give the all-reduce of a cluster; ``tcp`` is what the software adds to the wire under gloo."""
-    wire = cluster.between
-    socket = Link(wire.latency_s + tcp.latency_s, wire.s_per_byte + tcp.s_per_byte)
+    wire, per_node = cluster.between, cluster.workers_per_node
 
     def reduce(size_bytes: float) -> float:
-        if transport == FLAT:
-            return gloo_ring_s(nodes * cluster.workers_per_node, size_bytes, socket)
-        if transport == GRID:
-            between_s = min(grid_s(shape, size_bytes, socket) for shape in _shapes(nodes))
-        elif transport == NODE_FIRST:
-            between_s = gloo_ring_s(nodes, size_bytes, socket)
-        else:
-            between_s = best_s(nodes, size_bytes, wire)
-        return hierarchical_s(cluster.workers_per_node, size_bytes, cluster.within, lambda _: between_s)
+        if transport == MPI:
+            return hierarchical_s(
+                per_node, size_bytes, cluster.within, lambda size: best_s(nodes, size, wire)
+            )
+        way = best_way(nodes, per_node, size_bytes)
+        if transport == FLAT or isinstance(way, int):
+            # One worker of a node sends to the next node.
+            link = over(wire, tcp) if nodes > 1 else tcp
+            return gloo_ring_s(nodes * per_node, size_bytes, link)
+        return grid_s(way, size_bytes, over(wire, tcp, per_node), tcp, per_node)
 
     return reduce
-
-
-def _shapes(n: int, least: int = 2) -> Iterator[tuple[int, ...]]:
-    """List the ways to arrange n nodes in a grid."""
-    yield (n,)
-    for side in range(least, math.isqrt(n) + 1):
-        if n % side == 0:
-            yield from ((side, *rest) for rest in _shapes(n // side, side))
 
 
 def step_on(cluster: Cluster, turns: Sequence[Turn], nodes: int, transport: str, tcp: Link) -> StepTime:

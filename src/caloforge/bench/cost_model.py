@@ -1,7 +1,7 @@
 """What a step of synchronous data-parallel training takes on n workers, from what its parts take.
 
-A message of S bytes takes ``latency + S * s_per_byte`` (the alpha-beta model: R. Hockney, Parallel
-Computing 20 (1994) 389). A step is a sequence of turns (3DGAN has four: the critic on real and on
+What a message and a sum over workers take under gloo stands in :mod:`caloforge.training.grids`, where
+training chooses by it; here is what MPI libraries do. A step is a sequence of turns (3DGAN has four: the critic on real and on
 fake showers, the generator twice). A turn ends when the slowest worker has its gradients and these
 are averaged, as far as that was not done while the backward pass went on. Times are in seconds,
 sizes in bytes, and every worker is assumed to be like every other.
@@ -14,15 +14,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from caloforge.training.grids import Link
+
 __all__ = [
     "AllReduce",
     "Bucket",
-    "Link",
     "StepTime",
     "Turn",
     "best_s",
-    "gloo_ring_s",
-    "grid_s",
     "halving_doubling_s",
     "hierarchical_s",
     "recursive_doubling_s",
@@ -34,26 +33,6 @@ __all__ = [
 
 AllReduce = Callable[[float], float]
 """Bytes to the seconds in which all workers add them up."""
-
-GLOO_SEGMENT_BYTES = 1 << 20
-"""gloo cuts what it sends into segments of at most so many bytes."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """What a message costs between two workers: once, and for each byte."""
-
-    latency_s: float
-    s_per_byte: float
-
-    @classmethod
-    def of_rate(cls, latency_s: float, bit_per_s: float) -> Link:
-        """Make a link of a bandwidth in bit/s."""
-        return cls(latency_s, 8 / bit_per_s)
-
-    def message_s(self, size_bytes: float) -> float:
-        """Time one message."""
-        return self.latency_s + size_bytes * self.s_per_byte
 
 
 def ring_s(n: int, size_bytes: float, link: Link) -> float:
@@ -94,25 +73,6 @@ def best_s(n: int, size_bytes: float, link: Link) -> float:
     return min(way(n, size_bytes, link) for way in (ring_s, recursive_doubling_s, halving_doubling_s))
 
 
-def gloo_ring_s(n: int, size_bytes: float, link: Link) -> float:
-    """Time gloo's ring over TCP, as it was found by measurement (docs/scaling.md).
-
-    Each of two phases (reduce and scatter, then gather) passes n - 1 chunks of S / n bytes on to one
-    neighbour, each cut into at least two segments, two of them on their way at a time. A segment
-    leaves only when its receiver has said that it waits for it, and that it says when the segment
-    before the last has arrived: so two segments cost two latencies, unless the cable is busy for
-    longer.
-    """
-    if n == 1:
-        return 0.0
-    segments = max(2, math.ceil(size_bytes / n / GLOO_SEGMENT_BYTES))
-    sent = (n - 1) * segments
-    segment_s = size_bytes / n / segments * link.s_per_byte
-    waiting = math.ceil(sent / 2) * (2 * link.latency_s + segment_s) + (1 - sent % 2) * segment_s
-    busy = 2 * link.latency_s + sent * segment_s
-    return 2 * max(waiting, busy)
-
-
 def hierarchical_s(workers_per_node: int, size_bytes: float, within: Link, between: AllReduce) -> float:
     """Time an all-reduce that scatters and gathers within each node, by a ring, around one between nodes.
 
@@ -120,15 +80,6 @@ def hierarchical_s(workers_per_node: int, size_bytes: float, within: Link, betwe
     it carries ``size_bytes`` in all. The scheme is that of P. Goyal et al., arXiv:1706.02677, section 4.
     """
     return ring_s(workers_per_node, size_bytes, within) + between(size_bytes)
-
-
-def grid_s(shape: Sequence[int], size_bytes: float, link: Link) -> float:
-    """Time gloo's rings along each direction of a grid of workers, one direction after the other.
-
-    Summing along rows, then along columns, sums over all: as many times the bytes as there are
-    directions, but the latencies of short rings. It needs no more than groups of ranks.
-    """
-    return sum(gloo_ring_s(n, size_bytes, link) for n in shape)
 
 
 def slowest_of_s(times_s: Sequence[float], n: int) -> float:

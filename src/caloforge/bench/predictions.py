@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from caloforge.bench import Row
 from caloforge.bench.clusters import (
     CLUSTERS,
-    GRID,
     MPI,
+    TRAINED,
     TRANSPORTS,
     Cluster,
     scaled,
     step_on,
 )
-from caloforge.bench.cost_model import Link, StepTime, Turn
+from caloforge.bench.cost_model import StepTime, Turn
+from caloforge.training.grids import Link
 
 __all__ = ["BATCH", "NODES", "prediction_rows", "scaling_row"]
 
@@ -59,13 +60,13 @@ def prediction_rows(
     xeon = CLUSTERS["xeon"]
     for model, turns in networks.items():
         mine = scaled(turns, xeon.step_s / small_s)
-        for transport in TRANSPORTS if model == "3dgan" else (MPI, GRID):
+        for transport in TRANSPORTS if model == "3dgan" else (MPI, TRAINED):
             yield from _weak(xeon, f"{model}, {transport}", mine, transport, tcp)
-        yield from _strong(xeon, f"{model}, {GRID}", mine, a_shower, tcp)
+        yield from _strong(xeon, f"{model}, {TRAINED}", mine, a_shower, tcp)
     mine = scaled(networks["3dgan"], xeon.step_s / small_s)
     yield from _weak(xeon, f"3dgan, {MPI}, {NO_SPREAD}", _even(mine), MPI, tcp)
     mine = scaled(at_once, xeon.step_s / small_s)
-    yield from _weak(xeon, f"3dgan, {GRID}, one message", mine, GRID, tcp)
+    yield from _weak(xeon, f"3dgan, {TRAINED}, one message", mine, TRAINED, tcp)
     for name in ("p100", "v100"):
         cluster = CLUSTERS[name]
         mine = scaled(networks["3dgan"], cluster.step_s / small_s)
@@ -99,7 +100,7 @@ def _strong(
     for nodes in NODES:
         workers = nodes * cluster.workers_per_node
         mine = scaled(turns, 1 + a_shower * (GLOBAL_BATCH / workers - BATCH))
-        step = step_on(cluster, mine, nodes, GRID, tcp)
+        step = step_on(cluster, mine, nodes, TRAINED, tcp)
         first_s = first_s or step.total_s
         yield _predicted(
             f"strong scaling, {GLOBAL_BATCH}",

@@ -40,12 +40,13 @@ from caloforge.bench import Row
 from caloforge.bench.allreduce import AllReduce, ThisHost, allreduce_processes
 from caloforge.bench.calibration import Point, fit_software, relative_errors
 from caloforge.bench.clusters import scaled
-from caloforge.bench.cost_model import Bucket, Link, Turn, gloo_ring_s, step_time
+from caloforge.bench.cost_model import Bucket, Turn, step_time
 from caloforge.bench.emulation import emulated_hosts, why_not
 from caloforge.bench.predictions import BATCH, prediction_rows, scaling_row
 from caloforge.errors import CaloforgeError
 from caloforge.progress import Progress, silent
 from caloforge.training.gradients import BUCKET
+from caloforge.training.grids import Link, Way, gloo_ring_s
 
 __all__ = ["measure"]
 
@@ -55,7 +56,9 @@ ANGLE_BATCH = 2
 CRITIC_BYTES, GENERATOR_BYTES = 4 * 73_402, 4 * 872_808
 """Gradients of 3dgan: its weights without the running statistics of BatchNorm."""
 SIZES = (65_536, CRITIC_BYTES, GENERATOR_BYTES)
-SHAPES = ((2,), (3,), (4,), (2, 2))
+RINGS_AND_GRIDS: tuple[Way, ...] = (2, 3, 4, (3,), (4,), (2, 2))
+TWO_A_HOST: tuple[Way, ...] = ((2, 2), (4, 2))
+"""Grids whose last direction lies within a host."""
 LATENCIES_S = (1e-4, 5e-4, 1e-3)
 RATES = (1e8, 1e9, 1e10)
 CALIBRATED = 1e9
@@ -67,8 +70,8 @@ Times = list[dict[str, Any]]
 """The turns of one rank's step, as :mod:`caloforge.bench.step_worker` times them."""
 Steps = dict[tuple[str, int, int, str], list[list[Times]]]
 """(model, ranks, batch, how gradients are sent) to steps, of ranks."""
-Way = tuple[float, float, tuple[int, ...], int]
-"""Latency (s), rate (bit/s), shape, bytes."""
+Setting = tuple[float, float, Way, int]
+"""Latency (s), rate (bit/s), way, bytes."""
 
 
 def measure(seconds: float, seed: int, progress: Progress = silent) -> list[Row]:
@@ -79,14 +82,14 @@ def measure(seconds: float, seed: int, progress: Progress = silent) -> list[Row]
     progress(1, 4)
     with allreduce_processes(ThisHost(2)) as reduce:
         # Two, so that each has its core where there are two.
-        points = _time_ways([(0.0, 0.0, (2,), size) for size in SIZES], seconds / 20, reduce)
+        points = _time_ways([(0.0, 0.0, 2, size) for size in SIZES], seconds / 20, reduce)
     loopback = fit_software(points)
     rows += _point_rows("loopback", points, loopback)
     rows += _check_rows(steps, loopback)
     progress(2, 4)
     problem = why_not()
     if problem is None:
-        rows += _emulated_rows(seconds * 0.45)
+        rows += _emulated_rows(seconds * 0.45, loopback)
     else:
         rows.append(scaling_row("all-reduce", "not measured", f"emulated hosts: {problem}"))
     progress(3, 4)
@@ -190,46 +193,55 @@ def _median_step(steps: list[list[Times]]) -> dict[str, float]:
 # All-reduce
 
 
-def _emulated_rows(seconds: float) -> Iterator[Row]:
-    ways = [(s, rate, n, size) for s in LATENCIES_S for rate in RATES for n in SHAPES for size in SIZES]
-    with emulated_hosts(4) as hosts, allreduce_processes(hosts) as reduce:
-        points = _time_ways(ways, seconds, reduce, hosts.shape)
-    of_way = dict(zip(ways, points, strict=True))
-    beyond = [point for way, point in of_way.items() if way[1] > CALIBRATED]
-    calibrated = {way: point for way, point in of_way.items() if way[1] <= CALIBRATED}
-    fitted = [point for way, point in calibrated.items() if not _held_out(way)]
-    tested = [point for way, point in calibrated.items() if _held_out(way)]
+def _emulated_rows(seconds: float, loopback: Link) -> Iterator[Row]:
+    def settings(ways: Sequence[Way]) -> list[Setting]:
+        return [
+            (s, rate, way, size) for s in LATENCIES_S for rate in RATES for way in ways for size in SIZES
+        ]
+
+    with emulated_hosts(4) as hosts:
+        with allreduce_processes(hosts) as reduce:
+            points = _time_ways(settings(RINGS_AND_GRIDS), seconds * 2 / 3, reduce, hosts.shape)
+        with allreduce_processes(hosts, 2) as reduce:
+            two = _time_ways(settings(TWO_A_HOST), seconds / 3, reduce, hosts.shape)
+    points += [replace(point, within=loopback, per_node=2) for point in two]
+    beyond = [point for point in points if 8 / point.wire.s_per_byte > CALIBRATED * 1.01]
+    calibrated = [point for point in points if point not in beyond]
+    fitted = [point for point in calibrated if not _held_out(point)]
+    tested = [point for point in calibrated if _held_out(point)]
     software = fit_software(fitted)
     yield from _point_rows("fitted", fitted, software)
     yield from _point_rows("tested", tested, software)
     yield from _point_rows("bound by this machine's cores", beyond, software)
 
 
-def _held_out(way: Way) -> bool:
-    return way[0] == LATENCIES_S[1] or way[2] in ((3,), (2, 2))
+def _held_out(point: Point) -> bool:
+    return point.wire.latency_s == LATENCIES_S[1] or point.way not in (2, 4)
 
 
 def _time_ways(
-    ways: Sequence[Way],
+    settings: Sequence[Setting],
     seconds: float,
     reduce: AllReduce,
     shape: Callable[[float, float], None] | None = None,
 ) -> list[Point]:
     """Time all-reduces in turn, at least one round of each; medians of all."""
-    times: dict[Way, list[float]] = {way: [] for way in ways}
-    for _, _, grid, size in ways:
-        reduce(grid, size, 1)  # connects
+    times: dict[Setting, list[float]] = {setting: [] for setting in settings}
+    for _, _, way, size in settings:
+        reduce(way, size, 1)  # connects
     stop = time.monotonic() + seconds
-    while not times[ways[-1]] or time.monotonic() < stop:
-        for way in ways:
-            latency_s, rate, grid, size = way
+    while not times[settings[-1]] or time.monotonic() < stop:
+        for setting in settings:
+            latency_s, rate, way, size = setting
             if shape is not None:
                 shape(latency_s, rate)
-            times[way] += reduce(grid, size, 1 if rate == min(RATES) else 3)
+            times[setting] += reduce(way, size, 1 if rate == min(RATES) else 3)
     return [
-        Point(Link.of_rate(latency_s, rate) if rate else Link(0.0, 0.0), grid, size, median(times[way]))
-        for way in ways
-        for latency_s, rate, grid, size in [way]
+        Point(
+            Link.of_rate(latency_s, rate) if rate else Link(0.0, 0.0), way, size, median(times[setting])
+        )
+        for setting in settings
+        for latency_s, rate, way, size in [setting]
     ]
 
 
@@ -242,12 +254,15 @@ def _point_rows(name: str, points: Sequence[Point], software: Link) -> Iterator[
             if wire.s_per_byte
             else "this host"
         )
-        grid = "x".join(map(str, point.shape))
+        ring = isinstance(point.way, int)
+        sides = (point.way,) if isinstance(point.way, int) else point.way
+        way = f"{'ring' if ring else 'grid'} {'x'.join(map(str, sides))}"
+        shared = f" ({point.per_node} a host)" if point.per_node > 1 else ""
         yield scaling_row(
             "all-reduce",
             "measured",
-            f"{name}: {rate}, {grid}, {point.size_bytes} bytes",
-            workers=math.prod(point.shape),
+            f"{name}: {rate}, {way}{shared}, {point.size_bytes} bytes",
+            workers=math.prod(sides),
             communication_s=point.seconds,
             error=error,
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from caloforge.bench import Row
-from caloforge.bench.clusters import CLUSTERS, FLAT, GRID, MPI
+from caloforge.bench.clusters import CLUSTERS, FLAT, MPI, TRAINED
 from caloforge.bench.predictions import NO_SPREAD, NODES
 from caloforge.io.durable import write_text
 
@@ -23,8 +23,8 @@ SVG = (
 CURVES = {
     f"3dgan, {MPI}, {NO_SPREAD}": ("#777777", "6 4"),
     f"3dgan, {MPI}": ("#1b6ca8", ""),
-    f"3dgan, {GRID}": ("#2a9d55", ""),
-    f"3dgan-angle, {GRID}": ("#9b59b6", ""),
+    f"3dgan, {TRAINED}": ("#2a9d55", ""),
+    f"3dgan-angle, {TRAINED}": ("#9b59b6", ""),
     f"3dgan, {FLAT}": ("#d1495b", ""),
 }
 DOTS = {"fitted": "#777777", "tested": "#1b6ca8", "bound by this machine's cores": "#e9a03b"}

@@ -144,7 +144,7 @@ def main(rank: int, world: int, store: str, seed: int) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()  # as the training loop does
     dist.init_process_group("gloo", f"file://{store}", TIMEOUT, world, rank)
-    ranks = Ranks(rank, world)
+    ranks = Ranks(rank, world, rank, world)
     trainee = cache(lambda model, sending: Trainee(model, seed, ranks, within=sending == "within"))
     for line in sys.stdin:
         model, size, sending = line.split()

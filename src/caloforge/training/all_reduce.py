@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -24,15 +24,17 @@ class Grid:
 
     def __init__(self, sides: tuple[int, ...], rank: int) -> None:
         self.workers = math.prod(sides)
-        self._lines: list[tuple[int, dist.ProcessGroup]] = []
+        self._rank = rank
+        self._lines: list[tuple[list[int], dist.ProcessGroup]] = []
         ranks = torch.arange(self.workers).view(sides)
         for direction, n in reversed([*enumerate(sides)]):
             lines = ranks.movedim(direction, -1).reshape(-1, n)
             mine = lines[(lines == rank).any(1)][0].tolist()
-            # Only its members make a group: each worker makes one in each direction.
+            # Only its members make a group. torch names it by them and by how many groups they are in:
+            # that is the same for all, as each worker makes one in each direction.
             group = dist.new_group(mine, backend="gloo", use_local_synchronization=True)
             assert isinstance(group, dist.ProcessGroup)
-            self._lines.append((n, group))
+            self._lines.append((mine, group))
 
     def add_up(self, flat_N: Tensor) -> None:
         """Replace a vector, of a multiple of ``workers`` numbers, by its sum over the workers.
@@ -44,12 +46,34 @@ class Grid:
     def _add_up(self, flat_N: Tensor, depth: int) -> None:
         if depth == len(self._lines):
             return
-        n, group = self._lines[depth]
-        shares_N = torch.empty_like(flat_N)
-        dist.all_to_all_single(shares_N, flat_N, group=group)
-        share_M = shares_N.view(n, -1).sum(0)
+        members, group = self._lines[depth]
+        parts_KM = flat_N.view(len(members), -1)
+        shares_KM = torch.empty_like(parts_KM)
+        self._exchange(members, group, [*parts_KM], shares_KM)
+        share_M = shares_KM.sum(0)
         self._add_up(share_M, depth + 1)
-        dist.all_to_all_single(flat_N, share_M.repeat(n), group=group)
+        self._exchange(members, group, [share_M] * len(members), parts_KM)
+
+    def _exchange(
+        self,
+        members: Sequence[int],
+        group: dist.ProcessGroup,
+        sent: Sequence[Tensor],
+        received_KM: Tensor,
+    ) -> None:
+        """Send each member its part, and receive one of each.
+
+        Receiving begins first. It tells the other that it may send, in the same stream in which our part
+        goes to it: behind that part (as in gloo's all-to-all) the two directions would take turns.
+        """
+        here = members.index(self._rank)
+        received_KM[here] = sent[here]
+        others = [*range(here + 1, len(members)), *range(here)]
+        works = [dist.irecv(received_KM[i], members[i], group) for i in others]
+        works += [dist.isend(sent[i], members[i], group) for i in others]
+        for work in works:
+            assert work is not None
+            work.wait()
 
 
 class AllReduce:
