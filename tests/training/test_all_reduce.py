@@ -207,7 +207,7 @@ def test_a_worker_killed_amid_sums_is_named_and_the_others_end(tmp_path: Path) -
     for worker in workers:
         worker.join(30)
     assert [worker.exitcode for worker in workers] == [0, 0, 0, -signal.SIGKILL]
-    assert time.monotonic() - killed < 12
+    assert time.monotonic() - killed < 20
     said = [(tmp_path / f"{rank}.txt").read_text() for rank in range(3)]
     lines = [text for text in said if text.startswith("CaloforgeError: lost rank 3 of 4")]
     assert len(lines) == 1, said
