@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,9 +15,10 @@ from caloforge.bench import Row, scaling
 from caloforge.bench.clusters import CLUSTERS, FLAT, MPI, TRAINED, allreduce_on, scaled
 from caloforge.bench.cost_model import Bucket, Turn
 from caloforge.bench.emulation import why_not
-from caloforge.bench.predictions import NO_SPREAD, NODES, prediction_rows
+from caloforge.bench.predictions import NO_SPREAD, NODES, prediction_rows, scaling_row
 from caloforge.bench.scaling import measure
 from caloforge.bench.scaling_figure import CURVES, scaling_svg
+from caloforge.bench.scaling_tables import TABLES, fill
 from caloforge.bench.step_worker import packed, unpack
 from caloforge.detector import load_detector
 from caloforge.models.families import MODELS
@@ -127,6 +130,58 @@ def test_the_figure_is_svg_and_has_every_curve() -> None:
     assert {*CURVES, "fitted", "tested"} <= texts
 
 
+def sums_of(use: str, way: str, ms: dict[float, float]) -> list[Row]:
+    return [
+        scaling_row(
+            "all-reduce",
+            "measured",
+            f"{use}: {latency:g} ms, 1 Gbit/s, {way}, {size} bytes",
+            communication_s=1e-3 * at,
+            error=0.05,
+        )
+        for latency, at in ms.items()
+        for size in (65_536, 3_491_232)
+    ]
+
+
+def test_a_document_is_filled_with_tables_that_follow_from_the_rows() -> None:
+    fit = scaling_row(
+        "calibration", "fitted", "loopback, 3 points: gloo adds 49 us a message; mean error, largest 2 %",
+        error=0.011,
+    )  # fmt: skip
+    rows = [
+        *predictions(),
+        *sums_of("fitted", "ring 4", {0.1: 3.0, 1.0: 13.8}),
+        *sums_of("tested", "grid 2x2", {0.1: 1.7, 1.0: 8.0}),
+        fit,
+    ]
+    names = "\n".join(f"Of {name}:\n<!-- {name} -->\nold\n<!-- end -->" for name in TABLES)
+    result = {
+        "date": "2019-06-01", "machine": {"cpu": "Xeon", "cores": 24}, "versions": {"torch": "2"},
+        "seed": 1, "rows": rows,
+    }  # fmt: skip
+    text = fill(f"{names}\n<!-- run --><!-- end -->", result)
+    assert "old" not in text
+    assert fill(text, result) == text
+    assert "2019-06-01, Xeon, 24 cores, torch 2, seed 1." in text
+    assert "| ring 4 | 12.0 | 12 | 6 |" in text
+    assert "| grid 2x2 | 7.0 | 8 |  |" in text
+    assert "| loopback, 3 points | 1.1 % | 2 % | 49 us a message |" in text
+    assert "| 1 ms, 1 Gbit/s | grid 2x2 | 3.49 | 8.00 | 8.40 | +5.0 % | tested |" in text
+    row = of(rows, f"{CLUSTERS['xeon'].name}: 3dgan, {TRAINED}")[512]
+    (line,) = re.findall(rf"\| 3dgan, {TRAINED} \| 100.0 %.*", text.partition("Of strong")[0])
+    assert f"{100 * float(row['efficiency']):.1f} %" in line
+    spread = 2 * 0.002 / 0.68  # of four turns, of which each has its own slowest
+    assert f"| {100 * 2 * spread:.1f} % of a step |" in text
+
+
+def test_the_document_names_every_table() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    found = re.findall(r"^<!-- (\w+) -->$", document, re.MULTILINE)
+    assert [name for name in found if name != "end"] == ["run", *TABLES]
+    assert found.count("end") == len(TABLES) + 1
+
+
 @pytest.mark.parametrize("problem", [None, "needs root"])
 def test_steps_and_all_reduces_are_measured(
     problem: str | None, monkeypatch: pytest.MonkeyPatch
@@ -157,7 +212,7 @@ def test_steps_and_all_reduces_are_measured(
         assert len(reduced) == 2  # the loopback, and this
     else:
         assert {str(row["setup"]).partition(":")[0] for row in reduced} == {
-            "loopback", "fitted", "tested", "bound by this machine's cores"
+            "loopback", "fitted", "tested", "tested, two a host", "bound by this machine's cores"
         }  # fmt: skip
         slow = [row for row in reduced if "1 ms, 1 Gbit/s, ring 2," in str(row["setup"])]
         assert slow
@@ -165,3 +220,6 @@ def test_steps_and_all_reduces_are_measured(
             float(row["communication_ms"]) > 4 for row in slow if "0.1 ms" not in str(row["setup"])
         )
     assert any(row["kind"] == "predicted" and row["workers"] == 1024 for row in rows)
+    tables = scaling.summary(rows)
+    assert all(title in tables for name, (title, _) in TABLES.items() if name != "messages")
+    assert ("| grid 2x2 |" in tables) == (problem is None)

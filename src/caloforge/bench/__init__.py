@@ -1,7 +1,8 @@
 """How fast each part is, measured side by side in one run.
 
 One module a benchmark; each has ``measure(seconds, seed, progress) -> list[Row]``: rows of one table,
-all with the same columns, measured within about ``seconds``. Units belong in the columns' names.
+all with the same columns, measured within about ``seconds``. Units belong in the columns' names. One with
+too many rows for a terminal has ``summary(rows) -> str`` too.
 """
 
 from __future__ import annotations

@@ -12,29 +12,24 @@ A row's ``kind`` says whether it was measured here, fitted to that, or predicted
   left when each rank has its core.
 - ``all-reduce``: gloo through the loopback interface, and between emulated hosts; ``error_%`` is that of
   the model, whose two parameters (what gloo adds to the wire) are fitted to some of these points
-  (``fitted``), and tested on the others (``tested``: three hosts, a grid of hosts, the middle latency).
+  (``fitted``: its rings), and tested on the others (``tested``: a ring of three, the grids that
+  training uses, the middle latency; and grids of two processes on each host).
 - ``prediction``: clusters that 3DGAN was trained on; ``error_%`` is that against published efficiencies.
 
-Emulated hosts need root; without it a row says so. Predictions take what gloo adds to the wire from the
+A terminal shows the tables of docs/scaling.md; -o and --json keep every row. Emulated hosts need root; without it a row says so. Predictions take what gloo adds to the wire from the
 loopback interface, where no emulated switch takes its time.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from statistics import fmean, median, variance
-from typing import Any
 
 from caloforge.bench import Row
 from caloforge.bench.allreduce import AllReduce, ThisHost, allreduce_processes
@@ -43,12 +38,13 @@ from caloforge.bench.clusters import scaled
 from caloforge.bench.cost_model import Bucket, Turn, step_time
 from caloforge.bench.emulation import emulated_hosts, why_not
 from caloforge.bench.predictions import BATCH, prediction_rows, scaling_row
-from caloforge.errors import CaloforgeError
+from caloforge.bench.scaling_tables import summary
+from caloforge.bench.step_ranks import Times, training_ranks
 from caloforge.progress import Progress, silent
 from caloforge.training.gradients import BUCKET
 from caloforge.training.grids import Link, Way, gloo_ring_s
 
-__all__ = ["measure"]
+__all__ = ["measure", "summary"]
 
 RANKS = (1, 2, 4)
 ANGLE_BATCH = 2
@@ -57,8 +53,9 @@ CRITIC_BYTES, GENERATOR_BYTES = 4 * 73_402, 4 * 872_808
 """Gradients of 3dgan: its weights without the running statistics of BatchNorm."""
 SIZES = (65_536, CRITIC_BYTES, GENERATOR_BYTES)
 RINGS_AND_GRIDS: tuple[Way, ...] = (2, 3, 4, (3,), (4,), (2, 2))
-TWO_A_HOST: tuple[Way, ...] = ((2, 2), (4, 2))
+TWO_A_HOST: tuple[Way, ...] = ((2, 2),)
 """Grids whose last direction lies within a host."""
+REPEATS = 4
 LATENCIES_S = (1e-4, 5e-4, 1e-3)
 RATES = (1e8, 1e9, 1e10)
 CALIBRATED = 1e9
@@ -66,8 +63,6 @@ CALIBRATED = 1e9
 MESSAGE_BYTES = 4 * BUCKET
 WORDS = {"apart": "after the backward pass", "within": "during the backward pass"}
 
-Times = list[dict[str, Any]]
-"""The turns of one rank's step, as :mod:`caloforge.bench.step_worker` times them."""
 Steps = dict[tuple[str, int, int, str], list[list[Times]]]
 """(model, ranks, batch, how gradients are sent) to steps, of ranks."""
 Setting = tuple[float, float, Way, int]
@@ -108,7 +103,7 @@ def _time_steps(seconds: float, seed: int) -> Steps:
     ways += [("3dgan-angle", 1, ANGLE_BATCH, "apart")]
     steps: Steps = {way: [] for way in ways}
     with ExitStack() as stack:
-        step = {n: stack.enter_context(_ranks(n, seed)) for n in RANKS}
+        step = {n: stack.enter_context(training_ranks(n, seed)) for n in RANKS}
 
         def take(model: str, n: int, batch: int, sending: str) -> list[Times]:
             return step[n](f"{model} {batch} {sending}")
@@ -120,44 +115,6 @@ def _time_steps(seconds: float, seed: int) -> Steps:
             for way in ways:
                 steps[way].append(take(*way))
     return steps
-
-
-@contextmanager
-def _ranks(n: int, seed: int) -> Iterator[Callable[[str], list[Times]]]:
-    """Start ranks; give the function that makes them take a step, and tells each one's times."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    with tempfile.TemporaryDirectory(prefix="caloforge-bench-") as folder:
-        command = [sys.executable, "-m", "caloforge.bench.step_worker"]
-        arguments = [str(n), str(Path(folder) / "store"), str(seed)]
-        pipe = subprocess.PIPE
-        processes = [
-            subprocess.Popen(  # noqa: S603 (nothing here comes from outside)
-                [*command, str(rank), *arguments], env=environment, stdin=pipe, stdout=pipe, text=True
-            )
-            for rank in range(n)
-        ]
-
-        def step(order: str) -> list[Times]:
-            answers = []
-            for process in processes:
-                assert process.stdin is not None
-                process.stdin.write(order + "\n")
-                process.stdin.flush()
-            for process in processes:
-                assert process.stdout is not None
-                line = process.stdout.readline()
-                if not line:
-                    raise CaloforgeError("bench scaling: a rank ended, its reason stands above")
-                answers.append(json.loads(line))
-            return answers
-
-        try:
-            yield step
-        finally:
-            for process in processes:
-                process.kill()
-            for process in processes:
-                process.communicate()
 
 
 def _step_rows(steps: Steps) -> Iterator[Row]:
@@ -206,12 +163,14 @@ def _emulated_rows(seconds: float, loopback: Link) -> Iterator[Row]:
             two = _time_ways(settings(TWO_A_HOST), seconds / 3, reduce, hosts.shape)
     points += [replace(point, within=loopback, per_node=2) for point in two]
     beyond = [point for point in points if 8 / point.wire.s_per_byte > CALIBRATED * 1.01]
-    calibrated = [point for point in points if point not in beyond]
+    calibrated = [point for point in points if point not in beyond and point.per_node == 1]
+    shared = [point for point in points if point not in beyond and point.per_node > 1]
     fitted = [point for point in calibrated if not _held_out(point)]
     tested = [point for point in calibrated if _held_out(point)]
     software = fit_software(fitted)
     yield from _point_rows("fitted", fitted, software)
     yield from _point_rows("tested", tested, software)
+    yield from _point_rows("tested, two a host", shared, software)
     yield from _point_rows("bound by this machine's cores", beyond, software)
 
 
@@ -225,7 +184,7 @@ def _time_ways(
     reduce: AllReduce,
     shape: Callable[[float, float], None] | None = None,
 ) -> list[Point]:
-    """Time all-reduces in turn, at least one round of each; medians of all."""
+    """Time all-reduces in turn, at least one round of each; medians of the rounds' means."""
     times: dict[Setting, list[float]] = {setting: [] for setting in settings}
     for _, _, way, size in settings:
         reduce(way, size, 1)  # connects
@@ -235,7 +194,10 @@ def _time_ways(
             latency_s, rate, way, size = setting
             if shape is not None:
                 shape(latency_s, rate)
-            times[setting] += reduce(way, size, 1 if rate == min(RATES) else 3)
+            # Ranks are ahead of each other in turns: only a mean tells how long a sum takes.
+            times[setting].append(
+                fmean(reduce(way, size, REPEATS // 2 if rate == RATES[0] else REPEATS))
+            )
     return [
         Point(
             Link.of_rate(latency_s, rate) if rate else Link(0.0, 0.0), way, size, median(times[setting])
@@ -257,11 +219,10 @@ def _point_rows(name: str, points: Sequence[Point], software: Link) -> Iterator[
         ring = isinstance(point.way, int)
         sides = (point.way,) if isinstance(point.way, int) else point.way
         way = f"{'ring' if ring else 'grid'} {'x'.join(map(str, sides))}"
-        shared = f" ({point.per_node} a host)" if point.per_node > 1 else ""
         yield scaling_row(
             "all-reduce",
             "measured",
-            f"{name}: {rate}, {way}{shared}, {point.size_bytes} bytes",
+            f"{name}: {rate}, {way}, {point.size_bytes} bytes",
             workers=math.prod(sides),
             communication_s=point.seconds,
             error=error,

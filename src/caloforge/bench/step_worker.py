@@ -1,7 +1,7 @@
-"""One rank of a data-parallel 3DGAN whose steps are timed part by part, for ``caloforge bench scaling``.
+"""One rank of a data-parallel 3DGAN whose steps are timed part by part: see :mod:`caloforge.bench.step_ranks`.
 
-``python -m caloforge.bench.step_worker RANK WORLD STORE SEED`` (STORE is a file through which the
-ranks meet): each line ``MODEL BATCH SENDING`` on stdin makes every rank take one step of BATCH showers
+``python -m caloforge.bench.step_worker RANK WORLD STORE SEED [CPUS]`` (STORE is a file through which the
+ranks meet, CPUS such as ``0,1`` bind it): each line ``MODEL BATCH SENDING`` on stdin makes every rank take one step of BATCH showers
 and print a JSON list with the times of its turns. SENDING is ``apart``, all gradients in one message
 after the backward pass, once all ranks are there; or ``within`` it, as the training loop sends them.
 """
@@ -9,6 +9,7 @@ after the backward pass, once all ranks are there; or ``within`` it, as the trai
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from datetime import timedelta
@@ -139,9 +140,10 @@ def unpack(flat: torch.Tensor, network: nn.Module) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def main(rank: int, world: int, store: str, seed: int) -> None:
-    """Be one rank until stdin ends."""
-    torch.set_num_threads(1)
+def main(rank: int, world: int, store: str, seed: int, cpus: str = "") -> None:
+    """Be one rank until stdin ends, with OMP_NUM_THREADS threads."""
+    if cpus:
+        os.sched_setaffinity(0, map(int, cpus.split(",")))
     keep_freed_memory()  # as the training loop does
     dist.init_process_group("gloo", f"file://{store}", TIMEOUT, world, rank)
     ranks = Ranks(rank, world, rank, world)
@@ -153,4 +155,4 @@ def main(rank: int, world: int, store: str, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), *sys.argv[5:])

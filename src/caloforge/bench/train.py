@@ -3,7 +3,9 @@
 An iteration is what the training loop does with one batch of real showers: the discriminator learns
 on them and on fakes, then the generator takes two steps. Every way takes its turn, round after
 round, and the median of the rounds counts. Keras runs in a process of its own (backend TensorFlow
-where it is installed, else torch), and the threads are the same for all. The last rows are what the
+where it is installed, else torch), and the threads are the same for all. ``workers x threads`` share the cores of
+this node between processes that train together, each on cores of its own with ``batch`` showers, as
+``caloforge launch`` binds them; a step's time counts for the showers of all. The last rows are what the
 multiplications of the published layers would take at the speed of one large matrix product: below
 that limit is only who multiplies less.
 """
@@ -18,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from importlib.util import find_spec
 from shutil import which
@@ -28,8 +30,10 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.bench import Row
+from caloforge.bench.step_ranks import training_ranks
 from caloforge.errors import CaloforgeError, MissingExtraError
 from caloforge.io.shower_file import ShowerFile
+from caloforge.launch import Topology
 from caloforge.models.convolution import Pads, Triple, plain
 from caloforge.models.families import MODELS
 from caloforge.models.layers import LEAK, Convolution, Dropout, LeakyDropout
@@ -51,6 +55,9 @@ LEAST_ROUNDS = 3
 LONG = 100
 """Seconds from which on the compiled networks are measured too: their compilation takes longer."""
 
+WORKERS = (1, 2, 4, 8)
+"""Workers on this node, as far as it has cores for them; the talk had 4."""
+
 MATRIX = 1536
 
 
@@ -65,7 +72,8 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
     shipped = resources.files("caloforge") / "data" / "clic-ecal-train.h5"
     with resources.as_file(shipped) as path, ShowerFile(path) as file:
         real = file.read(0, batch)
-    with _keras(batch, threads) as (keras_name, keras_iteration):
+    with ExitStack() as stack:
+        keras_name, keras_iteration = stack.enter_context(_keras(batch, threads))
         ways: dict[str, Callable[[], float]] = {
             keras_name: keras_iteration,
             "as written, channels first": _ours("3dgan", real, form=_plain_channels_first),
@@ -75,6 +83,10 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
             "caloforge bf16": _ours("3dgan", real, precision=torch.bfloat16),
             "caloforge fp32, filters x16": _ours("3dgan-x16", real),
             "caloforge bf16, filters x16": _ours("3dgan-x16", real, precision=torch.bfloat16),
+            **{
+                name: stack.enter_context(_workers(shares, batch, seed))
+                for name, shares in _workers_and_threads(Topology.read()).items()
+            },
             "its products alone, fp32": _products(batch, torch.float32),
             "its products alone, bf16": _products(batch, torch.bfloat16),
         }
@@ -98,10 +110,44 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
             "spread": f"{1e3 * min(taken[name]) / batch:.1f} - {1e3 * max(taken[name]) / batch:.1f}",
             "x_keras": round(ms[keras_name] / ms[name], 2),
             "batch": batch,
-            "threads": 1 if name.endswith("one thread") else threads,
+            "threads": _threads(name, threads),
         }
         for name in ways
     ]
+
+
+def _threads(name: str, given: int) -> int:
+    if name.endswith("one thread"):
+        return 1
+    return int(name.split()[-2]) if name.startswith("workers x threads") else given
+
+
+Shares = list[list[tuple[int, ...]]]
+
+
+def _workers_and_threads(topology: Topology) -> dict[str, Shares]:
+    """List how the cores can be shared out evenly: the processors of each core of each worker."""
+    cores = len(topology.cores)
+    return {
+        f"workers x threads: {n} x {cores // n} fp32": topology.shares(n)
+        for n in WORKERS
+        if cores % n == 0
+    }
+
+
+@contextmanager
+def _workers(shares: Shares, batch: int, seed: int) -> Iterator[Callable[[], float]]:
+    """Start workers that train together; give a function that says how long ``batch`` showers took them."""
+    n = len(shares)
+    with training_ranks(n, seed, shares) as step:
+
+        def iterate() -> float:
+            ranks = step(f"3dgan {batch} within")
+            parts = ("compute_s", "waiting_s", "communication_s")
+            step_s: float = max(sum(turn[part] for turn in rank for part in parts) for rank in ranks)
+            return step_s / n
+
+        yield iterate
 
 
 def as_written(network: nn.Module, form: Form | None = None) -> nn.Module:

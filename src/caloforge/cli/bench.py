@@ -65,9 +65,9 @@ def run(
         raise UsageError(f"--batch: bench {name.value} has its own batches, only bench train takes it")
     given = {"data": data, "batch": batch}
     inputs = {option: value for option, value in given.items() if value is not None}
-    measure = import_module(f"caloforge.bench.{name.value}").measure
+    module = import_module(f"caloforge.bench.{name.value}")
     with progress(f"bench {name.value}", "steps") as report:
-        rows: list[Row] = measure(minutes * 60, seed, report, **inputs)
+        rows: list[Row] = module.measure(minutes * 60, seed, report, **inputs)
     machine = describe_machine()
     result = {
         "bench": name.value,
@@ -81,6 +81,8 @@ def run(
         write_json(output, result)
     if json:
         print_result(result, as_json=True)
+    elif hasattr(module, "summary"):  # more rows than a terminal shows
+        print(module.summary(rows))
     else:
         title = f"{name.value} on {machine['cpu']}, {machine['cores']} cores"
         columns = list(rows[0]) if rows else []
