@@ -11,9 +11,15 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["mpiexec", "mpirun", "put_srun", "rank_processes", "srun", "torchrun"]
+__all__ = ["faulty", "mpiexec", "mpirun", "put_srun", "srun", "torchrun"]
 
 PROGRAM = ("-m", "caloforge")
+
+
+def faulty(fault: str, when: int) -> tuple[object, ...]:
+    """Name the program with a fault, see ``faulty.py``, in place of ``PROGRAM``."""
+    return (Path(__file__).with_name("faulty.py"), fault, when)
+
 
 SRUN = '''#!{python}
 """Start as many tasks as the options or the allocation ask for, told who they are as SLURM does."""
@@ -64,11 +70,13 @@ def mpiexec(n: int) -> list[str]:
     return [path, "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(n)]
 
 
-def torchrun(world: int, *arguments: object, restarts: int = 0) -> subprocess.Popen[str]:
+def torchrun(
+    world: int, *arguments: object, restarts: int = 0, program: Sequence[object] = PROGRAM
+) -> subprocess.Popen[str]:
     """Start a command as torchrun does."""
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone")
     options = ("--nproc-per-node", world, "--max-restarts", restarts)
-    return _start([*launcher, *options, *PROGRAM, *arguments])
+    return _start([*launcher, *options, *program, *arguments])
 
 
 def mpirun(world: int, *arguments: object) -> subprocess.Popen[str]:
@@ -76,11 +84,13 @@ def mpirun(world: int, *arguments: object) -> subprocess.Popen[str]:
     return _start([*mpiexec(world), sys.executable, *PROGRAM, *arguments])
 
 
-def srun(world: int, *arguments: object, job: str = "7") -> list[subprocess.Popen[str]]:
+def srun(
+    world: int, *arguments: object, job: str = "7", program: Sequence[object] = PROGRAM
+) -> list[subprocess.Popen[str]]:
     """Start a command's processes with the variables that srun sets."""
     return [
         _start(
-            [sys.executable, *PROGRAM, *arguments],
+            [sys.executable, *program, *arguments],
             SLURM_PROCID=rank,
             SLURM_NTASKS=world,
             SLURM_LOCALID=rank,
@@ -90,18 +100,6 @@ def srun(world: int, *arguments: object, job: str = "7") -> list[subprocess.Pope
         )
         for rank in range(world)
     ]
-
-
-def rank_processes(launcher: subprocess.Popen[str]) -> dict[int, int]:
-    """Find the process ids of torchrun's workers by rank."""
-    found = {}
-    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
-    for child in children:
-        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        rank = next((v.partition(b"=")[2] for v in variables if v.startswith(b"RANK=")), None)
-        if rank is not None:
-            found[int(rank)] = int(child)
-    return found
 
 
 def _start(command: Sequence[object], **variables: object) -> subprocess.Popen[str]:

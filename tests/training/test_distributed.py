@@ -38,6 +38,8 @@ from caloforge.training.witness import LAST_WORDS_S
 GRID = Grid("small", (9, 9, 11))
 BATCH = 5
 SETTINGS = ["batch_size=4", "check_showers=4", "checkpoint_every_steps=2", "validation_fraction=0.15"]
+PATIENCE_S = 600
+"""Only a test that fails ever waits so long, however slow the machine."""
 
 Together = Callable[..., list[Any]]
 
@@ -57,7 +59,7 @@ def together(pool: ProcessPoolExecutor, tmp_path: Path) -> Together:
             pool.submit(_joined, Ranks(rank, 2, rank, 2, "job"), tmp_path / "run", work, *arguments)
             for rank in range(2)
         ]
-        errors = [future.exception(timeout=60) for future in futures]
+        errors = [future.exception(timeout=PATIENCE_S) for future in futures]
         return [error or future.result() for error, future in zip(errors, futures, strict=True)]
 
     return call
@@ -202,9 +204,33 @@ def test_a_busy_worker_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE_S)
     assert (tmp_path / "0.txt").read_text().startswith("CaloforgeError: lost rank 1 of 3 ")
     assert (tmp_path / "2.txt").read_text() == "SystemExit: 1"
+
+
+def _one_fails_first(rank: int, folder: Path) -> None:
+    try:
+        with join(Ranks(rank, 2, rank, 2, "job"), folder / "run"):
+            if rank == 1:  # only then is the first surely gone, and the store with it
+                while not (folder / "0.txt").exists():
+                    time.sleep(0.01)
+                time.sleep(1)
+            raise UsageError(f"wrong in {rank}")
+    except BaseException as error:  # noqa: BLE001
+        (folder / f"{rank}.txt").write_text(f"{type(error).__name__}: {error}")
+        os._exit(0)
+
+
+def test_a_worker_that_fails_late_knows_that_the_first_has_said_why(tmp_path: Path) -> None:
+    context = get_context("spawn")
+    workers = [context.Process(target=_one_fails_first, args=(r, tmp_path)) for r in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(PATIENCE_S)
+    assert (tmp_path / "0.txt").read_text() == "UsageError: wrong in 0"
+    assert (tmp_path / "1.txt").read_text() == "SystemExit: 2"
 
 
 class _Two(nn.Module):

@@ -147,19 +147,21 @@ def join(ranks: Ranks, meeting: Path) -> Iterator[Group]:
     gpus = torch.cuda.is_available() and dist.is_nccl_available()
     backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
     with ExitStack() as stack:
-        with _met(ranks, meeting) as store:
-            witness = Witness(ranks, store)
-            stack.enter_context(witness.alive())
+        until_all_came = stack.enter_context(ExitStack())
+        store = until_all_came.enter_context(_met(ranks, meeting))
+        witness = Witness(ranks, store)
+        stack.enter_context(witness.alive())
+        try:
             dist.init_process_group(
                 backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=ANSWER
             )
-        stack.callback(dist.destroy_process_group)
-        group = Group(ranks)
-        try:
+            stack.callback(dist.destroy_process_group)
+            until_all_came.close()
+            group = Group(ranks)
             yield group
             group.wait()  # what a worker still sends needs us
         except RuntimeError as error:
-            if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
                 raise  # not the network's
             witness.leave_lost()
         except (CaloforgeError, OSError, MemoryError) as error:

@@ -29,32 +29,53 @@ class Witness:
 
     def __init__(self, ranks: Ranks, store: Store) -> None:
         self._ranks, self._store = ranks, store
+        self._heard = ""  # why all end, in the words of `first_to_leave`
+        self._gone: list[int] = []
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """Show for as long as the block lasts that this worker lives."""
-        store, ended = self._store, threading.Event()
+        """Show for as long as the block lasts that this worker lives, and listen.
 
-        def beat() -> None:
-            with suppress(RuntimeError):  # the store went with the first worker
-                for count in itertools.count():
-                    store.set(self._key(self._ranks.rank), str(count))
-                    if ended.wait(BEAT_S):
-                        return
-
-        store.set(self._key(self._ranks.rank), "")
-        thread = threading.Thread(target=beat, name="caloforge-alive", daemon=True)
+        Where the block fails the first worker, with which the store goes, waits until all have heard why.
+        """
+        ended = threading.Event()
+        self._store.set(self._key(self._ranks.rank), "")
+        thread = threading.Thread(target=self._beat, args=[ended], name="caloforge-alive", daemon=True)
         thread.start()
         try:
             yield
+        except BaseException:
+            if self._ranks.leads:
+                self._wait_until_heard()
+            raise
         finally:
             ended.set()
             thread.join(BEAT_S)
 
+    def _beat(self, ended: threading.Event) -> None:
+        with suppress(RuntimeError):  # the store went with the first worker
+            for count in itertools.count():
+                self._store.set(self._key(self._ranks.rank), str(count))
+                if not self._heard and self._store.check(["why"]):
+                    self._heard = self._store.get("why").decode()
+                    self._store.add("heard", 1)
+                if ended.wait(BEAT_S):
+                    break
+            if not self._heard:
+                self._store.add("heard", 1)  # nor will it have to
+
+    def _wait_until_heard(self) -> None:
+        end, listen = time.monotonic() + 3 * LAST_WORDS_S, self._ranks.world - len(self._gone)
+        with suppress(RuntimeError):
+            while self._store.check(["why"]) and self._store.add("heard", 0) < listen:
+                if time.monotonic() > end:
+                    break
+                time.sleep(0.05)
+
     def first_to_leave(self, code: int) -> int | None:
         """Leave with an exit code: None for the first who does and says why, else the first's code."""
         mine = f"{self._ranks.rank} {code}"
-        said: str = self._store.compare_set("why", "", mine).decode()
+        said: str = self._heard or self._store.compare_set("why", "", mine).decode()
         return None if said == mine else int(said.split()[1])
 
     def leave(self, error: BaseException, code: int) -> NoReturn:
@@ -77,6 +98,8 @@ class Witness:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher hurries those who are left
         failed = CaloforgeError.exit_code
         try:
+            if self._heard:
+                raise SystemExit(self.first_to_leave(failed)) from None
             looks = self._store.add("missed", 1) == 1
             before = self._beats() if looks else []
             end = time.monotonic() + LAST_WORDS_S * (1 if looks else 3)
@@ -87,6 +110,7 @@ class Witness:
                 raise SystemExit(code or failed) from None
             beats = enumerate(zip(before, self._beats(), strict=True))
             gone = [rank for rank, (then, now) in beats if then == now and rank != self._ranks.rank]
+            self._gone = gone
         except RuntimeError:  # the store went with the first worker
             if self._ranks.local_rank > 1:  # one or two lines a node are enough
                 raise SystemExit(failed) from None
