@@ -146,7 +146,7 @@ def test_ctrl_c_while_drawing_leaves_nothing_behind(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not list(tmp_path.glob(".report.*/plots/*.png")):
         assert time.monotonic() < deadline
         assert process.poll() is None

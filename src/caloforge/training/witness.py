@@ -30,7 +30,6 @@ class Witness:
     def __init__(self, ranks: Ranks, store: Store) -> None:
         self._ranks, self._store = ranks, store
         self._heard = ""  # why all end, in the words of `first_to_leave`
-        self._gone: list[int] = []
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -65,9 +64,9 @@ class Witness:
                 self._store.add("heard", 1)  # nor will it have to
 
     def _wait_until_heard(self) -> None:
-        end, listen = time.monotonic() + 3 * LAST_WORDS_S, self._ranks.world - len(self._gone)
+        end = time.monotonic() + 3 * LAST_WORDS_S
         with suppress(RuntimeError):
-            while self._store.check(["why"]) and self._store.add("heard", 0) < listen:
+            while self._store.check(["why"]) and self._store.add("heard", 0) < self._ranks.world:
                 if time.monotonic() > end:
                     break
                 time.sleep(0.05)
@@ -110,7 +109,7 @@ class Witness:
                 raise SystemExit(code or failed) from None
             beats = enumerate(zip(before, self._beats(), strict=True))
             gone = [rank for rank, (then, now) in beats if then == now and rank != self._ranks.rank]
-            self._gone = gone
+            self._store.add("heard", len(gone))  # nobody need wait for them
         except RuntimeError:  # the store went with the first worker
             if self._ranks.local_rank > 1:  # one or two lines a node are enough
                 raise SystemExit(failed) from None

@@ -96,20 +96,22 @@ def render_all(
             yield plot, draw(plot)
             progress(done, len(plots))
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        for done, (plot, image) in enumerate(zip(plots, pool.map(draw, plots), strict=True), 1):
+        # Leave Ctrl-C to this process, which then ends its workers without a word from them: they are
+        # born with it blocked.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            images = pool.map(draw, plots)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for done, (plot, image) in enumerate(zip(plots, images, strict=True), 1):
             yield plot, image
             progress(done, len(plots))
     except BrokenProcessPool:
         raise CaloforgeError("plots: a drawing process died, perhaps for want of memory") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the parent, which then ends its workers without a word from them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _curves(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
