@@ -7,7 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -72,7 +73,28 @@ def test_mpirun_ends_with_one_file_and_one_voice(alone: Path, tmp_path: Path) ->
     assert re.search(rf"simulated_now +{EVENTS}\n", done.stdout)
 
 
-Started = Callable[[int, int], "subprocess.Popen[str]"]
+KILLED = [
+    sys.executable,
+    "-c",
+    """
+import os, signal
+from caloforge.cli.main import main
+from caloforge.simulation.journal import Journal
+
+append = Journal.append
+
+def last(self, index, cell, deposit):
+    append(self, index, cell, deposit)
+    if len(self) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.append = last
+main()
+""",
+]
+"""In place of the command: killed as soon as it has five showers."""
+
+Started = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -80,11 +102,11 @@ def started(tmp_path: Path) -> Iterator[Started]:
     """Start a rank of two as srun does, which does not end the others when one fails."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(rank: int, events: int) -> subprocess.Popen[str]:
+    def start(rank: int, events: int, program: Sequence[str] = COMMAND[:3]) -> subprocess.Popen[str]:
         slurm = {"SLURM_PROCID": str(rank), "SLURM_NTASKS": "2"}
         slurm |= {"SLURM_JOB_ID": "9", "SLURM_STEP_ID": "0"}
         process = subprocess.Popen(
-            [*COMMAND[:-1], str(events)],
+            [*program, *COMMAND[3:-1], str(events)],
             cwd=tmp_path,
             env={**os.environ, **slurm},
             stdout=subprocess.PIPE,
@@ -103,15 +125,15 @@ def started(tmp_path: Path) -> Iterator[Started]:
 def wait_for_journal(path: Path, process: subprocess.Popen[str]) -> None:
     while not (path.exists() and path.stat().st_size > 5000):
         assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
 
 
 def test_a_rank_that_was_killed_is_named_and_its_showers_count(
     alone: Path, tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathering, "SILENCE_S", 5.0)
-    second = started(1, EVENTS)
-    wait_for_journal(journal_path(tmp_path / "s.h5", 1), second)
-    second.kill()
+    second = started(1, EVENTS, KILLED)
+    assert second.wait(600) == -signal.SIGKILL, second.communicate()
     with pytest.raises(
         CaloforgeError, match=rf"^rank 1 of 2 is gone .*; \d+ of {EVENTS} showers are kept"
     ):
@@ -128,14 +150,14 @@ def test_a_rank_that_was_killed_is_named_and_its_showers_count(
 def test_all_that_are_stopped_keep_their_showers_and_one_says_so(
     alone: Path, tmp_path: Path, started: Started
 ) -> None:
-    both = [started(rank, 4000) for rank in range(2)]
+    both = [started(rank, 100000) for rank in range(2)]
     for rank, process in enumerate(both):
         wait_for_journal(journal_path(tmp_path / "s.h5", rank), process)
     for process in both:
         process.send_signal(signal.SIGTERM)
-    (_, told), (_, silence) = (process.communicate(timeout=20) for process in both)
+    (_, told), (_, silence) = (process.communicate(timeout=600) for process in both)
     assert [process.returncode for process in both] == [130, 130]
-    assert "of 4000 showers are kept" in told.splitlines()[-1]
+    assert "of 100000 showers are kept" in told.splitlines()[-1]
     assert silence == ""
     # One process goes on, with fewer showers: those beyond its last one are of no use.
     result = simulate(REQUEST, tmp_path / "s.h5", ranks=ALONE)
