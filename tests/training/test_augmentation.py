@@ -13,13 +13,17 @@ from caloforge.showers import Conditions, Showers
 from caloforge.training.augmentation import (
     SYMMETRIES,
     allowed_symmetries,
-    cell_moves,
     check_symmetries,
+    symmetry_moves,
 )
 
 SQUARE = Grid("square", (6, 6, 4), cell_size=(5.0, 5.0), layer_pitch_mm=3.0)
 CYLINDER = Grid("cylinder", (4, 8, 3), axes=("r", "phi", "layer"))
 NORMAL, TILTED = Conditions.of([1e4, 1e5]), Conditions.of([1e4, 1e5], [np.pi / 2, 1.2])
+
+
+def cell_moves(grid: Grid, names: list[str]) -> np.ndarray:
+    return np.stack([move.cells_C for move in symmetry_moves(grid, names)])
 
 
 def moved(deposits_NXYZ: NDArray[np.float32], move_C: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -154,3 +158,15 @@ def test_turns_and_mirrors_of_a_cylinder_keep_its_observables() -> None:
 
 def test_a_cylinder_with_one_phi_cell_has_one_turn() -> None:
     assert len(cell_moves(replace(CYLINDER, shape=(4, 1, 3)), ["rotate-phi"])) == 1
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 3), (6, 6, 3), (4, 4, 1)])
+def test_an_impact_point_moves_with_the_cell_that_it_lies_in(shape: tuple[int, int, int]) -> None:
+    grid = Grid("square", shape, cell_size=(5.0, 5.0))
+    for move in symmetry_moves(grid, ["mirror-x", "mirror-y", "transpose"]):
+        for cell in range(0, grid.n_cells, shape[2]):
+            before, after = (
+                5.0 * (np.array(np.unravel_index(c, shape)[:2]) - shape[0] // 2)
+                for c in (cell, move.cells_C[cell])
+            )
+            np.testing.assert_allclose(move.impact(before.astype(np.float32)), after)

@@ -25,6 +25,7 @@ from caloforge.models import convolution
 from caloforge.models.families import MODELS
 from caloforge.models.layers import LEAK, Dropout, LeakyDropout
 from caloforge.ranks import Ranks
+from caloforge.training.adversarial import AdversarialObjective, SamplingFraction
 from caloforge.training.checkpoint import newest_valid
 from caloforge.training.config import ObjectiveConfig, load_config
 from caloforge.training.distributed import Group, join
@@ -32,7 +33,6 @@ from caloforge.training.ema import MovingAverage
 from caloforge.training.gradients import SummedGradients
 from caloforge.training.loader import Batch
 from caloforge.training.loop import SKIPS_IN_A_ROW, train
-from caloforge.training.objectives import AdversarialObjective, SamplingFraction
 from caloforge.training.witness import LAST_WORDS_S
 
 GRID = Grid("small", (9, 9, 11))
@@ -120,6 +120,7 @@ def _gradients(
         torch.rand(BATCH, *GRID.shape, dtype=dtype)[mine],
         torch.linspace(50e3, 400e3, BATCH, dtype=dtype)[mine],
         torch.full((BATCH,), math.pi / 2, dtype=dtype)[mine],
+        torch.zeros(BATCH, 2, dtype=dtype)[mine],
         len(range(BATCH)[mine]) / BATCH,
     )
     noise_BL = torch.randn(BATCH, objective.model.noise_size, dtype=dtype)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from caloforge.detector import Grid
 from caloforge.models.families import MODELS
+from caloforge.training.adversarial import AdversarialObjective, SamplingFraction, mape
 from caloforge.training.config import ObjectiveConfig
 from caloforge.training.loader import Batch
-from caloforge.training.objectives import AdversarialObjective, SamplingFraction, mape
 
 GRID = Grid("small", (9, 9, 11))
 BATCH = 4
@@ -35,6 +35,7 @@ def batch(grid: Grid = GRID) -> Batch:
         deposits_BXYZ=torch.rand(BATCH, *grid.shape),
         energy_B=torch.linspace(50e3, 400e3, BATCH),
         theta_B=torch.linspace(1.2, 1.9, BATCH),
+        impact_mm_B2=torch.zeros(BATCH, 2),
     )
 
 

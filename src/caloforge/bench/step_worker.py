@@ -24,12 +24,12 @@ from caloforge.detector import load_detector
 from caloforge.models.families import MODELS
 from caloforge.ranks import Ranks
 from caloforge.streams import stream
+from caloforge.training.adversarial import AdversarialObjective, SamplingFraction
 from caloforge.training.config import ObjectiveConfig
 from caloforge.training.distributed import Group
 from caloforge.training.gradients import SummedGradients
 from caloforge.training.loader import Batch
 from caloforge.training.memory import keep_freed_memory
-from caloforge.training.objectives import AdversarialObjective, SamplingFraction
 from caloforge.units import GEV
 
 __all__ = ["GRIDS", "TurnTimes", "main"]
@@ -57,7 +57,7 @@ class Trainee:
             family.generator(grid, 0.001), family.critic(grid), ObjectiveConfig(), fraction, ENERGIES
         )
         self.optimizers = {
-            name: torch.optim.RMSprop(network.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
+            name: self.objective.optimizer(network, 1e-3)
             for name, network in self.objective.networks.items()
         }
         self.ready: list[tuple[float, float]] = []
@@ -83,6 +83,7 @@ class Trainee:
             torch.from_numpy(cells.astype(np.float32)),
             torch.from_numpy(energy.astype(np.float32)),
             torch.full((size,), np.pi / 2),
+            torch.zeros(size, 2),
         )
 
     def step(self, size: int) -> list[TurnTimes]:

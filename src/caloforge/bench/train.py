@@ -40,10 +40,10 @@ from caloforge.models.layers import LEAK, Convolution, Dropout, LeakyDropout
 from caloforge.models.threedgan import LATENT, Discriminator3DGAN, Generator3DGAN
 from caloforge.progress import Progress, silent
 from caloforge.showers import Showers
+from caloforge.training.adversarial import AdversarialObjective, SamplingFraction
 from caloforge.training.config import ObjectiveConfig
 from caloforge.training.loader import Batch
 from caloforge.training.memory import keep_freed_memory
-from caloforge.training.objectives import AdversarialObjective, SamplingFraction
 
 __all__ = ["as_written", "iteration_flops", "measure"]
 
@@ -214,6 +214,7 @@ def _ours(
         torch.from_numpy(showers.deposits),
         torch.from_numpy(showers.incident_energy),
         torch.from_numpy(showers.incident_theta),
+        torch.zeros(len(showers), 2),
     )
     energy_N = showers.incident_energy
     objective = AdversarialObjective(
@@ -225,8 +226,7 @@ def _ours(
         precision,
     )
     optimizers = {
-        name: torch.optim.RMSprop(network.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
-        for name, network in objective.networks.items()
+        name: objective.optimizer(network, 1e-3) for name, network in objective.networks.items()
     }
 
     def iterate() -> float:

@@ -1,10 +1,11 @@
-"""The published 3DGANs as shower models, and the list of every network by name."""
+"""The published 3DGANs as shower models, and the list of every model by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from caloforge.detector import Grid
 from caloforge.errors import UsageError
 from caloforge.models.base import ShowerModel
+from caloforge.models.factor_copula import FactorCopula
 from caloforge.models.layers import count_weights
 from caloforge.models.threedgan import Discriminator3DGAN, Generator3DGAN
 from caloforge.models.threedgan_angle import Discriminator3DGANAngle, Generator3DGANAngle
@@ -66,14 +68,39 @@ class ThreeDGANAngle(ShowerModel):
 
 @dataclass(frozen=True)
 class Family:
-    """A generator and the critic that it is trained against, both built for a grid."""
+    """A generator and the critic that it is trained against, if any, both built for a grid.
+
+    ``settings`` are those of training that suit it and are not everybody's.
+    """
 
     summary: str
     generator: Callable[[Grid, float], ShowerModel]
-    critic: Callable[[Grid], nn.Module]
+    critic: Callable[[Grid], nn.Module] = lambda _: nn.Identity()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+LIKELIHOOD = {
+    "learning_rate": 0.01,
+    "batch_size": 64,
+    "epochs": 150,
+    "schedule": "cosine",
+    "warmup_epochs": 2,
+    "augment": "all",
+    "choose": "last",
+}
 
 
 MODELS: dict[str, Family] = {
+    "copula": Family(
+        "cells' laws tied by common factors, for a fixed angle: fast, and nearest to Geant4",
+        FactorCopula,
+        settings=LIKELIHOOD,
+    ),
+    "copula-angle": Family(
+        "the same in the frame of a tilted shower",
+        partial(FactorCopula, tilted=True),
+        settings=LIKELIHOOD,
+    ),
     "3dgan": Family(
         "3DGAN of 2019 for a fixed angle, as published for 25x25x25",
         ThreeDGAN,

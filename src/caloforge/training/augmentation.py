@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from caloforge.detector import Grid
 from caloforge.errors import UsageError
 from caloforge.showers import NORMAL_INCIDENCE, Conditions
 
-__all__ = ["SYMMETRIES", "allowed_symmetries", "cell_moves", "check_symmetries"]
+__all__ = ["SYMMETRIES", "Move", "allowed_symmetries", "check_symmetries", "symmetry_moves"]
 
 SYMMETRIES = ("mirror-x", "mirror-y", "transpose", "rotate-phi", "mirror-phi")
 """Every symmetry by name, in the order in which they are applied."""
@@ -48,18 +49,53 @@ def check_symmetries(names: Sequence[str], grid: Grid, conditions: Conditions) -
             )
 
 
-def cell_moves(grid: Grid, names: Sequence[str]) -> NDArray[np.intp]:
-    """List every combination of the named symmetries as a move of cells.
+@dataclass(frozen=True, eq=False)
+class Move:
+    """What a symmetry does to a shower: what is in cell c of the flattened grid goes to ``cells_C[c]``.
 
-    Returns moves_MC: under combination m, what is in cell c (of the flattened grid) goes to the cell
-    ``moves_MC[m, c]``. The first combination leaves all as it is. Drawing m uniformly applies each
-    mirror and the transpose with probability 1/2, and every rotation alike.
+    An impact point (mm from the central cell's centre) goes to ``turn_22 @ xy + shift_2``.
     """
-    combinations = [np.arange(grid.n_cells, dtype=np.intp).reshape(grid.shape)]
+
+    cells_C: NDArray[np.intp]
+    turn_22: NDArray[np.float64]
+    shift_2: NDArray[np.float64]
+
+    def impact(self, xy_mm: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Move an impact point (2,)."""
+        return np.asarray(self.turn_22 @ xy_mm + self.shift_2)
+
+
+def symmetry_moves(grid: Grid, names: Sequence[str]) -> list[Move]:
+    """List every combination of the named symmetries; the first leaves all as it is.
+
+    Drawing one uniformly applies each mirror and the transpose with probability 1/2, and every
+    rotation alike.
+    """
+    cells = np.arange(grid.n_cells, dtype=np.intp).reshape(grid.shape)
+    combinations = [(cells, np.eye(2), np.zeros(2))]
+    # The middle of a grid with an even number of cells is an edge of its central cell.
+    middle_2 = [
+        -0.5 * size * (n % 2 == 0)
+        for n, size in zip(grid.shape[:2], grid.cell_size or (1.0, 1.0), strict=True)
+    ]
     for name in SYMMETRIES:
         if name in names:
-            combinations = [new for cells in combinations for new in _images(name, cells)]
-    return np.stack([cells.reshape(-1) for cells in combinations])
+            turn_22 = TURNS.get(name, np.eye(2))
+            shift_2 = np.asarray(middle_2) - turn_22 @ middle_2
+            combinations = [
+                (new, *((turn, shift) if k == 0 else (turn @ turn_22, turn @ shift_2 + shift)))
+                for cells, turn, shift in combinations
+                for k, new in enumerate(_images(name, cells))
+            ]
+    return [Move(cells.reshape(-1), turn, shift) for cells, turn, shift in combinations]
+
+
+TURNS = {
+    "mirror-x": np.diag([-1.0, 1.0]),
+    "mirror-y": np.diag([1.0, -1.0]),
+    "transpose": np.array([[0.0, 1.0], [1.0, 0.0]]),
+}
+"""What a symmetry does to a point across the shower; a cylinder's particles hit its axis."""
 
 
 def _images(name: str, cells: NDArray[np.intp]) -> list[NDArray[np.intp]]:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from caloforge.errors import UsageError
+from caloforge.models.families import MODELS
 
 __all__ = ["ObjectiveConfig", "TrainingConfig", "load_config"]
 
@@ -42,9 +43,11 @@ class TrainingConfig(_Strict):
     max_steps: Count | None = Field(None, description="stop after so many steps in all")
     minutes: Positive | None = Field(None, description="stop this call after so many minutes")
     batch_size: Count = Field(16, description="real showers a step and worker")
-    learning_rate: Positive = Field(1e-3, description="of RMSprop, for every network, of one worker")
+    learning_rate: Positive = Field(1e-3, description="for every network, of one worker")
     warmup_epochs: Weight = Field(5, description="until the learning rate is that of all workers")
-    schedule: Literal["constant", "plateau", "step"] = Field("constant", description="of learning rates")
+    schedule: Literal["constant", "plateau", "step", "cosine"] = Field(
+        "constant", description="of learning rates"
+    )
     decay_factor: Fraction = Field(0.1, description="of the learning rate in a plateau or step")
     decay_epochs: Count = Field(10, description="epochs a step, or without a better check, a plateau")
     seed: Annotated[int, Field(ge=0)] = Field(1, description="all randomness derives from it")
@@ -52,11 +55,16 @@ class TrainingConfig(_Strict):
     threshold_MeV: Weight | None = Field(
         None, description="read-out threshold; None: the file's, or 0.001 where it states none"
     )
-    augment: tuple[str, ...] = Field((), description="symmetries of the detector: mirror-x, ...")
+    augment: tuple[str, ...] | Literal["all"] = Field(
+        (), description="symmetries of the detector: mirror-x, ...; all: those that the showers have"
+    )
     validation_fraction: Annotated[float, Field(gt=0, lt=0.9)] = Field(
         0.1, description="part of the showers that is never trained on and picks the best epoch"
     )
     check_showers: Count = Field(200, description="showers generated for each epoch's physics check")
+    choose: Literal["best", "last"] = Field(
+        "best", description="which epoch's averaged weights become the model, by the physics check"
+    )
     ema_decay: Fraction = Field(0.995, description="of the generator's averaged weights")
     device: Literal["cpu", "cuda"] = Field("cpu", description="cuda: one GPU for each worker of a node")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of convolutions and products")
@@ -75,6 +83,8 @@ def load_config(
     model: str | None = None,
 ) -> TrainingConfig:
     """Fill the settings from ``base``, then a YAML file, then ``a.b=c`` texts, then the model's name.
+
+    What none of them says is as suits the model.
 
     Raises UsageError naming the file or the setting, and what was expected.
     """
@@ -96,7 +106,8 @@ def load_config(
     if model is not None:
         data["model"] = model
     try:
-        return TrainingConfig.model_validate(data)
+        family = MODELS.get(str(data.get("model")))
+        return TrainingConfig.model_validate({**(family.settings if family else {}), **data})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))

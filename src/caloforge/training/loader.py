@@ -14,25 +14,57 @@ from numpy.typing import NDArray
 from caloforge.errors import UsageError
 from caloforge.io.store import ShowerStore
 from caloforge.streams import stream
-from caloforge.training.augmentation import cell_moves, check_symmetries
+from caloforge.training.augmentation import Move, check_symmetries, symmetry_moves
 
 __all__ = ["Batch", "Loader"]
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Showers to learn from: deposits (B, nx, ny, nz) and energies (B,) in MeV, angles (B,) in rad."""
+    """Showers to learn from: deposits (B, nx, ny, nz) and energies (B,) in MeV, angles (B,) in rad.
+
+    Impact points (B, 2) are in mm from the central cell's centre, and zero where they are not known.
+    """
 
     deposits_BXYZ: torch.Tensor
     energy_B: torch.Tensor
     theta_B: torch.Tensor
+    impact_mm_B2: torch.Tensor
     share: float = 1.0
     """Of the showers that all workers take in this step: the weight of a mean over this batch."""
 
     def to(self, device: torch.device) -> Batch:
         """Give the same batch on a device."""
         return Batch(
-            self.deposits_BXYZ.to(device), self.energy_B.to(device), self.theta_B.to(device), self.share
+            self.deposits_BXYZ.to(device),
+            self.energy_B.to(device),
+            self.theta_B.to(device),
+            self.impact_mm_B2.to(device),
+            self.share,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        store: ShowerStore,
+        index_B: NDArray[np.int64],
+        moves: Sequence[Move] | None = None,
+        share: float = 1.0,
+    ) -> Batch:
+        """Take showers of a store, each moved by a symmetry."""
+        conditions = store.conditions[index_B]
+        impact_B2 = np.zeros((len(index_B), 2), np.float32)
+        if store.impact_xy is not None:
+            impact_B2 = np.array(store.impact_xy[index_B])
+            if moves is not None:
+                impact_B2 = np.stack([m.impact(xy) for m, xy in zip(moves, impact_B2, strict=True)])
+        cells = None if moves is None else [move.cells_C for move in moves]
+        return cls(
+            deposits_BXYZ=torch.from_numpy(store.dense(index_B, moves=cells)),
+            energy_B=torch.from_numpy(conditions.incident_energy),
+            theta_B=torch.from_numpy(conditions.incident_theta),
+            impact_mm_B2=torch.from_numpy(impact_B2.astype(np.float32)),
+            share=share,
         )
 
 
@@ -72,7 +104,7 @@ class Loader:
         self._store, self._index_N = store, index_N
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._prefetch = prefetch
-        self._moves_MC = cell_moves(store.grid, augmentations) if augmentations else None
+        self._moves = symmetry_moves(store.grid, augmentations) if augmentations else None
         self._shuffled: tuple[int, NDArray[np.int64], NDArray[np.uint32] | None] | None = None
 
     def batch(self, step: int) -> Batch:
@@ -82,15 +114,9 @@ class Loader:
         step_N = _part(order_N, self.steps_per_epoch, step_in_epoch)
         index_B = _part(step_N, self._world_size, self._rank)
         moves = None
-        if self._moves_MC is not None and move_N is not None:
-            moves = [self._moves_MC[m] for m in move_N[index_B]]
-        conditions = self._store.conditions[index_B]
-        return Batch(
-            deposits_BXYZ=torch.from_numpy(self._store.dense(index_B, moves=moves)),
-            energy_B=torch.from_numpy(conditions.incident_energy),
-            theta_B=torch.from_numpy(conditions.incident_theta),
-            share=len(index_B) / len(step_N),
-        )
+        if self._moves is not None and move_N is not None:
+            moves = [self._moves[m] for m in move_N[index_B]]
+        return Batch.of(self._store, index_B, moves, share=len(index_B) / len(step_N))
 
     def iterate(self, first_step: int, last_step: int) -> Iterator[tuple[int, Batch]]:
         """Give steps ``first_step`` up to, not including, ``last_step`` with their batches.
@@ -115,9 +141,9 @@ class Loader:
         if kept is None or kept[0] != epoch:
             order_N = stream(self._seed, "permutation", epoch).permutation(self._index_N)
             move_N = None
-            if self._moves_MC is not None:
+            if self._moves is not None:
                 draws = stream(self._seed, "augmentation", epoch)
-                move_N = draws.integers(len(self._moves_MC), size=len(self._store), dtype=np.uint32)
+                move_N = draws.integers(len(self._moves), size=len(self._store), dtype=np.uint32)
             self._shuffled = kept = (epoch, order_N, move_N)
         return kept[1:]
 

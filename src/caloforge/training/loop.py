@@ -26,6 +26,7 @@ from caloforge.models.families import MODELS
 from caloforge.models.saved import ModelCard, save_model
 from caloforge.progress import Progress, silent
 from caloforge.streams import stream, stream_seed
+from caloforge.training.augmentation import allowed_symmetries
 from caloforge.training.checkpoint import Checkpoint, Standing, Trainee, newest_valid
 from caloforge.training.config import TrainingConfig
 from caloforge.training.distributed import Group
@@ -123,6 +124,9 @@ def train(
         split = Split.of(store, config)
         check_N = split.validation_N[: config.check_showers]
         check = PhysicsCheck(store, check_N, stream_seed(config.seed, "check"))
+        symmetries = config.augment
+        if symmetries == "all":
+            symmetries = allowed_symmetries(store.grid, store.conditions[split.train_N])
         loader = Loader(
             store,
             split.train_N,
@@ -130,7 +134,7 @@ def train(
             seed=config.seed,
             rank=group.rank,
             world_size=group.world,
-            augmentations=config.augment,
+            augmentations=symmetries,
         )
 
         # Networks, what they minimise, and their optimisers.
@@ -148,10 +152,7 @@ def train(
         trainee = Trainee(
             networks={**objective.networks, "average": average.average},
             optimizers={
-                # Keras' RMSprop, which the published networks were trained with.
-                name: torch.optim.RMSprop(
-                    network.parameters(), lr=config.learning_rate, alpha=0.9, eps=1e-7
-                )
+                name: objective.optimizer(network, config.learning_rate)
                 for name, network in objective.networks.items()
             },
         )
@@ -190,7 +191,7 @@ def train(
             figures = check(average.average, group)
             folder.log({"step": step, "epoch": epoch(step), "check": figures})
             events.write(step, {f"check/{name}": value for name, value in figures.items()})
-            if figures["score"] < best["score"]:
+            if config.choose == "last" or figures["score"] < best["score"]:
                 best = {**figures, "step": step}
                 if group.leads:
                     save_model(out, average.average, replace(card, metrics=best))

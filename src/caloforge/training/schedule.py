@@ -16,10 +16,13 @@ def learning_rate(config: TrainingConfig, workers: int, epoch: float, scores: Se
     Several workers make the batch as many times larger, and the rate with it: linearly from the rate of one
     in the first ``warmup_epochs`` (Goyal et al. 2017, arXiv:1706.02677). ``step`` then multiplies it by
     ``decay_factor`` every ``decay_epochs``; ``plateau`` each time that so many checks in a row are no
-    better than the best before them.
+    better than the best before them; ``cosine`` lets it fall to zero over all ``epochs`` along half a
+    wave (I. Loshchilov, F. Hutter, arXiv:1608.03983).
     """
     warm = min(1.0, epoch / config.warmup_epochs) if config.warmup_epochs > 0 else 1.0
     rate = config.learning_rate * (1 + (workers - 1) * warm)
+    if config.schedule == "cosine":
+        return float(rate * (1 + math.cos(math.pi * min(1.0, epoch / config.epochs))) / 2)
     decays = {
         "constant": 0,
         "step": math.floor(epoch / config.decay_epochs),

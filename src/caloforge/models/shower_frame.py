@@ -1,0 +1,149 @@
+"""Cells as a shower sees them: by their distance from its axis, in few coefficients for the far ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from caloforge.detector import Grid
+
+__all__ = ["Place", "ShowerFrame"]
+
+CORE = 4.3
+"""Cells nearer to the axis than this (in cells) have coefficients of their own, layer by layer."""
+
+RADII = (4.2, 5.0, 6.0, 7.5, 9.5, 12.5, 18.0, 30.0, 60.0, 120.0)
+HARMONICS = 4
+LAYERS = (0, 1, 2, 3, 5, 7, 10, 13, 16, 19, 22, 26, 30, 40, 60, 90, 130)
+"""Farther out coefficients are interpolated between these radii and layers, times cos and sin of the angle.
+
+The last two layers stand for themselves: nothing comes back from behind the last one."""
+
+STEEPEST = math.radians(60)
+"""The window holds all cells that an axis may have beside it down to this angle to the face."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the axes of B showers pass: nearest cells (B,), (B, nz) and offsets from them, in cells."""
+
+    cell_x_B: Tensor
+    cell_y_BZ: Tensor
+    offset_x_B: Tensor
+    offset_y_BZ: Tensor
+
+
+class ShowerFrame(nn.Module):
+    """Maps between a grid's cells and a window of cells (wx, wy, nz) around a shower's axis.
+
+    The axis leads from the impact point along the incident direction. Without ``tilted`` all showers come
+    at a right angle and the window is the grid; on a cylinder, which is aligned with the particle, too.
+
+    A field over the window is made of coefficients: one for each cell of the core, and outside of it
+    products of a radial, an angular and a depth function.
+    """
+
+    inner: Tensor
+    outer: Tensor
+    across_OA: Tensor
+    depth_ZD: Tensor
+    across_inverse_AO: Tensor
+    depth_inverse_DZ: Tensor
+
+    def __init__(self, grid: Grid, *, tilted: bool) -> None:
+        super().__init__()
+        nx, ny, nz = self.shape = grid.shape
+        self.tilted = tilted
+        self.size_mm = grid.cell_size if grid.cartesian and grid.cell_size else (1.0, 1.0)
+        self.pitch_mm = grid.layer_pitch_mm or 0.0
+        self.centre = (nx // 2, ny // 2)
+        if grid.cartesian:
+            reach = math.ceil(nz * self.pitch_mm / self.size_mm[1] / math.tan(STEEPEST)) if tilted else 0
+            self.below = (self.centre[0], self.centre[1] + reach)
+            above = (nx - self.centre[0], ny - self.centre[1] + reach)
+            x, y = np.meshgrid(*map(np.arange, [-n for n in self.below], above), indexing="ij")
+            radius, angle = np.hypot(x, y), np.arctan2(y, x)
+        else:
+            self.below = (0, 0)
+            r, phi = np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij")
+            radius, angle = r + 0.5, 2 * np.pi * phi / ny
+        self.window = (*radius.shape, nz)
+        self.radius = radius.reshape(-1)
+        far = self.radius > CORE
+        radii = [r for r in RADII if r < 1.2 * self.radius.max()]
+        layers = [layer for layer in LAYERS if layer < nz - 2] + list(range(max(0, nz - 2), nz))
+        radial = _hats(np.log(self.radius[far]), [math.log(r) for r in radii])
+        turns = [np.ones(far.sum())]
+        for m in range(1, HARMONICS + 1):
+            turns += [np.cos(m * angle.reshape(-1)[far]), np.sin(m * angle.reshape(-1)[far])]
+        across = np.stack(turns, 1)[:, :, None] * radial[:, None]
+        across = across.reshape(len(across), len(turns) * len(radii))
+        depth = _hats(np.arange(nz, dtype=np.float64), layers)
+        self._keep("inner", np.flatnonzero(~far))
+        self._keep("outer", np.flatnonzero(far))
+        self._keep("across_OA", across)
+        self._keep("depth_ZD", depth)
+        self._keep("across_inverse_AO", np.linalg.pinv(across))
+        self._keep("depth_inverse_DZ", np.linalg.pinv(depth))
+
+    def _keep(self, name: str, values: NDArray[Any]) -> None:
+        tensor = torch.from_numpy(values)
+        self.register_buffer(
+            name, tensor.float() if tensor.is_floating_point() else tensor, persistent=False
+        )
+
+    def coefficients(self, columns: int) -> tuple[Tensor, Tensor]:
+        """Give zeros for fields with so many columns: (core, nz, columns) and (across, depth, columns)."""
+        core = torch.zeros(len(self.inner), self.shape[2], columns)
+        return core, torch.zeros(self.across_OA.shape[1], self.depth_ZD.shape[1], columns)
+
+    def expand(self, core: Tensor, halo: Tensor) -> Tensor:
+        """Make fields (wx * wy, nz, columns) from their coefficients."""
+        far = torch.einsum("oa,zd,adc->ozc", self.across_OA, self.depth_ZD, halo)
+        field = far.new_zeros(self.window[0] * self.window[1], self.shape[2], core.shape[2])
+        return field.index_copy(0, self.outer, far).index_copy(0, self.inner, core)
+
+    def project(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the coefficients of fields (wx * wy, nz, columns), by least squares far from the axis."""
+        halo = torch.einsum("ao,ozc->azc", self.across_inverse_AO, field[self.outer])
+        return field[self.inner], torch.einsum("dz,azc->adc", self.depth_inverse_DZ, halo)
+
+    def place(self, theta_B: Tensor, impact_B2: Tensor) -> Place:
+        """Follow the axes through the layers; angles in rad, impact points in mm."""
+        depth_Z = (torch.arange(self.shape[2], device=theta_B.device) + 0.5) * self.pitch_mm
+        x_B = impact_B2[:, 0] / self.size_mm[0]
+        y_BZ = (impact_B2[:, 1:] + self.slope(theta_B)[:, None] * depth_Z) / self.size_mm[1]
+        if not self.tilted:
+            still = torch.zeros_like(y_BZ)
+            return Place(still[:, 0].long(), still.long(), x_B, y_BZ)
+        cell_x_B, cell_y_BZ = torch.round(x_B), torch.round(y_BZ)
+        return Place(cell_x_B.long(), cell_y_BZ.long(), x_B - cell_x_B, y_BZ - cell_y_BZ)
+
+    def slope(self, theta_B: Tensor) -> Tensor:
+        """How far an axis moves in y for each mm of depth (B,)."""
+        return 1 / torch.tan(theta_B) if self.tilted else torch.zeros_like(theta_B)
+
+    def cells(self, place: Place) -> Tensor:
+        """Where in the window (flattened) each cell of the grid lies: (B, nx * ny * nz)."""
+        nx, ny, nz = self.shape
+        x, y, z = (torch.arange(n, device=place.cell_x_B.device) for n in (nx, ny, nz))
+        row_BX = x - self.centre[0] - place.cell_x_B[:, None] + self.below[0]
+        column_BYZ = y[:, None] - self.centre[1] - place.cell_y_BZ[:, None] + self.below[1]
+        row_BX = row_BX.clamp(0, self.window[0] - 1)
+        column_BYZ = column_BYZ.clamp(0, self.window[1] - 1)
+        across_BXYZ = row_BX[:, :, None, None] * self.window[1] + column_BYZ[:, None]
+        cells_BXYZ: Tensor = across_BXYZ * nz + z
+        return cells_BXYZ.flatten(1)
+
+
+def _hats(x: NDArray[np.float64], knots: Sequence[float]) -> NDArray[np.float64]:
+    """Linear interpolation between knots as a matrix (len(x), len(knots))."""
+    k = np.asarray(knots, np.float64)
+    return np.stack([np.interp(x, k, row) for row in np.eye(len(k))], axis=1)

@@ -1,0 +1,232 @@
+"""Maximum likelihood for the factor copula: its laws by gradient, its factors by online EM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.special import log_ndtr, ndtr
+
+from caloforge.models import sinh_arcsinh
+from caloforge.models.factor_copula import (
+    CellLaws,
+    FactorCopula,
+    log_shares,
+    normal_quantile,
+    score_above,
+)
+from caloforge.training.loader import Batch
+from caloforge.training.objective import Turn
+
+__all__ = ["LikelihoodObjective"]
+
+SWEEPS = 6
+"""Times that scores of empty cells and factors are drawn from each other in a step."""
+
+FORGETTING = 0.6
+"""Step t weighs t to the power of minus this in the moments; between 0.5 and 1 online EM converges."""
+
+FARTHEST_SCORE = 4.0
+
+CONDITION_SPREAD, SHAPE_SPREAD = 1.0, 0.3
+"""Standard deviations of the prior of coefficients: rarely hit cells would else believe in their few hits."""
+
+
+class LikelihoodObjective:
+    """Minimises minus the log likelihood of each cell and each layer sum given the conditions.
+
+    The scores that the laws give to a batch are then explained by the factors: empty cells' scores and the
+    factors are drawn from each other (a Gibbs sampler), and their moments update running ones, from
+    which the loadings follow (online EM with parameter expansion).
+
+    Sources: O. Cappe, E. Moulines, J. R. Stat. Soc. B 71 (2009) 593; C. Liu, D. B. Rubin, Y. N. Wu,
+    Biometrika 85 (1998) 755; margins first, then the copula: H. Joe, J. Multivar. Anal. 94 (2005) 401.
+    """
+
+    def __init__(self, model: FactorCopula, showers: Batch, n_showers: int) -> None:
+        self.model, self._n_showers = model, n_showers
+        self.networks: Mapping[str, nn.Module] = {"generator": model}
+        _begin(model, showers)
+
+    def optimizer(self, network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        """Make an Adam: the fields' coefficients have gradients of very different sizes."""
+        return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.9, 0.99))
+
+    def losses(self, batch: Batch) -> Iterator[Turn]:
+        """Yield one loss: nats a shower."""
+        model = self.model
+        _expand_parameters(model)
+        place = model.frame.place(batch.theta_B, batch.impact_mm_B2)
+        monomials_BZF = model.conditions(batch.energy_B, batch.theta_B, place)
+        laws = model.laws(monomials_BZF)
+        deposits_BC, seen_BC = batch.deposits_BXYZ.flatten(1), None
+        if model.listens_to_angle:
+            cells_BC, empty_BC = model.frame.cells(place), torch.zeros_like(laws.threshold_BC)
+            deposits_BC = empty_BC.scatter(1, cells_BC, deposits_BC)
+            seen_BC = empty_BC.scatter(1, cells_BC, 1.0)
+        hits_HB = (deposits_BC > 0).nonzero(as_tuple=True)
+        cell_loss, hit_scores_H = _cells(laws, deposits_BC, seen_BC, hits_HB, batch.energy_B)
+        sum_loss, sum_scores_BM = self._sums(batch, monomials_BZF[:, 0])
+        with torch.no_grad():
+            self._learn_factors(laws.threshold_BC, seen_BC, hits_HB, hit_scores_H, sum_scores_BM)
+        terms = {"generator.cells": cell_loss.detach(), "generator.layers": sum_loss.detach()}
+        yield Turn("generator", cell_loss + sum_loss + self._prior() / self._n_showers, terms)
+
+    def _prior(self) -> Tensor:
+        """Minus the log of a normal prior: conditions matter little, shapes are normal, unless showers say so."""
+        model, shapes = self.model, 3 * self.model.monomials
+        nats = torch.zeros((), device=model.core.device)
+        for laws in (model.core, model.halo):
+            by_monomial = laws[..., :shapes].reshape(*laws.shape[:2], 3, model.monomials)
+            nats = nats + (by_monomial[..., 1:] ** 2).sum() / (2 * CONDITION_SPREAD**2)
+            nats = nats + (laws[..., shapes:] ** 2).sum() / (2 * SHAPE_SPREAD**2)
+        return nats
+
+    def _sums(self, batch: Batch, monomials_BF: Tensor) -> tuple[Tensor, Tensor]:
+        model = self.model
+        location_BM, log_width_BM = model.sum_laws(monomials_BF)
+        values_BM = log_shares(batch.deposits_BXYZ, batch.energy_B)
+        standard_BM = (values_BM - location_BM) * torch.exp(-log_width_BM)
+        density_BM = (
+            sinh_arcsinh.log_density(standard_BM, model.sum_skew, model.sum_log_tail) - log_width_BM
+        )
+        score_BM = sinh_arcsinh.to_normal(
+            standard_BM.detach(), model.sum_skew.detach(), model.sum_log_tail.detach()
+        )
+        return -density_BM.sum(1).mean(), score_BM.clamp(-FARTHEST_SCORE, FARTHEST_SCORE)
+
+    def _learn_factors(
+        self,
+        threshold_BC: Tensor,
+        seen_BC: Tensor | None,
+        hits: tuple[Tensor, ...],
+        hit_scores_H: Tensor,
+        sum_scores_BM: Tensor,
+    ) -> None:
+        """Draw what is hidden given what is seen; move the moments towards this batch's."""
+        model = self.model
+        loadings_CK, own_C = model.cell_loadings()
+        sum_loadings_MK, rest_MM = model.sum_loadings()
+        weighted_CK = loadings_CK / own_C[:, None]
+        sums_weighted_MK = torch.linalg.solve(rest_MM, sum_loadings_MK)
+        precision_KK = torch.eye(model.factors, device=own_C.device)
+        precision_KK = precision_KK + loadings_CK.T @ weighted_CK + sum_loadings_MK.T @ sums_weighted_MK
+        covariance_KK = torch.linalg.inv(precision_KK.double())
+        spread_KK = torch.linalg.cholesky(covariance_KK).float()
+        covariance_KK = covariance_KK.float()
+
+        empty_BC = torch.ones_like(threshold_BC, dtype=torch.bool) if seen_BC is None else seen_BC > 0
+        empty_BC[hits] = False
+        threshold_E = threshold_BC[empty_BC]
+        own_E = own_C.sqrt().expand_as(threshold_BC)[empty_BC]
+        score_BC = torch.zeros_like(threshold_BC)
+        score_BC[hits] = hit_scores_H
+        score_BC[empty_BC] = normal_quantile(ndtr(threshold_E) * torch.rand_like(threshold_E))
+        for _ in range(SWEEPS):
+            mean_BK = (score_BC @ weighted_CK + sum_scores_BM @ sums_weighted_MK) @ covariance_KK
+            factors_BK = mean_BK + torch.randn_like(mean_BK) @ spread_KK.T
+            common_E = (factors_BK @ loadings_CK.T)[empty_BC]
+            below_E = ndtr((threshold_E - common_E) / own_E)
+            score_BC[empty_BC] = common_E + own_E * normal_quantile(below_E * torch.rand_like(below_E))
+
+        moments_CK = score_BC.T @ factors_BK
+        if seen_BC is None:
+            moments_CK /= len(score_BC)
+        else:  # a cell that no shower of the batch shows keeps what is known of it
+            seen_C1 = seen_BC.sum(0)[:, None]
+            moments_CK = torch.where(seen_C1 > 0, moments_CK / seen_C1.clamp(min=1), loadings_CK)
+        core, halo = model.frame.project(moments_CK.view(-1, model.grid.n_layers, model.factors))
+        count = len(score_BC)
+        model.steps_seen += 1
+        weight = float(model.steps_seen + 0.5) ** -FORGETTING
+        model.moments_core.lerp_(core, weight)
+        model.moments_halo.lerp_(halo, weight)
+        model.moments_factors.lerp_(factors_BK.T @ factors_BK / count, weight)
+        model.moments_sums.lerp_(sum_scores_BM.T @ factors_BK / count, weight)
+        model.covariance_sums.lerp_(sum_scores_BM.T @ sum_scores_BM / count, weight)
+
+
+def _cells(
+    laws: CellLaws,
+    deposits_BC: Tensor,
+    seen_BC: Tensor | None,
+    hits: tuple[Tensor, ...],
+    energy_B: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Give minus the log likelihood of the cells, nats a shower, and the scores of the hits (detached)."""
+    shower_H, cell_H = hits
+    threshold_H = laws.threshold_BC[hits]
+    skew_H, log_tail_H = laws.skew_C[cell_H], laws.log_tail_C[cell_H]
+    log_H = torch.log(deposits_BC[hits] / energy_B[shower_H])
+    standard_H = (log_H - laws.location_BC[hits]) * torch.exp(-laws.log_width_BC[hits])
+    density_H = sinh_arcsinh.log_density(standard_H, skew_H, log_tail_H) - laws.log_width_BC[hits]
+    empty_BC = log_ndtr(laws.threshold_BC)
+    if seen_BC is not None:
+        empty_BC = empty_BC * seen_BC
+    likelihood = empty_BC.sum() + (density_H + log_ndtr(-threshold_H) - log_ndtr(threshold_H)).sum()
+    with torch.no_grad():
+        score_H = score_above(sinh_arcsinh.to_normal(standard_H, skew_H, log_tail_H), threshold_H)
+    return -likelihood / len(deposits_BC), score_H
+
+
+@torch.no_grad()
+def _expand_parameters(model: FactorCopula) -> None:
+    """Turn the factors so that their second moments are 1 again, which moves loadings at once to their size."""
+    lower_KK = torch.linalg.cholesky(model.moments_factors.double())
+    turn_KK = torch.linalg.inv(lower_KK).T.float()
+    for moments in (model.moments_core, model.moments_halo, model.moments_sums):
+        moments.copy_(moments @ turn_KK)
+    model.moments_factors.copy_(torch.eye(model.factors))
+
+
+@torch.no_grad()
+def _begin(model: FactorCopula, showers: Batch) -> None:
+    """Set the laws to moments of some showers: far cells share theirs with others at their distance."""
+    frame, n_layers = model.frame, model.grid.n_layers
+    log_energy_B = torch.log(showers.energy_B)
+    model.spectrum_2.copy_(torch.stack([log_energy_B.mean(), log_energy_B.std().clamp(min=1e-3)]))
+    model.slope_spread.copy_(frame.slope(showers.theta_B).square().mean().sqrt().clamp(min=1e-3))
+    impact_B2 = showers.impact_mm_B2
+    model.impact_span_22.copy_(torch.stack([impact_B2.amin(0), impact_B2.amax(0)]))
+    size = frame.window[0] * frame.window[1] * n_layers
+    sums_4C = torch.zeros(4, size)
+    for part in range(0, len(showers.energy_B), 50):
+        rows = slice(part, part + 50)
+        deposits_BC = showers.deposits_BXYZ[rows].flatten(1)
+        place = frame.place(showers.theta_B[rows], impact_B2[rows])
+        cells_BC = (
+            frame.cells(place) if model.listens_to_angle else torch.arange(size).expand_as(deposits_BC)
+        )
+        log_BC = torch.log(deposits_BC.clamp(min=1e-30) / showers.energy_B[rows, None])
+        log_BC = torch.where(deposits_BC > 0, log_BC, 0.0)
+        for total_C, values in zip(
+            sums_4C, (torch.ones_like(log_BC), (deposits_BC > 0).float(), log_BC, log_BC**2), strict=True
+        ):
+            total_C.index_add_(0, cells_BC.flatten(), values.flatten())
+    seen, hits, first, second = _by_rings(sums_4C.view(4, -1, n_layers), frame.radius)
+    # A prior of two hits of a small deposit, where there are none.
+    probability = ((hits + 0.5) / (seen + 1)).clamp(1e-6, 1 - 1e-4)
+    location = (first - 16) / (hits + 2)
+    mean = first / hits.clamp(min=1)
+    variance = (second - hits * mean**2 + 4.5) / (hits + 3)
+    field = torch.stack(
+        [-normal_quantile(probability), location, 0.5 * torch.log(variance.clamp(min=0.01))], -1
+    )
+    core, halo = frame.project(field)
+    constants = [k * model.monomials for k in range(3)]
+    model.core[..., constants], model.halo[..., constants] = core, halo
+    values_BM = log_shares(showers.deposits_BXYZ, showers.energy_B)
+    model.sum_location[0] = values_BM.mean(0)
+    model.sum_log_width[0] = torch.log(values_BM.std(0).clamp(min=1e-3))
+
+
+def _by_rings(sums_4OZ: Tensor, radius_O: object) -> Tensor:
+    """Add up sums over cells at the same distance, far from the axis also over neighbouring layers."""
+    distance_O = torch.as_tensor(radius_O, dtype=torch.float32)
+    ring_O = torch.round(2 * distance_O).long()
+    rings_4RZ = torch.zeros(4, int(ring_O.max()) + 1, sums_4OZ.shape[2]).index_add_(1, ring_O, sums_4OZ)
+    padded = torch.nn.functional.pad(rings_4RZ, (1, 1), mode="replicate")
+    wide = padded[..., :-2] + padded[..., 1:-1] + padded[..., 2:]
+    far_O1 = (distance_O > 6)[:, None]
+    return torch.where(far_O1, wide[:, ring_O], rings_4RZ[:, ring_O])

@@ -1,0 +1,115 @@
+"""The likelihood of the factor copula: each term by hand, and known factors found again."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from caloforge.detector import Grid
+from caloforge.models.factor_copula import FactorCopula, log_shares
+from caloforge.showers import Conditions
+from caloforge.training.likelihood import LikelihoodObjective
+from caloforge.training.loader import Batch
+
+GRID = Grid("block", (7, 7, 3), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
+BATCH = 64
+
+
+def batch_of(model: FactorCopula, first: int = 0, size: int = BATCH) -> Batch:
+    energy = np.linspace(5e4, 2e5, size, dtype=np.float32)
+    theta = np.linspace(1.2, 1.9, size, dtype=np.float32) if model.listens_to_angle else None
+    deposits = model.eval().sample(Conditions.of(energy, theta), seed=8, first=first)
+    angles = torch.full((size,), math.pi / 2) if theta is None else torch.from_numpy(theta)
+    return Batch(torch.from_numpy(deposits), torch.from_numpy(energy), angles, torch.zeros(size, 2))
+
+
+def a_detector(*, tilted: bool = False) -> FactorCopula:
+    """Give a model to draw showers from: two strong factors, cells that are hit less far from the axis."""
+    torch.manual_seed(1)
+    model = FactorCopula(GRID, 0.0, tilted=tilted, factors=2)
+    frame, monomials = model.frame, model.monomials
+    radius_O1 = torch.from_numpy(frame.radius).float()[:, None].expand(-1, 3)
+    field = torch.stack([0.8 * radius_O1 - 2, -5 - radius_O1, -0.5 + 0 * radius_O1], -1)
+    core, halo = frame.project(field)
+    with torch.no_grad():
+        model.core[..., [0, monomials, 2 * monomials]] = core
+        model.halo[..., [0, monomials, 2 * monomials]] = halo
+        model.core[..., 1] = -0.3  # more hits at higher energies
+        model.sum_location[0] = torch.tensor([math.log(0.02), *[math.log(1 / 3)] * 3])
+        model.sum_log_width[0] = -2.5
+        model.spectrum_2.copy_(torch.tensor([11.5, 0.4]))
+        model.moments_core.normal_(0, 0.45)
+        model.moments_halo.zero_()
+    return model
+
+
+@pytest.mark.parametrize("tilted", [False, True])
+def test_the_loss_is_minus_the_log_likelihood_cell_by_cell(tilted: bool) -> None:
+    truth = a_detector(tilted=tilted)
+    batch = batch_of(truth, size=6)
+    objective = LikelihoodObjective(truth, batch, 10**9)
+    (turn,) = objective.losses(batch)
+    truth.requires_grad_(False)
+    place = truth.frame.place(batch.theta_B, batch.impact_mm_B2)
+    monomials_BZF = truth.conditions(batch.energy_B, batch.theta_B, place)
+    laws = truth.laws(monomials_BZF)
+    cells_BC = truth.frame.cells(place)
+    total = 0.0
+    for b, deposits in enumerate(batch.deposits_BXYZ.flatten(1).tolist()):
+        for deposit, c in zip(deposits, cells_BC[b].tolist(), strict=True):
+            threshold = float(laws.threshold_BC[b, c])
+            if deposit == 0:
+                total -= stats.norm.logcdf(threshold)
+                continue
+            width = math.exp(laws.log_width_BC[b, c])
+            x = (math.log(deposit / batch.energy_B[b]) - float(laws.location_BC[b, c])) / width
+            assert float(laws.skew_C[c]) == 0
+            assert float(laws.log_tail_C[c]) == 0
+            total -= stats.norm.logsf(threshold) + stats.norm.logpdf(x) - math.log(width)
+            total -= 0.5 * math.log(2 * math.pi)  # a constant that the loss leaves out
+    assert float(turn.terms["generator.cells"]) == pytest.approx(total / 6, rel=1e-4)
+    location_BM, log_width_BM = truth.sum_laws(monomials_BZF[:, 0])
+    x_BM = (log_shares(batch.deposits_BXYZ, batch.energy_B) - location_BM) / torch.exp(log_width_BM)
+    expected = (0.5 * x_BM**2 + log_width_BM).sum(1).mean()
+    assert float(turn.terms["generator.layers"]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_laws_and_factors_are_found_again() -> None:
+    truth = a_detector()
+    first = batch_of(truth, size=1000)
+    model = FactorCopula(GRID, 0.0, factors=2)
+    objective = LikelihoodObjective(model, first, 16_000)
+    optimizer = objective.optimizer(model, 0.02)
+    for step in range(250):
+        for turn in objective.losses(batch_of(truth, first=1000 + BATCH * step)):
+            optimizer.zero_grad()
+            turn.loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    made, real = batch_of(model, size=4000), batch_of(truth, size=4000)
+    hits_made, hits_real = ((b.deposits_BXYZ > 0).flatten(1).sum(1).double() for b in (made, real))
+    assert float(hits_made.mean() / hits_real.mean()) == pytest.approx(1, abs=0.02)
+    assert float(hits_made.std() / hits_real.std()) == pytest.approx(1, abs=0.1)
+    # W itself is known up to a turn of the factors; W W^T is not.
+    loadings = [m.cell_loadings()[0] for m in (model, truth)]
+    common_CC, expected_CC = (loadings_CK @ loadings_CK.T for loadings_CK in loadings)
+    core = truth.frame.inner.repeat_interleave(3) * 3 + torch.arange(3).repeat(len(truth.frame.inner))
+    found, wanted = common_CC[core][:, core].flatten(), expected_CC[core][:, core].flatten()
+    assert float(torch.corrcoef(torch.stack([found, wanted]))[0, 1]) > 0.9
+    slope = float((found * wanted).sum() / (wanted * wanted).sum())
+    assert slope == pytest.approx(1, abs=0.15)
+
+
+def test_a_step_leaves_factors_at_unit_size() -> None:
+    truth = a_detector()
+    objective = LikelihoodObjective(FactorCopula(GRID, 0.0, factors=3), batch_of(truth), 1000)
+    for _ in range(3):
+        list(objective.losses(batch_of(truth)))
+    assert int(objective.model.steps_seen) == 3
+    moments = objective.model.moments_factors.clone()
+    assert not torch.allclose(moments, torch.eye(3), atol=1e-3)
+    list(objective.losses(batch_of(truth)))
+    assert all(torch.isfinite(buffer).all() for buffer in objective.model.buffers())
