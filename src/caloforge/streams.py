@@ -34,6 +34,9 @@ def stream(seed: int, *address: str | int) -> np.random.Generator:
 BLOCK = 256
 """Rows that one stream of :func:`rows` serves; part of the meaning of a seed, never to change."""
 
+WIDE = 4096
+"""Rows this long have a stream each: opening one costs little then, unused rows would cost a lot."""
+
 
 def rows(
     draw: Callable[[np.random.Generator, tuple[int, int]], NDArray[Any]],
@@ -45,12 +48,13 @@ def rows(
 ) -> NDArray[Any]:
     """Draw rows ``first`` to ``first + count`` of an endless table of random numbers.
 
-    ``draw(generator, shape)`` makes a block of the table, (BLOCK, width). Row ``i`` is the same in
+    ``draw(generator, shape)`` makes a block of the table, (BLOCK, width), or (1, width) where rows are wide. Row ``i`` is the same in
     whatever pieces the table is read. Returns (count, width).
     """
-    blocks = range(first // BLOCK, -(-(first + count) // BLOCK))
+    size = BLOCK if width < WIDE else 1
+    blocks = range(first // size, -(-(first + count) // size))
     if not blocks:
-        return draw(stream(seed, *address, 0), (BLOCK, width))[:0]
-    table = np.concatenate([draw(stream(seed, *address, block), (BLOCK, width)) for block in blocks])
-    start = first - blocks.start * BLOCK
+        return draw(stream(seed, *address, 0), (size, width))[:0]
+    table = np.concatenate([draw(stream(seed, *address, block), (size, width)) for block in blocks])
+    start = first - blocks.start * size
     return table[start : start + count]

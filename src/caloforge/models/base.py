@@ -42,6 +42,9 @@ class ShowerModel(nn.Module, ABC):
     def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
         """Make images (B, nx, ny, nz) in network units; energies in MeV, angles in rad."""
 
+    def prepare(self) -> None:
+        """Get ready to make many showers; the weights must not change afterwards."""
+
     def noise(self, seed: int, first: int, count: int) -> Tensor:
         """Draw the standard normal noise (count, noise_size) of showers ``first``, ``first + 1``, ..."""
         noise_BL = rows(

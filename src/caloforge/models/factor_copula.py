@@ -50,6 +50,21 @@ class CellLaws:
     log_tail_C: Tensor
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What all showers of a model have in common, laid out for making them."""
+
+    threshold_FC: Tensor
+    threshold_FZO: Tensor
+    laws_C2F: Tensor
+    skew_C: Tensor
+    log_tail_C: Tensor
+    loadings_KC: Tensor
+    own_C: Tensor
+    sum_loadings_KM: Tensor
+    rest_root_MM: Tensor
+
+
 class FactorCopula(ShowerModel):
     """``copula`` for showers at a right angle, ``copula-angle`` where the angle varies."""
 
@@ -73,6 +88,7 @@ class FactorCopula(ShowerModel):
         self.factors, self.sums = factors, 1 + grid.n_layers
         self.monomials = TILTED_MONOMIALS if tilted else MONOMIALS
         self.noise_size = factors + self.sums + 2 + grid.n_cells
+        self._prepared: Prepared | None = None
         # Laws of the cells: threshold, location and log width by monomial, then skew and log tail.
         core, halo = self.frame.coefficients(3 * self.monomials + 2)
         self.core, self.halo = nn.Parameter(core), nn.Parameter(halo)
@@ -101,24 +117,68 @@ class FactorCopula(ShowerModel):
         low_2, high_2 = self.impact_span_22
         place = self.frame.place(theta_B, low_2 + (high_2 - low_2) * ndtr(impact_B2))
         monomials_BZF = self.conditions(energy_B, theta_B, place)
-        laws = self.laws(monomials_BZF)
-        loadings_CK, own_variance_C = self.cell_loadings()
-        common_BC, width_BC = factors_BK @ loadings_CK.T, own_variance_C.sqrt()
+        fixed = self._prepared or self._prepare()
+
+        # Which cells are hit: all of them are looked at, in the window or in the grid.
+        common_BC = factors_BK @ fixed.loadings_KC
         if self.listens_to_angle:
             cells_BC = self.frame.cells(place)
-            laws = CellLaws(
-                torch.gather(laws.threshold_BC, 1, cells_BC),
-                torch.gather(laws.location_BC, 1, cells_BC),
-                torch.gather(laws.log_width_BC, 1, cells_BC),
-                laws.skew_C[cells_BC],
-                laws.log_tail_C[cells_BC],
+            threshold_BC = torch.einsum("bzf,fzo->boz", monomials_BZF, fixed.threshold_FZO).flatten(1)
+            threshold_BC, common_BC = (
+                torch.gather(law, 1, cells_BC) for law in (threshold_BC, common_BC)
             )
-            common_BC, width_BC = torch.gather(common_BC, 1, cells_BC), width_BC[cells_BC]
-        deposits_BC = self._deposits(laws, common_BC + width_BC * own_BC, energy_B)
-        deposits_BXYZ = deposits_BC.view(-1, *self.grid.shape)
-        layers_BZ = self._layers(monomials_BZF[:, 0], factors_BK, sums_BM, energy_B)
-        scale_BZ = layers_BZ / deposits_BXYZ.sum((1, 2)).clamp(min=1e-9)
-        return deposits_BXYZ * scale_BZ[:, None, None]
+            score_BC = torch.addcmul(common_BC, fixed.own_C[cells_BC], own_BC)
+        else:
+            threshold_BC = monomials_BZF[:, 0] @ fixed.threshold_FC
+            score_BC = torch.addcmul(common_BC, fixed.own_C, own_BC)
+        threshold_BC = threshold_BC.clamp(*HIT_SCORES)
+        hits_H = (score_BC > threshold_BC).flatten().nonzero()[:, 0]
+
+        # How much the hit ones hold.
+        shower_H, in_grid_H = hits_H // self.grid.n_cells, hits_H % self.grid.n_cells
+        cell_H = cells_BC.flatten()[hits_H] if self.listens_to_angle else in_grid_H
+        layer_H = in_grid_H % self.grid.n_layers
+        laws_H2F = fixed.laws_C2F[cell_H]
+        location_H, log_width_H = torch.einsum("hkf,hf->kh", laws_H2F, monomials_BZF[shower_H, layer_H])
+        above_H = ndtr(-score_BC.flatten()[hits_H]) / ndtr(-threshold_BC.flatten()[hits_H])
+        standard_H = sinh_arcsinh.from_normal(
+            -normal_quantile(above_H), fixed.skew_C[cell_H], fixed.log_tail_C[cell_H]
+        )
+        width_H = torch.exp(log_width_H.clamp(*LOG_WIDTHS))
+        deposit_H = torch.exp((location_H + width_H * standard_H).clamp(max=0)) * energy_B[shower_H]
+
+        # Every layer gets the energy that was drawn for it.
+        layers_BZ = self._layers(monomials_BZF[:, 0], factors_BK, sums_BM, energy_B, fixed)
+        in_layer_H = shower_H * self.grid.n_layers + layer_H
+        sums_BZ = torch.zeros_like(layers_BZ).flatten().index_add(0, in_layer_H, deposit_H)
+        scale_BZ = layers_BZ.flatten() / sums_BZ.clamp(min=1e-9)
+        deposits_BC = torch.zeros_like(score_BC).flatten()
+        deposits_BC[hits_H] = deposit_H * scale_BZ[in_layer_H]
+        return deposits_BC.view(-1, *self.grid.shape)
+
+    def prepare(self) -> None:
+        """Work out once what showers have in common; the weights must not change afterwards."""
+        self._prepared = self._prepare()
+
+    def _prepare(self) -> Prepared:
+        field_OZC = self.frame.expand(self.core, self.halo)
+        shapes = 3 * self.monomials
+        laws_3FOZ = (
+            field_OZC[..., :shapes].reshape(*field_OZC.shape[:2], 3, self.monomials).permute(2, 3, 0, 1)
+        )
+        loadings_CK, variance_C = self.cell_loadings()
+        sum_loadings_MK, rest_MM = self.sum_loadings()
+        return Prepared(
+            threshold_FC=laws_3FOZ[0].flatten(1).contiguous(),
+            threshold_FZO=laws_3FOZ[0].transpose(1, 2).contiguous(),
+            laws_C2F=laws_3FOZ[1:].flatten(2).permute(2, 0, 1).contiguous(),
+            skew_C=field_OZC[..., shapes].flatten(),
+            log_tail_C=field_OZC[..., shapes + 1].flatten(),
+            loadings_KC=loadings_CK.T.contiguous(),
+            own_C=variance_C.sqrt(),
+            sum_loadings_KM=sum_loadings_MK.T,
+            rest_root_MM=torch.linalg.cholesky(rest_MM).T,
+        )
 
     def conditions(self, energy_B: Tensor, theta_B: Tensor, place: Place) -> Tensor:
         """Monomials of the conditions at each layer (B, nz, F), nearly orthonormal over the training showers."""
@@ -170,26 +230,16 @@ class FactorCopula(ShowerModel):
         scale_M = torch.rsqrt(rest_MM.diagonal() + (self.moments_sums**2).sum(1))
         return self.moments_sums * scale_M[:, None], rest_MM * scale_M[:, None] * scale_M
 
-    def _deposits(self, laws: CellLaws, score_BC: Tensor, energy_B: Tensor) -> Tensor:
-        """Deposits (B, C) in MeV; only hits are computed."""
-        shower_H, cell_H = (score_BC > laws.threshold_BC).nonzero(as_tuple=True)
-        own = laws.skew_C.dim() == 1
-        skew_H = laws.skew_C[cell_H] if own else laws.skew_C[shower_H, cell_H]
-        tail_H = laws.log_tail_C[cell_H] if own else laws.log_tail_C[shower_H, cell_H]
-        beyond_H = ndtr(-score_BC[shower_H, cell_H]) / ndtr(-laws.threshold_BC[shower_H, cell_H])
-        standard_H = sinh_arcsinh.from_normal(-normal_quantile(beyond_H), skew_H, tail_H)
-        width_H = torch.exp(laws.log_width_BC[shower_H, cell_H])
-        log_H = laws.location_BC[shower_H, cell_H] + width_H * standard_H
-        deposits_BC = torch.zeros_like(score_BC)
-        deposits_BC[shower_H, cell_H] = torch.exp(log_H.clamp(max=0)) * energy_B[shower_H]
-        return deposits_BC
-
     def _layers(
-        self, monomials_BF: Tensor, factors_BK: Tensor, noise_BM: Tensor, energy_B: Tensor
+        self,
+        monomials_BF: Tensor,
+        factors_BK: Tensor,
+        noise_BM: Tensor,
+        energy_B: Tensor,
+        fixed: Prepared,
     ) -> Tensor:
         """Draw the layers' deposits (B, nz) in MeV."""
-        loadings_MK, rest_MM = self.sum_loadings()
-        score_BM = factors_BK @ loadings_MK.T + noise_BM @ torch.linalg.cholesky(rest_MM).T
+        score_BM = factors_BK @ fixed.sum_loadings_KM + noise_BM @ fixed.rest_root_MM
         location_BM, log_width_BM = self.sum_laws(monomials_BF)
         standard_BM = sinh_arcsinh.from_normal(score_BM, self.sum_skew, self.sum_log_tail)
         drawn_BM = location_BM + torch.exp(log_width_BM) * standard_BM

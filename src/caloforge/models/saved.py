@@ -103,4 +103,5 @@ def load_model(folder: Path) -> tuple[ShowerModel, ModelCard]:
         load_into(model, tensors)
     except CaloforgeError as error:
         raise CaloforgeError(f"{path}: {error}") from None
-    return model.eval(), card
+    model.eval().prepare()
+    return model, card
