@@ -54,9 +54,8 @@ class CellLaws:
 class Prepared:
     """What all showers of a model have in common, laid out for making them."""
 
-    threshold_FC: Tensor
-    threshold_FZO: Tensor
-    laws_C2F: Tensor
+    laws: Tensor
+    """By law and monomial (3, F, ...): the cells of the window in C order, or layer by layer if showers tilt."""
     skew_C: Tensor
     log_tail_C: Tensor
     loadings_KC: Tensor
@@ -119,27 +118,24 @@ class FactorCopula(ShowerModel):
         monomials_BZF = self.conditions(energy_B, theta_B, place)
         fixed = self._prepared or self._prepare()
 
-        # Which cells are hit: all of them are looked at, in the window or in the grid.
-        common_BC = factors_BK @ fixed.loadings_KC
+        # Which cells are hit: all of the grid are looked at, in the frame of their shower.
         if self.listens_to_angle:
+            laws_3BC = torch.einsum("bzf,kfzo->kboz", monomials_BZF, fixed.laws).flatten(2)
             cells_BC = self.frame.cells(place)
-            threshold_BC = torch.einsum("bzf,fzo->boz", monomials_BZF, fixed.threshold_FZO).flatten(1)
-            threshold_BC, common_BC = (
-                torch.gather(law, 1, cells_BC) for law in (threshold_BC, common_BC)
-            )
-            score_BC = torch.addcmul(common_BC, fixed.own_C[cells_BC], own_BC)
+            common_BC = torch.gather(factors_BK @ fixed.loadings_KC, 1, cells_BC)
+            threshold_BC, own_C = torch.gather(laws_3BC[0], 1, cells_BC), fixed.own_C[cells_BC]
         else:
-            threshold_BC = monomials_BZF[:, 0] @ fixed.threshold_FC
-            score_BC = torch.addcmul(common_BC, fixed.own_C, own_BC)
+            laws_3BC = monomials_BZF[:, 0] @ fixed.laws
+            common_BC = factors_BK @ fixed.loadings_KC
+            threshold_BC, own_C = laws_3BC[0], fixed.own_C
         threshold_BC = threshold_BC.clamp(*HIT_SCORES)
+        score_BC = torch.addcmul(common_BC, own_C, own_BC)
         hits_H = (score_BC > threshold_BC).flatten().nonzero()[:, 0]
 
         # How much the hit ones hold.
         shower_H, in_grid_H = hits_H // self.grid.n_cells, hits_H % self.grid.n_cells
         cell_H = cells_BC.flatten()[hits_H] if self.listens_to_angle else in_grid_H
-        layer_H = in_grid_H % self.grid.n_layers
-        laws_H2F = fixed.laws_C2F[cell_H]
-        location_H, log_width_H = torch.einsum("hkf,hf->kh", laws_H2F, monomials_BZF[shower_H, layer_H])
+        location_H, log_width_H = laws_3BC[1:].flatten(1)[:, shower_H * laws_3BC.shape[2] + cell_H]
         above_H = ndtr(-score_BC.flatten()[hits_H]) / ndtr(-threshold_BC.flatten()[hits_H])
         standard_H = sinh_arcsinh.from_normal(
             -normal_quantile(above_H), fixed.skew_C[cell_H], fixed.log_tail_C[cell_H]
@@ -149,7 +145,7 @@ class FactorCopula(ShowerModel):
 
         # Every layer gets the energy that was drawn for it.
         layers_BZ = self._layers(monomials_BZF[:, 0], factors_BK, sums_BM, energy_B, fixed)
-        in_layer_H = shower_H * self.grid.n_layers + layer_H
+        in_layer_H = shower_H * self.grid.n_layers + in_grid_H % self.grid.n_layers
         sums_BZ = torch.zeros_like(layers_BZ).flatten().index_add(0, in_layer_H, deposit_H)
         scale_BZ = layers_BZ.flatten() / sums_BZ.clamp(min=1e-9)
         deposits_BC = torch.zeros_like(score_BC).flatten()
@@ -169,9 +165,9 @@ class FactorCopula(ShowerModel):
         loadings_CK, variance_C = self.cell_loadings()
         sum_loadings_MK, rest_MM = self.sum_loadings()
         return Prepared(
-            threshold_FC=laws_3FOZ[0].flatten(1).contiguous(),
-            threshold_FZO=laws_3FOZ[0].transpose(1, 2).contiguous(),
-            laws_C2F=laws_3FOZ[1:].flatten(2).permute(2, 0, 1).contiguous(),
+            laws=(
+                laws_3FOZ.transpose(2, 3) if self.listens_to_angle else laws_3FOZ.flatten(2)
+            ).contiguous(),
             skew_C=field_OZC[..., shapes].flatten(),
             log_tail_C=field_OZC[..., shapes + 1].flatten(),
             loadings_KC=loadings_CK.T.contiguous(),
