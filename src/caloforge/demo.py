@@ -24,7 +24,7 @@ __all__ = ["demo", "shipped_showers"]
 
 FRESH_SHOWERS = 20
 SEED = 1
-SYMMETRIES = "augment=[mirror-x, mirror-y, transpose]"
+MODEL, EPOCHS = "copula", 60
 
 ProgressBar = Callable[[str, str], AbstractContextManager[Progress]]
 
@@ -58,9 +58,11 @@ def demo(folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[
     with progress("simulate", "showers") as callback:
         simulate(request, fresh, workers=workers, progress=callback)
 
-    say(f"2/4 training 3dgan for {minutes:g} minutes on them and on the Geant4 showers that ship")
+    say(
+        f"2/4 training {MODEL}, at most {minutes:g} minutes, on them and on the Geant4 showers that ship"
+    )
     config = load_config(
-        settings=[f"minutes={minutes}", "epochs=1000", "batch_size=8", f"seed={SEED}", SYMMETRIES]
+        settings=[f"minutes={minutes}", f"epochs={EPOCHS}", f"seed={SEED}"], model=MODEL
     )
     with progress("train", "step") as callback:
         train(config, [shipped_showers("train"), fresh], run, progress=callback, say=say)
@@ -76,7 +78,7 @@ def demo(folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[
             shipped_showers("test"),
             generated,
             report,
-            labels=("Geant4", "3dgan"),
+            labels=("Geant4", MODEL),
             training=[shipped_showers("train"), fresh],
             workers=workers,
             progress=callback,

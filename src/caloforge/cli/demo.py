@@ -14,7 +14,9 @@ EXAMPLES = ("caloforge demo --minutes 3",)
 
 
 def run(
-    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="How long to train.")] = 4.0,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.01, help="How long to train at most.")
+    ] = 4.0,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for all that is made.", metavar="DIR")
     ] = Path("demo"),
