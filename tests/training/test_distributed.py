@@ -20,7 +20,6 @@ from torch import nn
 
 from caloforge.detector import Grid
 from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.tensors import save_tensors
 from caloforge.models import convolution
 from caloforge.models.families import MODELS
 from caloforge.models.layers import LEAK, Dropout, LeakyDropout
@@ -271,15 +270,9 @@ def _train(group: Group, data: Path, out: Path, disturb: str, *settings: str) ->
         bad = group.rank == 1 and {"loss": count[0] == 5, "losses": count[0] >= 5}.get(disturb, False)
         return flipped(self, labels_B) * (math.nan if bad else 1)
 
-    def full(path: Path, *arguments: Any) -> None:
-        if disturb == "disk" and "00000002" in path.name:
-            raise CaloforgeError(f"{path}: cannot be written: No space left on device")
-        save_tensors(path, *arguments)
-
     with (
         mock.patch.object(MovingAverage, "update", nudged),
         mock.patch.object(AdversarialObjective, "_flipped", spoilt),
-        mock.patch("caloforge.training.checkpoint.save_tensors", full),
     ):
         return train(load_config(settings=[*SETTINGS, *settings]), [data], out, group=group)
 
@@ -335,14 +328,6 @@ def test_a_weight_that_is_not_finite_on_one_worker_ends_all_alike(
     results = together(_train, small_showers, tmp_path / "run", "nan", "max_steps=99")
     message = str(_error_of_one(results))
     assert "the weights are not finite at step 4; the checkpoint of step 2 is the last" in message
-
-
-def test_a_full_disk_is_said_by_the_worker_that_writes(
-    together: Together, small_showers: Path, tmp_path: Path
-) -> None:
-    results = together(_train, small_showers, tmp_path / "run", "disk", "max_steps=6")
-    assert "No space left" in str(_error_of_one(results))
-    assert isinstance(results[0], CaloforgeError)
 
 
 def test_another_number_of_workers_goes_on_at_the_same_epoch(

@@ -48,5 +48,8 @@ class CheckpointWriter:
     def wait(self) -> None:
         """Wait until the last checkpoint is written."""
         last, self._last = self._last, None
-        if last is not None:
-            last.result()
+        try:
+            if last is not None:
+                last.result()
+        finally:
+            del last  # it holds its error, which holds this frame, and so all that a training has
