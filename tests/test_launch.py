@@ -165,13 +165,13 @@ except CaloforgeError as error:
 """
 
 
-def launcher(code: str, folder: Path) -> subprocess.Popen[str]:
-    """Start a launcher of two processes, and wait until both run ``code``."""
-    ready = f"open({str(folder)!r} + '/' + rank, 'w').write(str(os.getpid())); "
+def launcher(code: str, folder: Path, first: str = "") -> subprocess.Popen[str]:
+    """Start a launcher of two processes, and wait until both did ``first`` and go on to ``code``."""
+    ready = f"{first}open({str(folder)!r} + '/' + rank, 'w').write(str(os.getpid())); "
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, *python(ready + code)], stdout=subprocess.PIPE, text=True
     )
-    end = time.monotonic() + 20
+    end = time.monotonic() + 600
     while not all((folder / rank).exists() and (folder / rank).read_text() for rank in "01"):
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -188,10 +188,10 @@ def runs(pid: int) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_signals_are_handed_on(tmp_path: Path, number: signal.Signals) -> None:
     # Each process answers as a training does that was asked to stop.
-    code = f"signal.pthread_sigmask(0, {{{number:d}}}); sys.exit(40 + signal.sigwait({{{number:d}}}))"
-    process = launcher(code, tmp_path)
+    block = f"signal.pthread_sigmask(0, {{{number:d}}}); "
+    process = launcher(f"sys.exit(40 + signal.sigwait({{{number:d}}}))", tmp_path, block)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 40 + number
     assert out.rstrip().endswith(f"failed (exit code {40 + number}); after {number.name}")
 
@@ -201,7 +201,7 @@ def test_processes_end_with_a_launcher_that_was_killed(tmp_path: Path) -> None:
     pids = [int((tmp_path / rank).read_text()) for rank in "01"]
     process.kill()
     process.communicate()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while any(map(runs, pids)):
         assert time.monotonic() < end
         time.sleep(0.01)

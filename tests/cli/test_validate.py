@@ -152,7 +152,7 @@ def test_ctrl_c_while_drawing_leaves_nothing_behind(tmp_path: Path) -> None:
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert out == ""
     assert [line for line in err.splitlines() if not line.startswith("validate: ")] == [
