@@ -23,7 +23,7 @@ def some_model(grid: Grid = GRID, *, tilted: bool = False, loadings: float = 0.1
         for coefficients in (model.core, model.halo):
             coefficients.normal_(0, 0.2)
             coefficients[..., model.monomials :] *= 0.2  # no deposit so small that it is none
-            coefficients[..., model.monomials] = -6.0  # the mean of ln(deposit / energy)
+            coefficients[..., model.monomials] = 5.0  # the mean of ln(deposit / MeV)
         for moments in (model.moments_core, model.moments_halo, model.moments_sums):
             moments.normal_(0, loadings)
         model.sum_location[0, 0] = math.log(0.02)

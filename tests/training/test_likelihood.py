@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from launchers import torchrun
 from scipy import stats
 
+from caloforge.demo import shipped_showers
 from caloforge.detector import Grid
+from caloforge.io.tensors import load_tensors
 from caloforge.models.factor_copula import FactorCopula, log_shares
 from caloforge.showers import Conditions
+from caloforge.training.config import load_config
 from caloforge.training.likelihood import LikelihoodObjective
 from caloforge.training.loader import Batch
+from caloforge.training.loop import train
 
 GRID = Grid("block", (7, 7, 3), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 BATCH = 64
@@ -33,7 +39,7 @@ def a_detector(*, tilted: bool = False) -> FactorCopula:
     model = FactorCopula(GRID, 0.0, tilted=tilted, factors=2)
     frame, monomials = model.frame, model.monomials
     radius_O1 = torch.from_numpy(frame.radius).float()[:, None].expand(-1, 3)
-    field = torch.stack([0.8 * radius_O1 - 2, -5 - radius_O1, -0.5 + 0 * radius_O1], -1)
+    field = torch.stack([0.8 * radius_O1 - 2, 6 - radius_O1, -0.5 + 0 * radius_O1], -1)
     core, halo = frame.project(field)
     with torch.no_grad():
         model.core[..., [0, monomials, 2 * monomials]] = core
@@ -66,7 +72,7 @@ def test_the_loss_is_minus_the_log_likelihood_cell_by_cell(tilted: bool) -> None
                 total -= stats.norm.logcdf(threshold)
                 continue
             width = math.exp(laws.log_width_BC[b, c])
-            x = (math.log(deposit / batch.energy_B[b]) - float(laws.location_BC[b, c])) / width
+            x = (math.log(deposit) - float(laws.location_BC[b, c])) / width
             assert float(laws.skew_C[c]) == 0
             assert float(laws.log_tail_C[c]) == 0
             total -= stats.norm.logsf(threshold) + stats.norm.logpdf(x) - math.log(width)
@@ -113,3 +119,55 @@ def test_a_step_leaves_factors_at_unit_size() -> None:
     assert not torch.allclose(moments, torch.eye(3), atol=1e-3)
     list(objective.losses(batch_of(truth)))
     assert all(torch.isfinite(buffer).all() for buffer in objective.model.buffers())
+
+
+@pytest.fixture(scope="module")
+def seven_steps(small_showers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("copula") / "run"
+    train(load_config(settings=SETTINGS), [small_showers], run)
+    return run
+
+
+SETTINGS = ["model=copula", "batch_size=8", "check_showers=4", "max_steps=7"]
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    return load_tensors(max((run / "checkpoints").iterdir()))[0]
+
+
+def test_a_run_goes_on_exactly_moments_included(
+    seven_steps: Path, small_showers: Path, tmp_path: Path
+) -> None:
+    train(load_config(settings=[*SETTINGS, "max_steps=3"]), [small_showers], tmp_path / "run")
+    train(load_config(settings=SETTINGS), [small_showers], tmp_path / "run", resume=True)
+    expected, found = weights_of(seven_steps), weights_of(tmp_path / "run")
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    assert int(found["generator.steps_seen"]) == 7
+
+
+def test_two_workers_keep_the_same_moments(small_showers: Path, tmp_path: Path) -> None:
+    """Before its checkpoint a run compares all that the workers hold, to the bit."""
+    run = tmp_path / "run"
+    settings = [*SETTINGS, "batch_size=4", "learning_rate=0.005"]
+    options = [part for setting in settings for part in ("--set", setting)]
+    process = torchrun(2, "train", "--data", small_showers, "--out", run, *options)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    assert "best" in out
+    moments = weights_of(run)["generator.moments_factors"]
+    assert not torch.equal(moments, torch.eye(len(moments)))
+
+
+def test_its_settings_are_its_own_unless_somebody_says_otherwise() -> None:
+    config = load_config(settings=["model=copula", "learning_rate=0.003"])
+    assert (config.learning_rate, config.schedule, config.augment) == (0.003, "cosine", "all")
+    assert load_config(settings=["model=3dgan"]).schedule == "constant"
+
+
+def test_minutes_of_training_make_showers_like_geant4_s(tmp_path: Path) -> None:
+    """On shipped showers: sampling fraction and mean profiles, after a tenth of the usual epochs."""
+    showers = shipped_showers("train")
+    settings = ["model=copula", "epochs=6", "check_showers=60"]
+    figures = train(load_config(settings=settings), [showers], tmp_path / "run")["best"]
+    assert figures["sampling_fraction_error"] < 0.03
+    assert max(figures[f"shape_{axis}_error"] for axis in "xyz") < 0.1

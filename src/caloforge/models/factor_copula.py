@@ -1,8 +1,8 @@
 """A shower as one draw from a joint distribution: every cell's own law, tied together by common factors.
 
 The law of a cell given energy, angle and impact point is a hurdle: it is hit where a normal score g exceeds a
-threshold; the logarithm of its deposit then has a sinh-arcsinh distribution, of which g's excess gives the
-quantile. The scores of all cells, of the total deposit and of the layers' shares are jointly normal,
+threshold; the logarithm of its deposit, on a scale that all cells share, then has a sinh-arcsinh
+distribution, of which g's excess gives the quantile. The scores of all cells, of the total deposit and of the layers' shares are jointly normal,
 ``g = W f + e``, with a few factors f that they share and noise e of their own (a Gaussian copula with
 factors). Thresholds, means and widths are polynomials of the conditions; their coefficients and W are fields
 around the shower's axis. At last each layer is scaled to its drawn energy, so the layer energies, and the
@@ -23,6 +23,7 @@ from torch.special import ndtr, ndtri
 from caloforge.detector import Grid
 from caloforge.models import sinh_arcsinh
 from caloforge.models.base import ShowerModel
+from caloforge.models.energy_scale import EnergyScale
 from caloforge.models.shower_frame import Place, ShowerFrame
 from caloforge.models.transforms import Scale
 
@@ -41,7 +42,7 @@ LOG_WIDTHS = (-5.0, 3.0)
 
 @dataclass(frozen=True)
 class CellLaws:
-    """The laws of C cells in B showers: hit if the score exceeds ``threshold``; of ln(deposit / energy)."""
+    """The laws of C cells in B showers: hit if the score exceeds ``threshold``; of the scaled ln(deposit)."""
 
     threshold_BC: Tensor
     location_BC: Tensor
@@ -91,6 +92,7 @@ class FactorCopula(ShowerModel):
         # Laws of the cells: threshold, location and log width by monomial, then skew and log tail.
         core, halo = self.frame.coefficients(3 * self.monomials + 2)
         self.core, self.halo = nn.Parameter(core), nn.Parameter(halo)
+        self.energy_scale = EnergyScale()
         # Laws of ln(total / energy) and of the logarithms of the layers' shares.
         self.sum_location = nn.Parameter(torch.zeros(self.monomials, self.sums))
         self.sum_log_width = nn.Parameter(torch.zeros(self.monomials, self.sums))
@@ -141,7 +143,8 @@ class FactorCopula(ShowerModel):
             -normal_quantile(above_H), fixed.skew_C[cell_H], fixed.log_tail_C[cell_H]
         )
         width_H = torch.exp(log_width_H.clamp(*LOG_WIDTHS))
-        deposit_H = torch.exp((location_H + width_H * standard_H).clamp(max=0)) * energy_B[shower_H]
+        log_deposit_H = self.energy_scale.inverse(location_H + width_H * standard_H)
+        deposit_H = torch.minimum(torch.exp(log_deposit_H), energy_B[shower_H])
 
         # Every layer gets the energy that was drawn for it.
         layers_BZ = self._layers(monomials_BZF[:, 0], factors_BK, sums_BM, energy_B, fixed)

@@ -66,7 +66,8 @@ class LikelihoodObjective:
             deposits_BC = empty_BC.scatter(1, cells_BC, deposits_BC)
             seen_BC = empty_BC.scatter(1, cells_BC, 1.0)
         hits_HB = (deposits_BC > 0).nonzero(as_tuple=True)
-        cell_loss, hit_scores_H = _cells(laws, deposits_BC, seen_BC, hits_HB, batch.energy_B)
+        log_H, log_slope_H = model.energy_scale(torch.log(deposits_BC[hits_HB]))
+        cell_loss, hit_scores_H = _cells(laws, log_H, log_slope_H, seen_BC, hits_HB)
         sum_loss, sum_scores_BM = self._sums(batch, monomials_BZF[:, 0])
         with torch.no_grad():
             self._learn_factors(laws.threshold_BC, seen_BC, hits_HB, hit_scores_H, sum_scores_BM)
@@ -76,7 +77,7 @@ class LikelihoodObjective:
     def _prior(self) -> Tensor:
         """Minus the log of a normal prior: conditions matter little, shapes are normal, unless showers say so."""
         model, shapes = self.model, 3 * self.model.monomials
-        nats = torch.zeros((), device=model.core.device)
+        nats = 0.5 * (model.energy_scale.log_slope**2).sum()
         for laws in (model.core, model.halo):
             by_monomial = laws[..., :shapes].reshape(*laws.shape[:2], 3, model.monomials)
             nats = nats + (by_monomial[..., 1:] ** 2).sum() / (2 * CONDITION_SPREAD**2)
@@ -149,25 +150,25 @@ class LikelihoodObjective:
 
 def _cells(
     laws: CellLaws,
-    deposits_BC: Tensor,
+    log_H: Tensor,
+    log_slope_H: Tensor,
     seen_BC: Tensor | None,
     hits: tuple[Tensor, ...],
-    energy_B: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Give minus the log likelihood of the cells, nats a shower, and the scores of the hits (detached)."""
-    shower_H, cell_H = hits
+    cell_H = hits[1]
     threshold_H = laws.threshold_BC[hits]
     skew_H, log_tail_H = laws.skew_C[cell_H], laws.log_tail_C[cell_H]
-    log_H = torch.log(deposits_BC[hits] / energy_B[shower_H])
     standard_H = (log_H - laws.location_BC[hits]) * torch.exp(-laws.log_width_BC[hits])
     density_H = sinh_arcsinh.log_density(standard_H, skew_H, log_tail_H) - laws.log_width_BC[hits]
+    density_H = density_H + log_slope_H
     empty_BC = log_ndtr(laws.threshold_BC)
     if seen_BC is not None:
         empty_BC = empty_BC * seen_BC
     likelihood = empty_BC.sum() + (density_H + log_ndtr(-threshold_H) - log_ndtr(threshold_H)).sum()
     with torch.no_grad():
         score_H = score_above(sinh_arcsinh.to_normal(standard_H, skew_H, log_tail_H), threshold_H)
-    return -likelihood / len(deposits_BC), score_H
+    return -likelihood / len(laws.threshold_BC), score_H
 
 
 @torch.no_grad()
@@ -198,16 +199,16 @@ def _begin(model: FactorCopula, showers: Batch) -> None:
         cells_BC = (
             frame.cells(place) if model.listens_to_angle else torch.arange(size).expand_as(deposits_BC)
         )
-        log_BC = torch.log(deposits_BC.clamp(min=1e-30) / showers.energy_B[rows, None])
+        log_BC = torch.log(deposits_BC.clamp(min=1e-30))
         log_BC = torch.where(deposits_BC > 0, log_BC, 0.0)
         for total_C, values in zip(
             sums_4C, (torch.ones_like(log_BC), (deposits_BC > 0).float(), log_BC, log_BC**2), strict=True
         ):
             total_C.index_add_(0, cells_BC.flatten(), values.flatten())
     seen, hits, first, second = _by_rings(sums_4C.view(4, -1, n_layers), frame.radius)
-    # A prior of two hits of a small deposit, where there are none.
+    # A prior of two hits of 0.3 MeV, where there are none.
     probability = ((hits + 0.5) / (seen + 1)).clamp(1e-6, 1 - 1e-4)
-    location = (first - 16) / (hits + 2)
+    location = (first - 2.4) / (hits + 2)
     mean = first / hits.clamp(min=1)
     variance = (second - hits * mean**2 + 4.5) / (hits + 3)
     field = torch.stack(

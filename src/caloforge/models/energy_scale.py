@@ -1,0 +1,42 @@
+"""A common scale of cell energies in which spectra are smooth: the peak of single particles is stretched flat."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["EnergyScale"]
+
+LOWEST_MEV, HIGHEST_MEV = 1e-3, 3e3
+STEP = 0.15
+"""Width of a piece in ln(MeV)."""
+
+
+class EnergyScale(nn.Module):
+    """A monotone, piecewise linear map of ln(deposit / MeV), learned; at first it changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lowest = math.log(LOWEST_MEV)
+        pieces = math.ceil((math.log(HIGHEST_MEV) - self.lowest) / STEP)
+        self.log_slope = nn.Parameter(torch.zeros(pieces))
+
+    def forward(self, log_H: Tensor) -> tuple[Tensor, Tensor]:
+        """Map logarithms (H,); also give the logarithm of the map's slope there."""
+        piece_H = ((log_H.detach() - self.lowest) / STEP).long().clamp(0, len(self.log_slope) - 1)
+        log_slope_H = self.log_slope[piece_H]
+        within_H = log_H - (self.lowest + STEP * piece_H)
+        return self._knots()[piece_H] + within_H * torch.exp(log_slope_H), log_slope_H
+
+    def inverse(self, mapped_H: Tensor) -> Tensor:
+        """Undo the map."""
+        knots = self._knots()
+        piece_H = torch.searchsorted(knots[1:-1], mapped_H, right=True)
+        within_H = (mapped_H - knots[piece_H]) * torch.exp(-self.log_slope)[piece_H]
+        return self.lowest + STEP * piece_H + within_H
+
+    def _knots(self) -> Tensor:
+        steps = STEP * torch.exp(self.log_slope)
+        return self.lowest + torch.cat([steps.new_zeros(1), torch.cumsum(steps, 0)])
