@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from importlib import resources
 from pathlib import Path
 
 from caloforge.detector import load_detector
 from caloforge.errors import UsageError
 from caloforge.inference.generate import generate_file, like_file, load
+from caloforge.io.shipped import shipped_showers
 from caloforge.physics.report.content import Report
 from caloforge.physics.validate import validate
 from caloforge.progress import Progress
@@ -20,18 +20,13 @@ from caloforge.training.config import load_config
 from caloforge.training.loop import train
 from caloforge.units import GEV, Spectrum
 
-__all__ = ["demo", "shipped_showers"]
+__all__ = ["demo"]
 
 FRESH_SHOWERS = 20
 SEED = 1
 MODEL, EPOCHS = "copula", 60
 
 ProgressBar = Callable[[str, str], AbstractContextManager[Progress]]
-
-
-def shipped_showers(part: str) -> Path:
-    """Path of the Geant4 showers of ``clic-ecal`` that ship: ``part`` is "train" or "test"."""
-    return Path(str(resources.files("caloforge"))) / "data" / f"clic-ecal-{part}.h5"
 
 
 def demo(folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[str], None]) -> Report:

@@ -11,8 +11,8 @@ import torch
 from launchers import torchrun
 from scipy import stats
 
-from caloforge.demo import shipped_showers
 from caloforge.detector import Grid
+from caloforge.io.shipped import shipped_showers
 from caloforge.io.tensors import load_tensors
 from caloforge.models.factor_copula import FactorCopula, log_shares
 from caloforge.showers import Conditions

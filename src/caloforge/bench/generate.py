@@ -19,6 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from caloforge.bench import Row
 from caloforge.bench.train import as_written
 from caloforge.detector import Grid, load_detector
+from caloforge.io.shipped import shipped_showers
+from caloforge.io.shower_file import ShowerFile
+from caloforge.models.base import ShowerModel
+from caloforge.models.factor_copula import FactorCopula
 from caloforge.models.families import MODELS
 from caloforge.progress import Progress, silent
 from caloforge.showers import Conditions
@@ -26,13 +30,15 @@ from caloforge.simulation.physics_data import find_physics_data
 from caloforge.simulation.pool import WorkerPool
 from caloforge.simulation.request import SimulationRequest
 from caloforge.simulation.run import require_geant4
+from caloforge.training.likelihood import LikelihoodObjective
+from caloforge.training.loader import Batch
 from caloforge.units import GEV, Spectrum
 
 __all__ = ["measure"]
 
 DETECTOR = "clic-ecal"
 SPECTRUM = Spectrum("uniform", (10 * GEV, 500 * GEV))
-NETWORKS = ("3dgan", "3dgan-x16")
+NETWORKS = ("3dgan", "3dgan-x16", "copula")
 BATCHES = (1, 128)
 LEAST_ROUNDS = 3
 
@@ -41,8 +47,9 @@ def measure(seconds: float, seed: int, progress: Progress = silent) -> list[Row]
     """Time conditions to showers in memory, in turn and repeated; medians of the rounds.
 
     Geant4 runs on one core, a network on all threads that torch has; ``x_geant4`` compares them
-    as they are. Weights are untrained, which changes no time. Raises MissingExtraError without
-    geant4-pybind.
+    as they are. Weights are untrained, which changes no time; the laws of a copula's cells are those with
+    which its training begins, so that as many are hit as in Geant4's showers. Raises MissingExtraError
+    without geant4-pybind.
     """
     require_geant4()
     threads = torch.get_num_threads()  # OMP_NUM_THREADS, or every core
@@ -91,7 +98,7 @@ def _row(
 
 
 def _sampling(name: str, grid: Grid, batch: int, seed: int) -> Callable[[], float]:
-    model = MODELS[name].generator(grid, grid.threshold_MeV).eval()
+    model = _model(name, grid)
     conditions = Conditions.of(SPECTRUM.quantile(np.linspace(0, 1, batch, endpoint=False)))
 
     def sample() -> float:
@@ -102,8 +109,24 @@ def _sampling(name: str, grid: Grid, batch: int, seed: int) -> Callable[[], floa
     return sample
 
 
+def _model(name: str, grid: Grid) -> ShowerModel:
+    model = MODELS[name].generator(grid, grid.threshold_MeV)
+    if isinstance(model, FactorCopula):
+        with ShowerFile(shipped_showers("test")) as file:
+            showers = file.read()
+        batch = Batch(
+            torch.from_numpy(showers.deposits),
+            torch.from_numpy(showers.incident_energy),
+            torch.from_numpy(showers.incident_theta),
+            torch.zeros(len(showers), 2),
+        )
+        LikelihoodObjective(model, batch, len(showers))
+    model.eval().prepare()
+    return model
+
+
 def _flop(name: str, grid: Grid) -> float:
-    model = MODELS[name].generator(grid, grid.threshold_MeV).eval()
+    model = _model(name, grid)
     as_written(model)
     with FlopCounterMode(display=False) as counter:
         model.sample(Conditions.of([SPECTRUM.low]), 1)
