@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from importlib import resources
 from itertools import count, cycle
 from pathlib import Path
 from statistics import median
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from caloforge.bench import Row
 from caloforge.errors import CaloforgeError
 from caloforge.io.hdf5 import open_hdf5
+from caloforge.io.shipped import shipped_showers
 from caloforge.io.shower_file import ShowerFile
 from caloforge.io.store import ShowerStore, prepare_store
 from caloforge.progress import Progress, silent
@@ -31,7 +31,6 @@ from caloforge.training.loader import Loader
 
 __all__ = ["measure"]
 
-SHIPPED = "clic-ecal-train.h5"
 BATCHES = (128, 8)
 TURNS = 5
 MEMORY_BYTES = 1 << 26
@@ -55,8 +54,7 @@ def measure(
     """
     with ExitStack() as stack:
         if data is None:
-            shipped = resources.files("caloforge") / "data" / SHIPPED
-            data = stack.enter_context(resources.as_file(shipped))
+            data = shipped_showers("train")
         cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="caloforge-bench-"))
         started = time.perf_counter()
         store = prepare_store([data], Path(cache), threshold_MeV=0.0)

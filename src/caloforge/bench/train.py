@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from importlib import resources
 from importlib.util import find_spec
 from shutil import which
 from statistics import median
@@ -32,6 +31,7 @@ from torch import Tensor, nn
 from caloforge.bench import Row
 from caloforge.bench.step_ranks import training_ranks
 from caloforge.errors import CaloforgeError, MissingExtraError
+from caloforge.io.shipped import shipped_showers
 from caloforge.io.shower_file import ShowerFile
 from caloforge.launch import Topology
 from caloforge.models.convolution import Pads, Triple, plain
@@ -69,8 +69,7 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
     threads = torch.get_num_threads()  # OMP_NUM_THREADS, or every core
     torch.manual_seed(seed)
     keep_freed_memory()  # as the training loop does
-    shipped = resources.files("caloforge") / "data" / "clic-ecal-train.h5"
-    with resources.as_file(shipped) as path, ShowerFile(path) as file:
+    with ShowerFile(shipped_showers("train")) as file:
         real = file.read(0, batch)
     with ExitStack() as stack:
         keras_name, keras_iteration = stack.enter_context(_keras(batch, threads))
