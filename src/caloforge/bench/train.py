@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -204,7 +205,9 @@ def _ours(
     if form is not None:
         as_written(model, form), as_written(critic, form)
     if compiled:
-        logging.getLogger("torch").setLevel(logging.ERROR)  # what it cannot trace, it says at length
+        # What it cannot trace, it says at length, twice.
+        logging.getLogger("torch").setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", message="Dynamo detected")
         for network in (model, critic):
             network.compile(
                 dynamic=False
