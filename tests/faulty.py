@@ -15,6 +15,7 @@ It comes in the first attempt of a launch alone. In the write of the checkpoint 
 
 from __future__ import annotations
 
+import atexit
 import os
 import resource
 import signal
@@ -64,8 +65,10 @@ def prepare(fault: str, when: int, rank: int, words: list[str]) -> None:
             number = signal.SIGKILL if fault == "other" else signal.SIGTERM
             os.kill(int((pids / "1").read_text()), number)
         if fault == "full":
-            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+            before_it = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before_it[1]))
+            # What measures the tests' coverage writes its own file at the end.
+            atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, before_it)
         if fault in ("vanish", "hidden"):
             data.unlink()
 

@@ -110,7 +110,7 @@ ROWS: tuple[tuple[str, int, str], ...] = (
     ("train --out out --data clic.h5",                          1, "clic.h5"),
     ("train --out out --data core.h5 none.h5",                  2, "none.h5: no such file"),
     ("train --out out --data core.h5 --data good.h5",           2, "good.h5"),
-    ("train --out out --data core.h5 --model nosuch",           2, "setting model: expected one of 3dgan"),
+    ("train --out out --data core.h5 --model nosuch",           2, "setting model: expected one of copula"),
     ("train --out out --data core.h5 --set bath_size=3",        2, "setting bath_size"),
     ("train --out out --data core.h5 --set batch_size=0",       2, "setting batch_size"),
     ("train --out out --data core.h5 --set batch_size",         2, "--set batch_size: expected name=value"),
