@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caloforge.detector import Grid
+from caloforge.errors import UsageError
 from caloforge.models.shower_frame import CORE, ShowerFrame
 
 GRID = Grid("flat", (13, 15, 5), cell_size=(5.0, 4.0), layer_pitch_mm=3.0)
@@ -63,3 +65,17 @@ def test_at_a_right_angle_both_windows_see_the_same_cells() -> None:
     radius = torch.from_numpy(tilted.radius).repeat_interleave(GRID.n_layers)[cells]
     expected = torch.from_numpy(straight.radius).repeat_interleave(GRID.n_layers)
     torch.testing.assert_close(radius, expected)
+
+
+@pytest.mark.parametrize(
+    "grid", [CYLINDER, Grid("unsized", (13, 15, 5)), replace(GRID, layer_pitch_mm=None)]
+)
+def test_a_grid_through_which_no_axis_can_be_followed_is_refused(grid: Grid) -> None:
+    with pytest.raises(UsageError, match="to follow tilted showers, expected"):
+        ShowerFrame(grid, tilted=True)
+
+
+def test_on_a_cylinder_an_impact_point_moves_nothing() -> None:
+    place = ShowerFrame(CYLINDER, tilted=False).place(torch.tensor([1.5]), torch.tensor([[3.0, -2.0]]))
+    assert (place.offset_x_B == 0).all()
+    assert (place.offset_y_BZ == 0).all()

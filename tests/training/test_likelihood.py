@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from launchers import torchrun
 from scipy import stats
 
 from caloforge.detector import Grid
+from caloforge.errors import UsageError
 from caloforge.io.shipped import shipped_showers
 from caloforge.io.tensors import load_tensors
 from caloforge.models.factor_copula import FactorCopula, log_shares
@@ -171,3 +173,22 @@ def test_minutes_of_training_make_showers_like_geant4_s(tmp_path: Path) -> None:
     figures = train(load_config(settings=settings), [showers], tmp_path / "run")["best"]
     assert figures["sampling_fraction_error"] < 0.03
     assert max(figures[f"shape_{axis}_error"] for axis in "xyz") < 0.1
+
+
+@pytest.mark.parametrize("setting", ["precision=bf16", "objective.label_flips=0.1"])
+def test_a_setting_of_adversarial_training_is_refused(
+    setting: str, small_showers: Path, tmp_path: Path
+) -> None:
+    name = setting.partition("=")[0].partition(".")[0]
+    with pytest.raises(UsageError, match=f"^setting {name}: has no effect on copula"):
+        train(load_config(settings=[*SETTINGS, setting]), [small_showers], tmp_path / "run")
+
+
+def test_angles_that_cannot_be_followed_are_refused() -> None:
+    batch = replace(batch_of(a_detector()), theta_B=torch.full((BATCH,), math.radians(50)))
+    with pytest.raises(UsageError, match=r"60 to 120 degrees to the face, got one at 50\.0"):
+        LikelihoodObjective(a_detector(tilted=True), batch, 1000)
+
+
+def test_a_checkpoint_holds_no_constants(seven_steps: Path) -> None:
+    assert not [name for name in weights_of(seven_steps) if "frame." in name]

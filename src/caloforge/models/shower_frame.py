@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
+from caloforge.errors import UsageError
 
-__all__ = ["Place", "ShowerFrame"]
+__all__ = ["STEEPEST_RAD", "Place", "ShowerFrame"]
 
 CORE = 4.3
 """Cells nearer to the axis than this (in cells) have coefficients of their own, layer by layer."""
@@ -26,7 +27,7 @@ LAYERS = (0, 1, 2, 3, 5, 7, 10, 13, 16, 19, 22, 26, 30, 40, 60, 90, 130)
 
 The last two layers stand for themselves: nothing comes back from behind the last one."""
 
-STEEPEST = math.radians(60)
+STEEPEST_RAD = math.radians(60)
 """The window holds all cells that an axis may have beside it down to this angle to the face."""
 
 
@@ -47,7 +48,8 @@ class ShowerFrame(nn.Module):
     at a right angle and the window is the grid; on a cylinder, which is aligned with the particle, too.
 
     A field over the window is made of coefficients: one for each cell of the core, and outside of it
-    products of a radial, an angular and a depth function.
+    products of a radial, an angular and a depth function. Raises UsageError where ``tilted`` axes cannot be
+    followed through the grid.
     """
 
     inner: Tensor
@@ -61,11 +63,19 @@ class ShowerFrame(nn.Module):
         super().__init__()
         nx, ny, nz = self.shape = grid.shape
         self.tilted = tilted
-        self.size_mm = grid.cell_size if grid.cartesian and grid.cell_size else (1.0, 1.0)
+        follows = grid.cartesian and grid.cell_size is not None
+        if tilted and not (follows and grid.layer_pitch_mm):
+            raise UsageError(
+                f"detector {grid.name!r}: to follow tilted showers, expected x, y, z cells of a known size and pitch"
+            )
+        # Where sizes are not known, and on a cylinder around the particle, an impact point moves nothing.
+        self.size_mm = grid.cell_size if follows and grid.cell_size else (math.inf, math.inf)
         self.pitch_mm = grid.layer_pitch_mm or 0.0
         self.centre = (nx // 2, ny // 2)
         if grid.cartesian:
-            reach = math.ceil(nz * self.pitch_mm / self.size_mm[1] / math.tan(STEEPEST)) if tilted else 0
+            reach = (
+                math.ceil(nz * self.pitch_mm / self.size_mm[1] / math.tan(STEEPEST_RAD)) if tilted else 0
+            )
             self.below = (self.centre[0], self.centre[1] + reach)
             above = (nx - self.centre[0], ny - self.centre[1] + reach)
             x, y = np.meshgrid(*map(np.arange, [-n for n in self.below], above), indexing="ij")

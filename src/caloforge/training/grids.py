@@ -52,7 +52,7 @@ class Link:
 
 
 TYPICAL = Link(50e-6, 1e-9, 40e-6)
-"""What gloo itself takes over TCP (measured, docs/scaling.md), to which a cluster's network adds little.
+"""About what gloo itself takes over TCP (docs/scaling.md, loopback), to which a cluster's network adds little.
 
 It decides the way. That must be the same in every run, so nothing is measured when a run begins."""
 

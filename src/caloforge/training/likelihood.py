@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.special import log_ndtr, ndtr
 
+from caloforge.errors import UsageError
 from caloforge.models import sinh_arcsinh
 from caloforge.models.factor_copula import (
     CellLaws,
@@ -16,6 +18,7 @@ from caloforge.models.factor_copula import (
     normal_quantile,
     score_above,
 )
+from caloforge.models.shower_frame import STEEPEST_RAD
 from caloforge.training.loader import Batch
 from caloforge.training.objective import Turn
 
@@ -45,8 +48,16 @@ class LikelihoodObjective:
     """
 
     def __init__(self, model: FactorCopula, showers: Batch, n_showers: int) -> None:
+        """Begin with the moments of some ``showers`` out of ``n_showers``. Raises UsageError for steeper angles."""
         self.model, self._n_showers = model, n_showers
         self.networks: Mapping[str, nn.Module] = {"generator": model}
+        tilt_B = (showers.theta_B - math.pi / 2).abs()
+        if model.listens_to_angle and float(tilt_B.max()) > math.pi / 2 - STEEPEST_RAD + 1e-3:
+            steepest = math.degrees(STEEPEST_RAD)
+            raise UsageError(
+                f"data: copula-angle follows showers at {steepest:.0f} to {180 - steepest:.0f} degrees to the face, "
+                f"got one at {math.degrees(float(showers.theta_B[tilt_B.argmax()])):.1f}"
+            )
         _begin(model, showers)
 
     def optimizer(self, network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:

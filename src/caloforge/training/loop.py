@@ -92,7 +92,7 @@ def train(
 
     A step is one batch of real showers, and every optimiser step that its objective asks for. One whose
     loss or gradient is not finite is skipped. Each epoch ends with a physics check of the averaged
-    weights; the best ones become the model.
+    weights; the best ones become the model, or the last where the configuration says so.
 
     The workers of a ``group`` each call this. They take one step on all their batches together, so
     that their networks stay the same; the first of them writes and speaks for all.
@@ -147,7 +147,12 @@ def train(
         average = MovingAverage(objective.model, config.ema_decay)
         both = torch.nn.ModuleList(objective.networks.values())
         weights = [parameter.detach() for parameter in both.parameters()]
-        statistics = [buffer for buffer in both.buffers() if buffer.is_floating_point()]
+        kept = both.state_dict().keys()  # a network's constants are not
+        statistics = [
+            buffer
+            for name, buffer in both.named_buffers()
+            if name in kept and buffer.is_floating_point()
+        ]
         card = _card(config, store, split)
         trainee = Trainee(
             networks={**objective.networks, "average": average.average},
@@ -186,7 +191,7 @@ def train(
             saved = step
 
         def judge(step: int) -> dict[str, float]:
-            """Check the physics of the averaged weights; the best so far become the model."""
+            """Check the physics of the averaged weights; they become the model if `choose` says so."""
             nonlocal best
             figures = check(average.average, group)
             folder.log({"step": step, "epoch": epoch(step), "check": figures})
