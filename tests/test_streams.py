@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caloforge.streams import BLOCK, WIDE, rows, stream, stream_seed
+from caloforge.streams import BLOCK, rows, stream, stream_seed, words
 
 address = st.lists(st.text(max_size=5) | st.integers(0, 2**40), max_size=3).map(tuple)
 
@@ -45,6 +47,7 @@ def test_a_numpy_integer_is_the_number_it_holds() -> None:
 
 def test_seeds_are_part_of_what_a_file_means_and_never_change() -> None:
     assert stream_seed(1, "noise", 0) == 1889102824999823701
+    assert words(2, 3, 1, 1, "noise").tolist() == [[351440839648945538, 15377580467163520211]]
     assert stream(1, "noise", 0).bit_generator.random_raw(2).tolist() == [
         13023044916182355864,
         4822268777607073040,
@@ -56,10 +59,11 @@ def normal(generator: np.random.Generator, shape: tuple[int, int]) -> np.ndarray
 
 
 @given(cuts=st.lists(st.integers(0, 3 * BLOCK), min_size=2, max_size=5).map(sorted))
-@pytest.mark.parametrize("width", [3, WIDE])
-def test_a_table_is_the_same_in_whatever_pieces_it_is_read(width: int, cuts: list[int]) -> None:
-    cuts = cuts if width < WIDE else [cut // 100 for cut in cuts]
-    whole = rows(normal, width, cuts[0], cuts[-1] - cuts[0], 1, "table")
-    pieces = [rows(normal, width, first, last - first, 1, "table") for first, last in pairwise(cuts)]
-    assert whole.shape == (cuts[-1] - cuts[0], width)
+@pytest.mark.parametrize("table", [partial(rows, normal), words])
+def test_a_table_is_the_same_in_whatever_pieces_it_is_read(
+    table: Callable[..., np.ndarray], cuts: list[int]
+) -> None:
+    whole = table(3, cuts[0], cuts[-1] - cuts[0], 1, "table")
+    pieces = [table(3, first, last - first, 1, "table") for first, last in pairwise(cuts)]
+    assert whole.shape == (cuts[-1] - cuts[0], 3)
     np.testing.assert_array_equal(whole, np.concatenate(pieces))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "rows", "stream", "stream_seed"]
+__all__ = ["BLOCK", "rows", "stream", "stream_seed", "words"]
 
 
 def stream_seed(seed: int, *address: str | int) -> int:
@@ -34,9 +34,6 @@ def stream(seed: int, *address: str | int) -> np.random.Generator:
 BLOCK = 256
 """Rows that one stream of :func:`rows` serves; part of the meaning of a seed, never to change."""
 
-WIDE = 4096
-"""Rows this long have a stream each: opening one costs little then, unused rows would cost a lot."""
-
 
 def rows(
     draw: Callable[[np.random.Generator, tuple[int, int]], NDArray[Any]],
@@ -48,13 +45,22 @@ def rows(
 ) -> NDArray[Any]:
     """Draw rows ``first`` to ``first + count`` of an endless table of random numbers.
 
-    ``draw(generator, shape)`` makes a block of the table, (BLOCK, width), or (1, width) where rows are wide. Row ``i`` is the same in
+    ``draw(generator, shape)`` makes a block of the table, (BLOCK, width). Row ``i`` is the same in
     whatever pieces the table is read. Returns (count, width).
     """
-    size = BLOCK if width < WIDE else 1
-    blocks = range(first // size, -(-(first + count) // size))
+    blocks = range(first // BLOCK, -(-(first + count) // BLOCK))
     if not blocks:
-        return draw(stream(seed, *address, 0), (size, width))[:0]
-    table = np.concatenate([draw(stream(seed, *address, block), (size, width)) for block in blocks])
-    start = first - blocks.start * size
+        return draw(stream(seed, *address, 0), (BLOCK, width))[:0]
+    table = np.concatenate([draw(stream(seed, *address, block), (BLOCK, width)) for block in blocks])
+    start = first - blocks.start * BLOCK
     return table[start : start + count]
+
+
+def words(width: int, first: int, count: int, seed: int, *address: str | int) -> NDArray[np.uint64]:
+    """Draw rows of an endless table of 64-bit words, (count, width), faster than :func:`rows` where they are wide.
+
+    The generator is moved to the first word at once, which takes one with a fixed number of words a draw.
+    """
+    generator = np.random.PCG64DXSM(stream_seed(seed, *address))
+    generator.advance(first * width)
+    return generator.random_raw(count * width).reshape(count, width)

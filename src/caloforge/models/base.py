@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
+from caloforge.models.noise import normal_rows
 from caloforge.models.transforms import Transform
 from caloforge.showers import Conditions
-from caloforge.streams import rows
 
 __all__ = ["ShowerModel"]
 
@@ -47,15 +47,7 @@ class ShowerModel(nn.Module, ABC):
 
     def noise(self, seed: int, first: int, count: int) -> Tensor:
         """Draw the standard normal noise (count, noise_size) of showers ``first``, ``first + 1``, ..."""
-        noise_BL = rows(
-            lambda generator, shape: generator.standard_normal(shape, dtype=np.float32),
-            self.noise_size,
-            first,
-            count,
-            seed,
-            "noise",
-        )
-        return torch.from_numpy(noise_BL)
+        return normal_rows(self.noise_size, first, count, seed, "noise")
 
     @torch.inference_mode()
     def sample(self, conditions: Conditions, seed: int, first: int = 0) -> NDArray[np.float32]:
@@ -69,6 +61,6 @@ class ShowerModel(nn.Module, ABC):
         theta_B = torch.from_numpy(np.ascontiguousarray(conditions.incident_theta)).to(device)
         noise_BL = self.noise(seed, first, len(conditions)).to(device)
         deposits_BXYZ = self.transform.inverse(self(energy_B, theta_B, noise_BL).float())
-        read_out = torch.where(deposits_BXYZ >= self.threshold_MeV, deposits_BXYZ, 0.0)
-        result: NDArray[np.float32] = read_out.contiguous().cpu().numpy()
+        nn.functional.threshold(deposits_BXYZ, self.threshold_MeV, 0.0, inplace=True)
+        result: NDArray[np.float32] = deposits_BXYZ.contiguous().cpu().numpy()
         return result

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EnergyScale"]
+__all__ = ["EnergyScale", "InverseScale"]
 
 LOWEST_MEV, HIGHEST_MEV = 1e-3, 3e3
 STEP = 0.15
 """Width of a piece in ln(MeV)."""
+
+TABLE = 4096
+
+
+@dataclass(frozen=True)
+class InverseScale:
+    """From the common scale to ln(deposit / MeV), by a table with equal steps: quick to look up."""
+
+    lowest: Tensor
+    step: Tensor
+    values_T: Tensor
+
+    def __call__(self, mapped_H: Tensor) -> Tensor:
+        """Map back (H,), linearly between the table's entries and beyond its ends."""
+        place_H = (mapped_H - self.lowest) / self.step
+        piece_H = place_H.clamp(0, len(self.values_T) - 2).long()
+        low_H = self.values_T[piece_H]
+        return low_H + (place_H - piece_H) * (self.values_T[piece_H + 1] - low_H)
 
 
 class EnergyScale(nn.Module):
@@ -36,6 +55,12 @@ class EnergyScale(nn.Module):
         piece_H = torch.searchsorted(knots[1:-1], mapped_H, right=True)
         within_H = (mapped_H - knots[piece_H]) * torch.exp(-self.log_slope)[piece_H]
         return self.lowest + STEP * piece_H + within_H
+
+    def inverse_scale(self) -> InverseScale:
+        """Tabulate :meth:`inverse`."""
+        knots = self._knots()
+        lowest, step = knots[0], (knots[-1] - knots[0]) / (TABLE - 1)
+        return InverseScale(lowest, step, self.inverse(lowest + step * torch.arange(TABLE).to(knots)))
 
     def _knots(self) -> Tensor:
         steps = STEP * torch.exp(self.log_slope)

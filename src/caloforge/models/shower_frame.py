@@ -152,6 +152,18 @@ class ShowerFrame(nn.Module):
         cells_BXYZ: Tensor = across_BXYZ * nz + z
         return cells_BXYZ.flatten(1)
 
+    def grid_cells(
+        self, place: Place, shower_H: Tensor, across_H: Tensor, layer_H: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Where cells of the window lie in the grid (flattened, (H,)), and whether they lie in it."""
+        nx, ny, nz = self.shape
+        row_H = across_H // self.window[1]
+        x_H = row_H + (self.centre[0] - self.below[0]) + place.cell_x_B[shower_H]
+        y_H = across_H - row_H * self.window[1] + (self.centre[1] - self.below[1])
+        y_H = y_H + place.cell_y_BZ[shower_H, layer_H]
+        inside_H = (x_H >= 0) & (x_H < nx) & (y_H >= 0) & (y_H < ny)
+        return (x_H * ny + y_H) * nz + layer_H, inside_H
+
 
 def _hats(x: NDArray[np.float64], knots: Sequence[float]) -> NDArray[np.float64]:
     """Linear interpolation between knots as a matrix (len(x), len(knots))."""

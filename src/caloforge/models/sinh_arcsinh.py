@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["from_normal", "log_density", "to_normal"]
+__all__ = ["bounded_sinh", "from_normal", "log_density", "to_normal"]
 
 FARTHEST = 6.0
 """arcsinh of the largest score that is told from infinity: beyond it a sinh would overflow a loss."""
@@ -21,7 +21,11 @@ def to_normal(x: Tensor, skew: Tensor, log_tail: Tensor) -> Tensor:
 
 def from_normal(score: Tensor, skew: Tensor, log_tail: Tensor) -> Tensor:
     """Undo :func:`to_normal`."""
-    stretched = (torch.asinh(score) + skew) * torch.exp(-log_tail)
+    return bounded_sinh((torch.asinh(score) + skew) * torch.exp(-log_tail))
+
+
+def bounded_sinh(stretched: Tensor) -> Tensor:
+    """Give a sinh that cannot overflow."""
     return torch.sinh(stretched.clamp(-FARTHEST, FARTHEST))
 
 
