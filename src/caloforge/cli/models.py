@@ -19,7 +19,7 @@ def run(
 ) -> None:
     """List the networks that `caloforge train --model` knows, with their parameters, and shipped weights."""
     from caloforge.detector import load_detector
-    from caloforge.inference.generate import shipped_weights
+    from caloforge.io.shipped import shipped_weights
     from caloforge.models.families import describe
 
     rows = describe(load_detector(detector).grid)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from caloforge.errors import UsageError
 from caloforge.io.durable import check_output_path
 from caloforge.io.gathering import Gathering
+from caloforge.io.shipped import shipped_weights
 from caloforge.io.shower_file import ShowerFile, ShowerWriter
 from caloforge.models.base import ShowerModel
 from caloforge.models.saved import ModelCard, load_model
@@ -32,7 +32,6 @@ __all__ = [
     "generate_file",
     "like_file",
     "load",
-    "shipped_weights",
 ]
 
 BATCH = 128
@@ -83,12 +82,6 @@ class Generator:
             grid=self.card.grid,
             provenance=_provenance(self.card, seed),
         )
-
-
-def shipped_weights() -> dict[str, Path]:
-    """Folders of the pretrained models that come with the package, by name."""
-    folder = Path(str(resources.files("caloforge"))) / "weights"
-    return {path.parent.name: path.parent for path in sorted(folder.glob("*/model.json"))}
 
 
 def load(name_or_run: str | Path) -> Generator:

@@ -1,13 +1,22 @@
-"""The Geant4 showers that ship with the package."""
+"""What ships with the package: Geant4 showers, and pretrained models by name."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["shipped_showers"]
+__all__ = ["shipped_showers", "shipped_weights"]
 
 
 def shipped_showers(part: str) -> Path:
     """Path of the Geant4 showers of ``clic-ecal`` that ship: ``part`` is "train" or "test"."""
-    return Path(str(resources.files("caloforge"))) / "data" / f"clic-ecal-{part}.h5"
+    return _package() / "data" / f"clic-ecal-{part}.h5"
+
+
+def shipped_weights() -> dict[str, Path]:
+    """Folders of the pretrained models that ship, by name."""
+    return {path.parent.name: path.parent for path in sorted(_package().glob("weights/*/model.json"))}
+
+
+def _package() -> Path:
+    return Path(str(resources.files("caloforge")))

@@ -10,10 +10,13 @@ from torch import nn
 
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.tensors import load_into
+from caloforge.models.factor_copula import FactorCopula
 from caloforge.models.families import ThreeDGAN
 from caloforge.models.keras_weights import load_keras_weights
 from caloforge.models.layers import Convolution
+from caloforge.models.saved import load_model
 from caloforge.training.checkpoint import newest_valid
+from caloforge.training.transfer import take_over
 from caloforge.units import GEV
 
 __all__ = ["initialise_from"]
@@ -26,13 +29,26 @@ def initialise_from(sources: Sequence[Path], networks: Mapping[str, nn.Module]) 
 
     A run folder gives the networks of its newest checkpoint (published transfer learning: both are
     loaded, nothing is frozen, optimisers start afresh); a Keras HDF5 file gives the one network
-    that it fits. Raises UsageError or CaloforgeError naming the source.
+    that it fits. A copula, which needs no critic, begins with the model of a run, or one that ships, of the
+    same or another detector. Raises UsageError or CaloforgeError naming the source.
     """
     for source in sources:
-        if source.suffix in KERAS_SUFFIXES:
+        if isinstance(networks["generator"], FactorCopula):
+            _from_copula(source, networks["generator"])
+        elif source.suffix in KERAS_SUFFIXES:
             _from_keras(source, networks)
         else:
             _from_run(source, networks)
+
+
+def _from_copula(source: Path, model: FactorCopula) -> None:
+    try:
+        given, card = load_model(source)
+        if not isinstance(given, FactorCopula):
+            raise UsageError(f"expected weights of a copula, got those of {card.name}")
+        take_over(model, given)
+    except (UsageError, CaloforgeError) as error:
+        raise type(error)(f"--init-from {source}: {error}") from None
 
 
 def _from_run(run: Path, networks: Mapping[str, nn.Module]) -> None:

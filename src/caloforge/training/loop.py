@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from caloforge import cache
 from caloforge.errors import CaloforgeError, UsageError
+from caloforge.io.shipped import shipped_weights
 from caloforge.io.shower_file import ShowerFile
 from caloforge.io.store import ShowerStore, prepare_store
 from caloforge.models.families import MODELS
@@ -107,6 +108,7 @@ def train(
     if not group.leads:
         progress, say = silent, _say_nothing
     device = group.device(config.device)
+    init_from = [shipped_weights().get(str(source), source) for source in init_from]
     folder = RunFolder(out, writes=group.leads)
     with (
         folder.locked(resume=resume, job=group.job),
