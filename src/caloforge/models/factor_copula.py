@@ -29,7 +29,15 @@ from caloforge.models.energy_scale import EnergyScale, InverseScale
 from caloforge.models.shower_frame import Place, ShowerFrame
 from caloforge.models.transforms import Scale
 
-__all__ = ["FACTORS", "CellLaws", "FactorCopula", "log_shares", "normal_quantile", "score_above"]
+__all__ = [
+    "FACTORS",
+    "CellLaws",
+    "FactorCopula",
+    "log_shares",
+    "normal_quantile",
+    "places",
+    "score_above",
+]
 
 FACTORS = 64
 MONOMIALS = ("1 e ee x y xx yy xy ex ey xxx yyy exx eyy", " s ss es sy")
@@ -149,7 +157,7 @@ class FactorCopula(ShowerModel):
         margin_ZBO = torch.bmm(given_ZBI, fixed.margin_ZIO)
         own_ZBO = own_BC.view(count, n_layers, -1).transpose(0, 1)
         margin_ZBO.addcmul_(fixed.own_ZO[:, None], own_ZBO)
-        hits_H = _where(margin_ZBO > 0)
+        hits_H = places(margin_ZBO > 0)
         across = margin_ZBO.shape[2]
         row_H = hits_H // across
         across_H, layer_H = hits_H - row_H * across, row_H // count
@@ -223,12 +231,12 @@ class FactorCopula(ShowerModel):
         """Evaluate the laws of all cells of the window; cells in C order."""
         field_OZC = self.frame.expand(self.core, self.halo)
         shapes = 3 * self.monomials
-        by_monomial = field_OZC[..., :shapes].reshape(*field_OZC.shape[:2], 3, self.monomials)
+        by_law = field_OZC[..., :shapes].split(self.monomials, dim=2)
         if self.listens_to_angle:
-            laws = torch.einsum("bzf,ozkf->kboz", monomials_BZF, by_monomial)
+            laws = [torch.einsum("bzf,ozf->boz", monomials_BZF, law).flatten(1) for law in by_law]
         else:
-            laws = torch.einsum("bf,ozkf->kboz", monomials_BZF[:, 0], by_monomial)
-        threshold_BC, location_BC, log_width_BC = laws.flatten(2)
+            laws = [monomials_BZF[:, 0] @ law.flatten(0, 1).T for law in by_law]
+        threshold_BC, location_BC, log_width_BC = laws
         return CellLaws(
             threshold_BC.clamp(*HIT_SCORES),
             location_BC,
@@ -300,7 +308,7 @@ def _asinh(x: Tensor) -> Tensor:
     return torch.copysign(torch.log(size + torch.sqrt(size * size + 1)), x)
 
 
-def _where(true: Tensor) -> Tensor:
+def places(true: Tensor) -> Tensor:
     """Count through a tensor and give the places of what is true; numpy finds them faster than torch."""
     if true.is_cpu and not torch.compiler.is_compiling():
         return torch.from_numpy(np.flatnonzero(true.numpy()))

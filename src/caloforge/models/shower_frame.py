@@ -116,7 +116,8 @@ class ShowerFrame(nn.Module):
 
     def expand(self, core: Tensor, halo: Tensor) -> Tensor:
         """Make fields (wx * wy, nz, columns) from their coefficients."""
-        far = torch.einsum("oa,zd,adc->ozc", self.across_OA, self.depth_ZD, halo)
+        far = torch.einsum("zd,adc->azc", self.depth_ZD, halo)
+        far = torch.einsum("oa,azc->ozc", self.across_OA, far)
         field = far.new_zeros(self.window[0] * self.window[1], self.shape[2], core.shape[2])
         return field.index_copy(0, self.outer, far).index_copy(0, self.inner, core)
 

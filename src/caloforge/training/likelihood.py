@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.special import log_ndtr, ndtr
+from torch.special import ndtr
 
 from caloforge.errors import UsageError
 from caloforge.models import sinh_arcsinh
@@ -16,6 +17,7 @@ from caloforge.models.factor_copula import (
     FactorCopula,
     log_shares,
     normal_quantile,
+    places,
     score_above,
 )
 from caloforge.models.shower_frame import STEEPEST_RAD
@@ -34,6 +36,15 @@ FARTHEST_SCORE = 4.0
 
 CONDITION_SPREAD, SHAPE_SPREAD = 1.0, 0.3
 """Standard deviations of the prior of coefficients: rarely hit cells would else believe in their few hits."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The cells that are hit: as a mask, as H places in it counted through, and their normal scores."""
+
+    true_BC: Tensor
+    places_H: Tensor
+    scores_H: Tensor
 
 
 class LikelihoodObjective:
@@ -76,12 +87,13 @@ class LikelihoodObjective:
             cells_BC, empty_BC = model.frame.cells(place), torch.zeros_like(laws.threshold_BC)
             deposits_BC = empty_BC.scatter(1, cells_BC, deposits_BC)
             seen_BC = empty_BC.scatter(1, cells_BC, 1.0)
-        hits_HB = (deposits_BC > 0).nonzero(as_tuple=True)
-        log_H, log_slope_H = model.energy_scale(torch.log(deposits_BC[hits_HB]))
-        cell_loss, hit_scores_H = _cells(laws, log_H, log_slope_H, seen_BC, hits_HB)
+        hits_H = places(deposits_BC > 0)
+        log_H, log_slope_H = model.energy_scale(torch.log(deposits_BC.view(-1)[hits_H]))
+        cell_loss, hit_scores_H = _cells(laws, log_H, log_slope_H, seen_BC, hits_H)
         sum_loss, sum_scores_BM = self._sums(batch, monomials_BZF[:, 0])
         with torch.no_grad():
-            self._learn_factors(laws.threshold_BC, seen_BC, hits_HB, hit_scores_H, sum_scores_BM)
+            hits = Hits(deposits_BC > 0, hits_H, hit_scores_H)
+            self._learn_factors(laws.threshold_BC, seen_BC, hits, sum_scores_BM)
         terms = {"generator.cells": cell_loss.detach(), "generator.layers": sum_loss.detach()}
         yield Turn("generator", cell_loss + sum_loss + self._prior() / self._n_showers, terms)
 
@@ -112,8 +124,7 @@ class LikelihoodObjective:
         self,
         threshold_BC: Tensor,
         seen_BC: Tensor | None,
-        hits: tuple[Tensor, ...],
-        hit_scores_H: Tensor,
+        hits: Hits,
         sum_scores_BM: Tensor,
     ) -> None:
         """Draw what is hidden given what is seen; move the moments towards this batch's."""
@@ -128,19 +139,22 @@ class LikelihoodObjective:
         spread_KK = torch.linalg.cholesky(covariance_KK).float()
         covariance_KK = covariance_KK.float()
 
-        empty_BC = torch.ones_like(threshold_BC, dtype=torch.bool) if seen_BC is None else seen_BC > 0
-        empty_BC[hits] = False
-        threshold_E = threshold_BC[empty_BC]
-        own_E = own_C.sqrt().expand_as(threshold_BC)[empty_BC]
-        score_BC = torch.zeros_like(threshold_BC)
-        score_BC[hits] = hit_scores_H
-        score_BC[empty_BC] = normal_quantile(ndtr(threshold_E) * torch.rand_like(threshold_E))
-        for _ in range(SWEEPS):
+        # Cells out of sight have no score, which weighs nothing.
+        known_BC = hits.true_BC if seen_BC is None else hits.true_BC | (seen_BC == 0)
+        hit_score_BC = torch.zeros_like(threshold_BC)
+        hit_score_BC.view(-1)[hits.places_H] = hits.scores_H
+        own_C = own_C.sqrt()
+        drawn_BC = normal_quantile(ndtr(threshold_BC) * torch.rand_like(threshold_BC))
+        for sweep in range(SWEEPS + 1):
+            score_BC = torch.where(known_BC, hit_score_BC, drawn_BC)
+            if sweep == SWEEPS:
+                break
             mean_BK = (score_BC @ weighted_CK + sum_scores_BM @ sums_weighted_MK) @ covariance_KK
             factors_BK = mean_BK + torch.randn_like(mean_BK) @ spread_KK.T
-            common_E = (factors_BK @ loadings_CK.T)[empty_BC]
-            below_E = ndtr((threshold_E - common_E) / own_E)
-            score_BC[empty_BC] = common_E + own_E * normal_quantile(below_E * torch.rand_like(below_E))
+            common_BC = factors_BK @ loadings_CK.T
+            below_BC = ndtr((threshold_BC - common_BC).div_(own_C))
+            drawn_BC = normal_quantile(below_BC.mul_(torch.rand_like(below_BC)))
+            drawn_BC = drawn_BC.mul_(own_C).add_(common_BC)
 
         moments_CK = score_BC.T @ factors_BK
         if seen_BC is None:
@@ -160,26 +174,28 @@ class LikelihoodObjective:
 
 
 def _cells(
-    laws: CellLaws,
-    log_H: Tensor,
-    log_slope_H: Tensor,
-    seen_BC: Tensor | None,
-    hits: tuple[Tensor, ...],
+    laws: CellLaws, log_H: Tensor, log_slope_H: Tensor, seen_BC: Tensor | None, hits_H: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Give minus the log likelihood of the cells, nats a shower, and the scores of the hits (detached)."""
-    cell_H = hits[1]
-    threshold_H = laws.threshold_BC[hits]
-    skew_H, log_tail_H = laws.skew_C[cell_H], laws.log_tail_C[cell_H]
-    standard_H = (log_H - laws.location_BC[hits]) * torch.exp(-laws.log_width_BC[hits])
-    density_H = sinh_arcsinh.log_density(standard_H, skew_H, log_tail_H) - laws.log_width_BC[hits]
-    density_H = density_H + log_slope_H
-    empty_BC = log_ndtr(laws.threshold_BC)
+    count, n_cells = laws.threshold_BC.shape
+    # An index's gradient is slow, index_select's is not.
+    threshold_H, location_H, log_width_H = (
+        law_BC.reshape(-1).index_select(0, hits_H)
+        for law_BC in (laws.threshold_BC, laws.location_BC, laws.log_width_BC)
+    )
+    cell_H = hits_H % n_cells
+    skew_H, log_tail_H = (law_C.index_select(0, cell_H) for law_C in (laws.skew_C, laws.log_tail_C))
+    standard_H = (log_H - location_H) * torch.exp(-log_width_H)
+    density_H = sinh_arcsinh.log_density(standard_H, skew_H, log_tail_H) - log_width_H + log_slope_H
+    # Thresholds are bounded, so these are not zero.
+    empty_BC = torch.log(ndtr(laws.threshold_BC))
     if seen_BC is not None:
         empty_BC = empty_BC * seen_BC
-    likelihood = empty_BC.sum() + (density_H + log_ndtr(-threshold_H) - log_ndtr(threshold_H)).sum()
+    hurdle_H = torch.log(ndtr(-threshold_H)) - torch.log(ndtr(threshold_H))
+    likelihood = empty_BC.sum() + (density_H + hurdle_H).sum()
     with torch.no_grad():
         score_H = score_above(sinh_arcsinh.to_normal(standard_H, skew_H, log_tail_H), threshold_H)
-    return -likelihood / len(laws.threshold_BC), score_H
+    return -likelihood / count, score_H
 
 
 @torch.no_grad()
