@@ -20,7 +20,7 @@ COMMAND = SeveralFiles
 EXAMPLES = (
     "caloforge train --model 3dgan --data showers.h5 --out run --set minutes=10",
     "caloforge train --out run --resume --set minutes=10",
-    "caloforge train --data showers.h5 --out tuned --init-from run --set epochs=5",
+    "caloforge train --data showers.h5 --out tuned --init-from clic-ecal --set learning_rate=0.001",
     "caloforge launch --nproc 2 train --data showers.h5 --out run-of-two --set epochs=5",
     "torchrun --nproc-per-node 4 -m caloforge train --data showers.h5 --out run-of-four",
     "srun --ntasks-per-node 4 caloforge train --data showers.h5 --out run-of-nodes",
@@ -48,7 +48,9 @@ def run(
     init_from: Annotated[
         list[Path] | None,
         typer.Option(
-            "--init-from", help="First weights: a run folder, or Keras HDF5 weights.", metavar="RUN"
+            "--init-from",
+            help="First weights: a run folder, a name from `caloforge models`, or Keras HDF5 weights.",
+            metavar="RUN",
         ),
     ] = None,
     json: Json = False,
@@ -58,6 +60,8 @@ def run(
     if ranks.world > 1:  # before torch is loaded, which reports a lost connection at length
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
+    from caloforge.io.shipped import shipped_weights
+    from caloforge.models.saved import read_card
     from caloforge.training.config import load_config
     from caloforge.training.distributed import join
     from caloforge.training.loop import train
@@ -73,6 +77,10 @@ def run(
             base, sources = group.from_first(folder.read_config)
             data = data or [Path(path) for path in sources["data"]]
             init_from = None
+        for source in init_from or ():  # what is trained on is, if nobody says otherwise, the same model
+            given = shipped_weights().get(str(source), source)
+            if (given / "model.json").is_file():
+                base["model"] = read_card(given).name
         if not data:
             raise UsageError("--data: expected one or more shower files")
         resolved = load_config(config, settings or (), base=base, model=model)

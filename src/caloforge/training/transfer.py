@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from caloforge.errors import UsageError
 from caloforge.models.factor_copula import FactorCopula
-from caloforge.models.shower_frame import Place
 
 __all__ = ["take_over"]
 
 MEMORY_STEPS = 30
 """On another detector the factors' moments are as if so many steps old: neither lost at once, nor kept for long."""
 
-POINTS = 1000
+MEASURED = ("spectrum_2", "slope_spread", "impact_span_22")
+"""What the conditions are measured by is always the new showers'."""
 
 
 @torch.no_grad()
@@ -38,11 +36,9 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
         for laws, moments in ((given.core, given.moments_core), (given.halo, given.moments_halo))
     )
     location_FM, log_width_FM = change_FF @ given.sum_location, change_FF @ given.sum_log_width
-    mixing_MM, steps = torch.eye(given.sums), given.steps_seen
-    if _same_detector(model, given):
-        model.energy_scale.load_state_dict(given.energy_scale.state_dict())
-    else:
-        steps = steps.clamp(max=MEMORY_STEPS)
+    mixing_MM, steps, measured = torch.eye(given.sums), given.steps_seen, {*MEASURED}
+    if not _same_detector(model, given):
+        steps, measured = steps.clamp(max=MEMORY_STEPS), {*MEASURED, "energy_scale.log_slope"}
         layers_ZZ = _layers(model.sum_location[0, 1:], location_FM[0, 1:])
         mixing_MM = torch.zeros(model.sums, given.sums)
         mixing_MM[0, 0], mixing_MM[1:, 1:] = 1, layers_ZZ
@@ -55,21 +51,24 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
         )
         location_FM, log_width_FM = location_FM @ mixing_MM.T, log_width_FM @ mixing_MM.T
         location_FM[0], log_width_FM[0] = model.sum_location[0], model.sum_log_width[0]
-    sizes = [model.core.shape[2], model.factors]
-    for whole, parts in (
-        (core, (model.core, model.moments_core)),
-        (halo, (model.halo, model.moments_halo)),
-    ):
-        for part, values in zip(parts, torch.split(whole, sizes, 2), strict=True):
-            part.copy_(values)
-    model.sum_location.copy_(location_FM)
-    model.sum_log_width.copy_(log_width_FM)
-    model.sum_skew.copy_(mixing_MM @ given.sum_skew)
-    model.sum_log_tail.copy_(mixing_MM @ given.sum_log_tail)
-    model.moments_factors.copy_(given.moments_factors)
-    model.moments_sums.copy_(mixing_MM @ given.moments_sums)
-    model.covariance_sums.copy_(mixing_MM @ given.covariance_sums @ mixing_MM.T)
-    model.steps_seen.copy_(steps)
+    laws = model.core.shape[2]
+    taken = {
+        **given.state_dict(),
+        "core": core[..., :laws],
+        "halo": halo[..., :laws],
+        "moments_core": core[..., laws:],
+        "moments_halo": halo[..., laws:],
+        "sum_location": location_FM,
+        "sum_log_width": log_width_FM,
+        "sum_skew": mixing_MM @ given.sum_skew,
+        "sum_log_tail": mixing_MM @ given.sum_log_tail,
+        "moments_sums": mixing_MM @ given.moments_sums,
+        "covariance_sums": mixing_MM @ given.covariance_sums @ mixing_MM.T,
+        "steps_seen": steps,
+    }
+    for name, value in model.state_dict().items():
+        if name not in measured and value.shape == taken[name].shape:
+            value.copy_(taken[name])
 
 
 def _refuse(model: FactorCopula, given: FactorCopula) -> None:
@@ -97,20 +96,26 @@ def _same_detector(model: FactorCopula, given: FactorCopula) -> bool:
 
 
 def _change_of_units(given: FactorCopula, model: FactorCopula) -> Tensor:
-    """Give the matrix from coefficients of the monomials of ``given`` to those of ``model``: an exact one.
+    """Give the matrix from coefficients of the monomials of ``given`` to those of ``model``, exactly.
 
-    Both measure energy and slope by their showers' spread, so the monomials of one are sums of the other's.
+    Both measure energy and slope by their showers' spread: a variable of one is v = a + b v' of the other's v',
+    and so v^2 - 1 = b^2 (v'^2 - 1) + 2 a b v' + a^2 + b^2 - 1. Monomials are products of two polynomials.
     """
-    random = torch.Generator().manual_seed(0)
-    normal_4P = torch.randn(4, POINTS, generator=random)
-    energy_P = torch.exp(given.spectrum_2[0] + given.spectrum_2[1] * normal_4P[0])
-    theta_P = math.pi / 2 - torch.atan(given.slope_spread * normal_4P[1])
-    nowhere_P = torch.zeros(POINTS, dtype=torch.long)
-    place = Place(nowhere_P, nowhere_P[:, None], normal_4P[2], normal_4P[3][:, None])
-    old_PF, new_PF = (m.conditions(energy_P, theta_P, place)[:, 0].double() for m in (given, model))
-    size_F = new_PF.norm(dim=0)
-    solved_FF: Tensor = torch.linalg.lstsq(new_PF / size_F, old_PF).solution
-    return torch.div(solved_FF, size_F[:, None]).float()
+    (old_mean, old_width), (new_mean, new_width) = given.spectrum_2.tolist(), model.spectrum_2.tolist()
+    changes = [(0, (new_mean - old_mean) / old_width, new_width / old_width)]
+    if model.listens_to_angle:
+        changes.append((2, 0.0, float(model.slope_spread) / float(given.slope_spread)))
+    variables = 3 + model.listens_to_angle
+    by_polynomial_PP = torch.eye(1 + 3 * variables)
+    for number, a, b in changes:
+        first, second = 1 + number, 1 + number + variables
+        by_polynomial_PP[first, first], by_polynomial_PP[first, 0] = b, a
+        by_polynomial_PP[second, second], by_polynomial_PP[second, first] = b * b, 2 * a * b
+        by_polynomial_PP[second, 0] = a * a + b * b - 1
+    left_F, right_F = model.products
+    pairs_FPP = by_polynomial_PP[left_F][:, :, None] * by_polynomial_PP[right_F][:, None]
+    crossed_FF = torch.where(left_F != right_F, pairs_FPP[:, right_F, left_F], 0.0)
+    return (pairs_FPP[:, left_F, right_F] + crossed_FF).T
 
 
 def _in_new_units(change_FF: Tensor, laws: Tensor) -> Tensor:
