@@ -102,3 +102,18 @@ def test_tilted_showers_follow_their_axis() -> None:
         for z in range(4):
             expected = 12 + sign * (z + 0.5) * 20.0 / 5.0 / math.tan(math.radians(70))
             assert abs(int(shower[:, :, z].sum(0).argmax()) - expected) <= 0.51
+
+
+def test_neighbours_share_noise_of_unit_variance() -> None:
+    """Shares change neither how often a cell is hit nor far cells, only how often neighbours are hit together."""
+    alone, together = some_model(loadings=0.0), some_model(loadings=0.0)
+    together.neighbours_RZ.fill_(0.3)
+    conditions = Conditions.of(np.full(3000, 1e5))
+    hits_alone, hits = (model.sample(conditions, seed=2) > 0 for model in (alone, together))
+    np.testing.assert_allclose(hits.mean(0), hits_alone.mean(0), atol=0.055)
+    scores = hits - hits.mean(0)
+    r = [(scores[:, :-k] * scores[:, k:]).mean() / scores.var(0).mean() for k in (1, 2, 4)]
+    # Noise of neighbours is correlated by 2 t / (1 + 4 t^2), of those two cells away by t^2 / (1 + 4 t^2).
+    assert 0.2 < r[0] < 0.45
+    assert 0.02 < r[1] < 0.09
+    assert abs(r[2]) < 0.01

@@ -3,8 +3,8 @@
 The law of a cell given energy, angle and impact point is a hurdle: it is hit where a normal score g exceeds a
 threshold; the logarithm of its deposit, on a scale that all cells share, then has a sinh-arcsinh
 distribution, of which g's excess gives the quantile. The scores of all cells, of the total deposit and of the layers' shares are jointly normal,
-``g = W f + e``, with a few factors f that they share and noise e of their own (a Gaussian copula with
-factors). Thresholds, means and widths are polynomials of the conditions; their coefficients and W are fields
+``g = W f + e``, with a few factors f that they share and noise e that a cell shares with its neighbours alone
+(a Gaussian copula with factors). Thresholds, means and widths are polynomials of the conditions; their coefficients and W are fields
 around the shower's axis. At last each layer is scaled to its drawn energy, so the layer energies, and the
 sampling fraction, are right by construction, and so is the number of empty cells.
 
@@ -71,6 +71,8 @@ class Prepared:
     margin_ZIO: Tensor
     """From factors and monomials (I = K + F) to what they put a score above its threshold."""
     own_ZO: Tensor
+    neighbours_ZO: Tensor
+    """What a cell's own noise and that of each of its neighbours in the layer add to its score."""
     laws_ZFO: Tensor
     """From monomials to thresholds, locations and log widths, side by side (Z, F, 3 O)."""
     skew_C: Tensor
@@ -89,6 +91,7 @@ class FactorCopula(ShowerModel):
     moments_factors: Tensor
     moments_sums: Tensor
     covariance_sums: Tensor
+    neighbours_RZ: Tensor
     spectrum_2: Tensor
     slope_spread: Tensor
     impact_span_22: Tensor
@@ -124,6 +127,8 @@ class FactorCopula(ShowerModel):
         self.register_buffer("moments_factors", torch.eye(factors))
         self.register_buffer("moments_sums", 0.05 * torch.randn(self.sums, factors))
         self.register_buffer("covariance_sums", torch.eye(self.sums))
+        # Share of a neighbour's noise in a cell's own, by distance from the axis and layer.
+        self.register_buffer("neighbours_RZ", torch.zeros(self.frame.rings, grid.n_layers))
         # What the conditions are measured by.
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
         self.register_buffer("slope_spread", torch.tensor(1.0))
@@ -156,7 +161,9 @@ class FactorCopula(ShowerModel):
         given_ZBI = torch.cat([factors_BK.expand(n_layers, -1, -1), monomials_ZBF], dim=2)
         margin_ZBO = torch.bmm(given_ZBI, fixed.margin_ZIO)
         own_ZBO = own_BC.view(count, n_layers, -1).transpose(0, 1)
+        nearby_ZBO = self.frame.beside(own_BC.view(count, n_layers, -1)).transpose(0, 1)
         margin_ZBO.addcmul_(fixed.own_ZO[:, None], own_ZBO)
+        margin_ZBO.addcmul_(fixed.neighbours_ZO[:, None], nearby_ZBO)
         hits_H = places(margin_ZBO > 0)
         across = margin_ZBO.shape[2]
         row_H = hits_H // across
@@ -202,9 +209,12 @@ class FactorCopula(ShowerModel):
         loadings_CK, variance_C = self.cell_loadings()
         loadings_ZKO = loadings_CK.view(-1, n_layers, self.factors).permute(1, 2, 0)
         sum_loadings_MK, rest_MM = self.sum_loadings()
+        share_ZO = self.neighbour_shares()
+        own_ZO = torch.sqrt(variance_C.view(-1, n_layers).T / self.frame.noise_variance(share_ZO))
         return Prepared(
             margin_ZIO=torch.cat([loadings_ZKO, -laws_ZFLO[:, :, 0]], dim=1),
-            own_ZO=variance_C.sqrt().view(-1, n_layers).T.contiguous(),
+            own_ZO=own_ZO,
+            neighbours_ZO=own_ZO * share_ZO,
             laws_ZFO=laws_ZFLO.flatten(2),
             skew_C=field_OZC[..., shapes].T.flatten(),
             tail_C=torch.exp(-field_OZC[..., shapes + 1]).T.flatten(),
@@ -231,7 +241,7 @@ class FactorCopula(ShowerModel):
         """Evaluate the laws of all cells of the window; cells in C order."""
         field_OZC = self.frame.expand(self.core, self.halo)
         shapes = 3 * self.monomials
-        by_law = field_OZC[..., :shapes].split(self.monomials, dim=2)
+        by_law = torch.split(field_OZC[..., :shapes], self.monomials, dim=2)
         if self.listens_to_angle:
             laws = [torch.einsum("bzf,ozf->boz", monomials_BZF, law).flatten(1) for law in by_law]
         else:
@@ -255,6 +265,10 @@ class FactorCopula(ShowerModel):
         common_C = (loadings_CK * loadings_CK).sum(1)
         loadings_CK = loadings_CK * torch.sqrt(0.99 / common_C.clamp(min=0.99))[:, None]
         return loadings_CK, (1 - common_C).clamp(min=0.01)
+
+    def neighbour_shares(self) -> Tensor:
+        """Share of each neighbour's noise in a cell's own (Z, O)."""
+        return self.neighbours_RZ[self.frame.ring_O].T
 
     def sum_loadings(self) -> tuple[Tensor, Tensor]:
         """W of total and shares (M, K), and the covariance (M, M) beyond it: unit variances in all."""

@@ -52,6 +52,8 @@ class ShowerFrame(nn.Module):
     followed through the grid.
     """
 
+    ring_O: Tensor
+    neighbours_O: Tensor
     inner: Tensor
     outer: Tensor
     across_OA: Tensor
@@ -96,6 +98,10 @@ class ShowerFrame(nn.Module):
         across = np.stack(turns, 1)[:, :, None] * radial[:, None]
         across = across.reshape(len(across), len(turns) * len(radii))
         depth = _hats(np.arange(nz, dtype=np.float64), layers)
+        ring_O = np.round(self.radius).astype(np.int64)
+        self.rings = int(ring_O.max()) + 1
+        self._keep("ring_O", ring_O)
+        self._keep("neighbours_O", self.beside(torch.ones(1, ring_O.size))[0].numpy())
         self._keep("inner", np.flatnonzero(~far))
         self._keep("outer", np.flatnonzero(far))
         self._keep("across_OA", across)
@@ -125,6 +131,20 @@ class ShowerFrame(nn.Module):
         """Give the coefficients of fields (wx * wy, nz, columns), by least squares far from the axis."""
         halo = torch.einsum("ao,ozc->azc", self.across_inverse_AO, field[self.outer])
         return field[self.inner], torch.einsum("dz,azc->adc", self.depth_inverse_DZ, halo)
+
+    def beside(self, field_BO: Tensor) -> Tensor:
+        """Add up a field (..., wx * wy) over the up to four neighbours of each cell in its layer."""
+        field_BXY = field_BO.unflatten(-1, self.window[:2])  # type: ignore[no-untyped-call]
+        sums_BXY = torch.zeros_like(field_BXY)
+        sums_BXY[..., 1:, :] = field_BXY[..., :-1, :]
+        sums_BXY[..., :-1, :] += field_BXY[..., 1:, :]
+        sums_BXY[..., 1:] += field_BXY[..., :-1]
+        sums_BXY[..., :-1] += field_BXY[..., 1:]
+        return sums_BXY.flatten(-2)
+
+    def noise_variance(self, share_ZO: Tensor) -> Tensor:
+        """Variance (Z, O) of unit noise with a share of each neighbour's added."""
+        return 1 + self.neighbours_O * share_ZO * share_ZO
 
     def place(self, theta_B: Tensor, impact_B2: Tensor) -> Place:
         """Follow the axes through the layers; angles in rad, impact points in mm."""

@@ -32,6 +32,11 @@ SWEEPS = 6
 FORGETTING = 0.6
 """Step t weighs t to the power of minus this in the moments; between 0.5 and 1 online EM converges."""
 
+FARTHER = 4.0
+"""Largest over-relaxation of EM (R. Salakhutdinov, S. Roweis, ICML 2003)."""
+
+LARGEST_SHARE = 0.4
+
 FARTHEST_SCORE = 4.0
 
 CONDITION_SPREAD, SHAPE_SPREAD = 1.0, 0.3
@@ -156,21 +161,64 @@ class LikelihoodObjective:
             drawn_BC = normal_quantile(below_BC.mul_(torch.rand_like(below_BC)))
             drawn_BC = drawn_BC.mul_(own_C).add_(common_BC)
 
+        second_KK = factors_BK.T @ factors_BK / len(score_BC)
         moments_CK = score_BC.T @ factors_BK
         if seen_BC is None:
             moments_CK /= len(score_BC)
         else:  # a cell that no shower of the batch shows keeps what is known of it
             seen_C1 = seen_BC.sum(0)[:, None]
             moments_CK = torch.where(seen_C1 > 0, moments_CK / seen_C1.clamp(min=1), loadings_CK)
-        core, halo = model.frame.project(moments_CK.view(-1, model.grid.n_layers, model.factors))
         count = len(score_BC)
         model.steps_seen += 1
         weight = float(model.steps_seen + 0.5) ** -FORGETTING
+        # Where cells are rarely hit EM creeps: go farther, as far as what is seen of a score allows.
+        seen_of_score_C = _information(threshold_BC).mean(0)
+        farther_C = (1 / seen_of_score_C).clamp(1, max(1.0, min(FARTHER, 1 / weight)))
+        moments_CK += (farther_C - 1)[:, None] * (moments_CK - loadings_CK @ second_KK)
+        core, halo = model.frame.project(moments_CK.view(-1, model.grid.n_layers, model.factors))
         model.moments_core.lerp_(core, weight)
         model.moments_halo.lerp_(halo, weight)
-        model.moments_factors.lerp_(factors_BK.T @ factors_BK / count, weight)
+        model.moments_factors.lerp_(second_KK, weight)
         model.moments_sums.lerp_(sum_scores_BM.T @ factors_BK / count, weight)
         model.covariance_sums.lerp_(sum_scores_BM.T @ sum_scores_BM / count, weight)
+        self._learn_neighbours(threshold_BC, seen_BC, hits.true_BC, loadings_CK, own_C, weight)
+
+    def _learn_neighbours(
+        self,
+        threshold_BC: Tensor,
+        seen_BC: Tensor | None,
+        true_BC: Tensor,
+        loadings_CK: Tensor,
+        own_C: Tensor,
+        weight: float,
+    ) -> None:
+        """Compare how often neighbours are hit together with showers made for the same conditions."""
+        model, frame, n_layers = self.model, self.model.frame, self.model.grid.n_layers
+
+        def by_layer(field_BC: Tensor) -> Tensor:
+            return field_BC.view(len(field_BC), -1, n_layers).transpose(1, 2)
+
+        share_ZO = model.neighbour_shares()
+        noise_BZO = torch.randn(len(true_BC), *share_ZO.shape, device=share_ZO.device)
+        noise_BZO += share_ZO * frame.beside(noise_BZO)
+        noise_BZO *= by_layer(own_C[None]) * torch.rsqrt(frame.noise_variance(share_ZO))
+        factors_BK = torch.randn(len(true_BC), model.factors, device=share_ZO.device)
+        made_BZO = by_layer(factors_BK @ loadings_CK.T) + noise_BZO > by_layer(threshold_BC)
+        chance_BZO = by_layer(ndtr(-threshold_BC))
+        spread_BZO = torch.sqrt(chance_BZO * (1 - chance_BZO))
+        visible_BZO = torch.ones_like(chance_BZO) if seen_BC is None else by_layer(seen_BC)
+
+        def together_RZ(values_BZO: Tensor) -> Tensor:
+            values_BZO = values_BZO * visible_BZO
+            pairs_ZO = (values_BZO * frame.beside(values_BZO)).sum(0)
+            rings_ZR = pairs_ZO.new_zeros(n_layers, frame.rings)
+            rings_ZR.index_add_(1, frame.ring_O, pairs_ZO)
+            return rings_ZR.T
+
+        seen_RZ = together_RZ(by_layer(true_BC).float() - chance_BZO)
+        made_RZ = together_RZ(made_BZO.float() - chance_BZO)
+        excess_RZ = (seen_RZ - made_RZ) / (together_RZ(spread_BZO) + 1)
+        model.neighbours_RZ.add_(weight * excess_RZ).clamp_(0, LARGEST_SHARE)
 
 
 def _cells(
@@ -196,6 +244,14 @@ def _cells(
     with torch.no_grad():
         score_H = score_above(sinh_arcsinh.to_normal(standard_H, skew_H, log_tail_H), threshold_H)
     return -likelihood / count, score_H
+
+
+def _information(threshold_BC: Tensor) -> Tensor:
+    """How much of what a normal score tells of its mean is left if one knows only whether it exceeds a threshold."""
+    chance_BC = ndtr(threshold_BC)
+    density_BC = torch.exp(-0.5 * threshold_BC * threshold_BC) / math.sqrt(2 * math.pi)
+    seen_BC: Tensor = density_BC * density_BC / (chance_BC * (1 - chance_BC))
+    return seen_BC
 
 
 @torch.no_grad()
