@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from unittest.mock import patch
 
 import h5py
 import numpy as np
@@ -68,15 +69,19 @@ def test_what_is_written_is_read(tmp_path: Path, showers: Showers) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
-@given(st.lists(st.integers(0, 30), max_size=4), st.integers(1, 50), st.integers(0, 9))
+@given(st.lists(st.integers(0, 30), max_size=4), st.integers(1, 50), st.integers(1, 12), st.booleans())
 def test_pieces_written_and_read_are_the_whole(
-    tmp_path: Path, sizes: list[int], length: int, compression: int
+    tmp_path: Path, sizes: list[int], length: int, rows: int, packed: bool
 ) -> None:
     whole = random_showers(sum(sizes))
     first = 0
-    with ShowerWriter(tmp_path / "x.h5", SMALL_GRID, {}, compression=compression) as writer:
+    with (
+        patch("caloforge.io.shower_file.CHUNK_BYTES", rows * 4 * SMALL_GRID.n_cells),
+        ShowerWriter(tmp_path / "x.h5", SMALL_GRID, {}) as writer,
+    ):
         for size in sizes:
-            writer.append(whole[first : first + size])
+            piece = whole[first : first + size]
+            writer.append(writer.pack(piece, first) if packed else piece)
             first += size
     with ShowerFile(tmp_path / "x.h5") as file:
         assert len(file) == len(whole)
@@ -169,6 +174,13 @@ def test_later_showers_must_fit_the_first(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     write(fewer, showers)  # columns that the first piece lacks stay out
     assert cf.read(tmp_path / "x.h5").pdg_id is None
+
+
+def test_packed_showers_have_their_place(tmp_path: Path) -> None:
+    with ShowerWriter(tmp_path / "x.h5", SMALL_GRID, {}) as writer:
+        with pytest.raises(ValueError, match="packed for row 2, the next is 0"):
+            writer.append(writer.pack(random_showers(2), 2))
+        writer.append(random_showers(1))
 
 
 def test_a_writer_is_used_in_its_block(tmp_path: Path) -> None:

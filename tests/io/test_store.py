@@ -235,7 +235,7 @@ def test_a_changed_file_threshold_or_order_makes_another_store(tmp_path: Path) -
 
 def test_the_checksum_names_the_data_not_the_file(tmp_path: Path) -> None:
     path, showers = a_file(tmp_path)
-    with ShowerWriter(tmp_path / "packed.h5", showers.grid, {"by": "another"}, compression=9) as writer:
+    with ShowerWriter(tmp_path / "packed.h5", showers.grid, {"by": "another"}) as writer:
         writer.append(showers)
     one = prepare_store([path], tmp_path / "cache", threshold_MeV=0.1)
     two = prepare_store([tmp_path / "packed.h5"], tmp_path / "cache", threshold_MeV=0.1)
@@ -511,7 +511,7 @@ print(len(made), peak_MB() - before)
 def test_memory_stays_bounded_whatever_the_size(tmp_path: Path) -> None:
     shape, n = (25, 25, 25), 2000
     small, showers = a_file(tmp_path, "small.h5", n=500, shape=shape, hits=0.02)
-    with ShowerWriter(tmp_path / "large.h5", showers.grid, {}, compression=1) as writer:
+    with ShowerWriter(tmp_path / "large.h5", showers.grid, {}) as writer:
         for _ in range(n // 500):
             writer.append(showers)
     output = run_python(MEMORY, tmp_path / "large.h5", small, tmp_path / "cache").communicate()[0]

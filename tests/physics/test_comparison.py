@@ -38,7 +38,7 @@ def compare(tmp_path: Path, reference: Showers, candidate: Showers) -> Compariso
     files = []
     for name, showers in (("reference", reference), ("candidate", candidate)):
         path = tmp_path / f"{name}.h5"
-        with shower_file.ShowerWriter(path, showers.grid, {}, compression=0) as writer:
+        with shower_file.ShowerWriter(path, showers.grid, {}) as writer:
             writer.append(showers)
         files.append(ShowerFile(path))
     grid = replace(reference.grid, threshold_MeV=THRESHOLD, layer_pitch_mm=3.5)

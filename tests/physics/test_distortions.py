@@ -104,7 +104,7 @@ COLUMNS = (
 
 
 def kept(path: Path, showers: Showers, reference: ShowerFile) -> Sample:
-    with shower_file.ShowerWriter(path, showers.grid, {}, compression=0) as writer:
+    with shower_file.ShowerWriter(path, showers.grid, {}) as writer:
         writer.append(showers)
     with ShowerFile(path) as file:
         selections, _ = choose_selections(reference.conditions, file.conditions)

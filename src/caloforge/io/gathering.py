@@ -69,7 +69,7 @@ class Gathering:
         self._output, self._ranks, self._total, self._progress = output, ranks, total, progress
         text = json.dumps([ranks.job, ranks.attempt, ranks.world, total, work], sort_keys=True)
         self._key = hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
-        self._done, self._beats = 0, 0
+        self._done, self._beats, self._shown = 0, 0, -1
         self._looked_s = float("-inf")
         self._others = {rank: _Heard() for rank in range(1, ranks.world)} if ranks.leads else {}
         self._file: FileIO | None = None
@@ -102,7 +102,7 @@ class Gathering:
         self._done = done
         if self._ranks.leads and time.monotonic() - self._looked_s > LOOK_EVERY_S:
             self._look()
-            self._progress(self._all_done(), self._total, **figures)
+            self._show(**figures)
 
     def gather(self, note: Any = None) -> list[Any]:
         """Say that this share is finished; the first process waits until all are.
@@ -117,15 +117,18 @@ class Gathering:
         while True:
             self._look()
             if self._others:
-                self._progress(self._all_done(), self._total)
+                self._show()
             waiting = {rank: heard for rank, heard in self._others.items() if heard.state != "done"}
             if not waiting:
                 return [note, *(heard.note for heard in self._others.values())]
             self._require_alive(waiting)
             time.sleep(LOOK_EVERY_S)
 
-    def _all_done(self) -> int:
-        return self._done + sum(heard.done for heard in self._others.values())
+    def _show(self, **figures: float) -> None:
+        done = self._done + sum(heard.done for heard in self._others.values())
+        if done != self._shown:
+            self._shown = done
+            self._progress(done, self._total, **figures)
 
     def _beat(self) -> None:
         while not self._still.wait(TELL_EVERY_S):

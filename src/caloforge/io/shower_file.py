@@ -27,9 +27,18 @@ from caloforge.io.hdf5 import (
     rows_per_read,
     text_attribute,
 )
+from caloforge.io.packing import LEVEL, PackedShowers, deflate, pieces
 from caloforge.showers import Conditions, Showers
 
-__all__ = ["FORMAT", "VERSION", "ShowerFile", "ShowerWriter", "check_deposits", "read", "write"]
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "ShowerFile",
+    "ShowerWriter",
+    "check_deposits",
+    "read",
+    "write",
+]
 
 FORMAT = "caloforge-showers"
 VERSION = 1
@@ -48,9 +57,9 @@ MAX_SHOWERS = 10**8
 
 def check_deposits(deposits: NDArray[np.float32], path: Path, first: int, name: str = "showers") -> None:
     """Raise CaloforgeError at the first deposit that is negative or not finite."""
-    # One pass decides: a NaN fails both comparisons, and the infinities one of them.
-    good = (deposits >= 0) & (deposits < np.inf)
-    if not good.all():
+    # A NaN fails both comparisons, and the infinities one of them.
+    if deposits.size and not (deposits.min() >= 0 and deposits.max() < np.inf):
+        good = (deposits >= 0) & (deposits < np.inf)
         shower, *cell = (int(i) for i in np.argwhere(~good)[0])
         raise CaloforgeError(
             f"{path}: field {name}: expected finite deposits >= 0, shower {first + shower}, "
@@ -184,13 +193,12 @@ class ShowerWriter:
     (``impact_xy``, ``pdg_id``) stay out of the file. ``provenance`` may be filled until the end.
     """
 
-    def __init__(
-        self, path: str | Path, grid: Grid, provenance: Mapping[str, Any], *, compression: int = 4
-    ) -> None:
+    def __init__(self, path: str | Path, grid: Grid, provenance: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self.grid = grid
         self.provenance = dict(provenance)
-        self._compression = compression
+        rows = max(1, CHUNK_BYTES // (4 * grid.n_cells))
+        self._begun = np.zeros((rows, *grid.shape), np.float32)  # the chunk that is not full yet
         self._stack = ExitStack()
         self._file: h5py.File | None = None
         self._columns: dict[str, h5py.Dataset] = {}  # kept open, and with them their last chunk unpacked
@@ -222,37 +230,67 @@ class ShowerWriter:
         with self._temporary.open("r+b") as file:
             os.posix_fallocate(file.fileno(), size, n_bytes + 8 * CHUNK_BYTES)
 
-    def append(self, showers: Showers) -> None:
+    def pack(self, showers: Showers, first: int) -> PackedShowers:
+        """Check showers that will be appended from row ``first``, and compress the chunks that they fill.
+
+        It takes most of the time of writing, needs no open file and may run in any thread. Raises
+        CaloforgeError if showers lie on another grid or hold an impossible deposit.
+        """
+        if not self.grid.same_cells(showers.grid):
+            raise CaloforgeError(
+                f"{self.path}: expected showers of shape {self.grid.shape}, got {showers.grid.shape}"
+            )
+        chunks: dict[int, bytes] = {}
+        for row, stop in pieces(first, first + len(showers), len(self._begun)):
+            piece = showers.deposits[row - first : stop - first]
+            check_deposits(piece, self.path, row)
+            if len(piece) == len(self._begun):
+                chunks[row] = deflate(piece)
+        return PackedShowers(showers, first, chunks)
+
+    def append(self, showers: Showers | PackedShowers) -> None:
         """Add showers at the end.
 
         Raises CaloforgeError if they lie on another grid or hold an impossible deposit.
         """
         if self._file is None:
             raise RuntimeError("ShowerWriter is used outside its with block")
-        if not self.grid.same_cells(showers.grid):
-            raise CaloforgeError(
-                f"{self.path}: expected showers of shape {self.grid.shape}, got {showers.grid.shape}"
-            )
-        # In pieces, so that no more space is reserved than a few of them need.
-        step = max(1, 16 * CHUNK_BYTES // (4 * self.grid.n_cells))
-        for start in range(0, max(1, len(showers)), step):
-            self._append(showers[start : start + step])
+        packed = self.pack(showers, self._length) if isinstance(showers, Showers) else showers
+        if packed.first != self._length:
+            raise ValueError(f"showers are packed for row {packed.first}, the next is {self._length}")
+        self._lengthen(_columns(packed.showers))
+        deposits = packed.showers.deposits
+        for row, stop in pieces(packed.first, self._length, len(self._begun)):
+            chunk = packed.chunks.get(row)
+            if chunk is None:
+                start = row % len(self._begun)
+                self._begun[start : start + stop - row] = deposits[
+                    row - packed.first : stop - packed.first
+                ]
+                if stop % len(self._begun):
+                    continue
+                chunk = deflate(self._begun)
+            self._write_chunk(row, chunk)
 
-    def _append(self, showers: Showers) -> None:
+    def _lengthen(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Write the columns of further showers, and make room for their deposits."""
         assert self._file is not None
-        columns = {name: getattr(showers, name) for name in UNITS if name != "showers"}
-        columns = {"showers": showers.deposits} | columns
-        present = {name: values for name, values in columns.items() if values is not None}
-        check_deposits(showers.deposits, self.path, self._length)
-        self._reserve(sum(values.nbytes for values in present.values()))
+        self._reserve(sum(values.nbytes for values in columns.values()))
         if not self._columns:
-            self._create(present)
-        start, self._length = self._length, self._length + len(showers)
+            self._create(columns)
+        missing = self._columns.keys() - columns.keys() - {"showers"}
+        if missing:
+            raise CaloforgeError(f"{self.path}: field {missing.pop()} is missing in later showers")
+        start, self._length = self._length, self._length + len(columns["incident_energy"])
         for name, dataset in self._columns.items():
-            if name not in present:
-                raise CaloforgeError(f"{self.path}: field {name} is missing in later showers")
             dataset.resize(self._length, axis=0)
-            dataset[start:] = present[name]
+            if name != "showers":
+                dataset[start:] = columns[name]
+
+    def _write_chunk(self, row: int, packed: bytes, filters: int = 0) -> None:
+        self._reserve(len(packed))
+        first = row - row % len(self._begun)
+        self._columns["showers"].id.write_direct_chunk((first, 0, 0, 0), packed, filters)
 
     def join(self, part: ShowerFile) -> None:
         """Add all showers of a file that this class wrote for the same cells.
@@ -260,44 +298,33 @@ class ShowerWriter:
         Packed deposits are copied as they are where the last chunk is full, else unpacked and checked
         as :meth:`append` does. Raises CaloforgeError.
         """
-        columns = {
-            "incident_energy": part.conditions.incident_energy,
-            "incident_theta": part.conditions.incident_theta,
-            "impact_xy": part.impact_xy,
-            "pdg_id": part.pdg_id,
-        }
-        present = {name: values for name, values in columns.items() if values is not None}
+        rows = len(self._begun)
         mine, theirs = self._columns.get("showers"), part.deposits
-        if mine is None or not _packed_alike(mine, theirs) or self._length % mine.chunks[0]:
-            for showers in part.chunks():
-                self.append(showers)
-            return
-        if self._columns.keys() != {"showers", *present}:
-            raise CaloforgeError(f"{part.path}: expected the fields {', '.join(self._columns)}")
-        start, self._length = self._length, self._length + len(part)
-        self._reserve(sum(values.nbytes for values in present.values()))
-        for name, dataset in self._columns.items():
-            dataset.resize(self._length, axis=0)
-            if name != "showers":
-                dataset[start:] = present[name]
-        for row in range(0, len(part), mine.chunks[0]):
+        whole = 0
+        if mine is not None and _packed_alike(mine, theirs) and self._length % rows == 0:
+            whole = len(part) // rows * rows
+        start = self._length
+        if whole:
+            self._lengthen(_columns(part, slice(whole)))
+        for row in range(0, whole, rows):
             filters, packed = theirs.id.read_direct_chunk((row, 0, 0, 0))
-            self._reserve(len(packed))
-            mine.id.write_direct_chunk((start + row, 0, 0, 0), packed, filters)
+            self._write_chunk(start + row, packed, filters)
+        for first in range(whole, len(part), rows):
+            self.append(part.read(first, first + rows))
 
     def _create(self, columns: Mapping[str, NDArray[Any]]) -> None:
         assert self._file is not None
-        for name, values in columns.items():
-            tail = values.shape[1:]
-            rows = max(1, CHUNK_BYTES // (4 * max(1, math.prod(tail)))) if name == "showers" else 4096
-            packed = {"compression": "gzip", "compression_opts": self._compression, "shuffle": True}
+        tails = {name: values.shape[1:] for name, values in columns.items()}
+        for name, tail in ({"showers": self.grid.shape} | tails).items():
+            rows = len(self._begun) if name == "showers" else 4096
+            packed = {"compression": "gzip", "compression_opts": LEVEL}
             dataset = self._file.create_dataset(
                 name,
                 shape=(0, *tail),
                 maxshape=(None, *tail),
                 dtype=np.int32 if name == "pdg_id" else np.float32,
                 chunks=(rows, *tail),
-                **(packed if name == "showers" and self._compression else {}),
+                **(packed if name == "showers" else {}),
             )
             dataset.attrs["units"] = UNITS[name]
             self._columns[name] = dataset
@@ -306,6 +333,10 @@ class ShowerWriter:
         assert self._file is not None
         if not self._columns:
             self.append(_no_showers(self.grid))
+        rest = self._length % len(self._begun)
+        if rest:
+            self._begun[rest:] = 0
+            self._write_chunk(self._length, deflate(self._begun))
         provenance = json.dumps(self.provenance, allow_nan=False)
         self._reserve(len(provenance))
         self._file.attrs["provenance"] = provenance
@@ -333,8 +364,20 @@ def write(path: str | Path, showers: Showers) -> None:
         writer.append(showers)
 
 
+def _columns(showers: Showers | ShowerFile, rows: slice = slice(None)) -> dict[str, NDArray[Any]]:
+    """Give what there is beside the deposits, by the name of the field."""
+    conditions = showers.conditions
+    columns = {
+        "incident_energy": conditions.incident_energy,
+        "incident_theta": conditions.incident_theta,
+        "impact_xy": showers.impact_xy,
+        "pdg_id": showers.pdg_id,
+    }
+    return {name: values[rows] for name, values in columns.items() if values is not None}
+
+
 def _packed_alike(one: h5py.Dataset, other: h5py.Dataset) -> bool:
-    ways = [(d.chunks, d.dtype, d.shape[1:], d.compression, d.compression_opts) for d in (one, other)]
+    ways = [(d.chunks, d.dtype, d.shape[1:], d.compression, d.shuffle) for d in (one, other)]
     return ways[0] == ways[1]
 
 

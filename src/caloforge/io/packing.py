@@ -1,0 +1,58 @@
+"""Sparse deposits as the compressed chunks of a file, in the format of HDF5's gzip filter (zlib, RFC 1950)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.showers import Showers
+
+__all__ = ["LEVEL", "PackedShowers", "deflate", "pieces"]
+
+LEVEL, MEMORY = 1, 9
+
+
+@dataclass(frozen=True)
+class PackedShowers:
+    """Showers for the rows from ``first`` of a file, and the chunks that they fill, by row, compressed."""
+
+    showers: Showers
+    first: int
+    chunks: Mapping[int, bytes]
+
+
+def pieces(first: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut the rows from ``first`` to ``stop`` where chunks of ``size`` rows are cut."""
+    while first < stop:
+        end = min(stop, first - first % size + size)
+        yield first, end
+        first = end
+
+
+def deflate(values: NDArray[np.float32]) -> bytes:
+    """Compress an array; other threads go on meanwhile.
+
+    With the package ``isal`` if it is installed. Otherwise only runs of equal bytes are looked for: most
+    cells are empty, so that nothing else is worth its time. Bytes are not shuffled before, as runs of
+    zeros would be cut into four.
+    """
+    return _compressor()(np.ascontiguousarray(values).data)
+
+
+def _runs(values: memoryview) -> bytes:
+    compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, MEMORY, zlib.Z_RLE)
+    return compressor.compress(values) + compressor.flush()
+
+
+@cache
+def _compressor() -> Callable[[memoryview], bytes]:
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return _runs
+    return lambda values: isal_zlib.compress(values, LEVEL)
