@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -13,11 +14,14 @@ import numpy as np
 import torch
 
 from caloforge.errors import UsageError
+from caloforge.inference.engines import choose, make_forward
+from caloforge.inference.parallel import Streams
 from caloforge.io.durable import check_output_path
 from caloforge.io.gathering import Gathering
+from caloforge.io.packing import PackedShowers
 from caloforge.io.shipped import shipped_weights
 from caloforge.io.shower_file import ShowerFile, ShowerWriter
-from caloforge.models.base import ShowerModel
+from caloforge.models.base import Forward, ShowerModel
 from caloforge.models.saved import ModelCard, load_model
 from caloforge.progress import Progress, silent
 from caloforge.ranks import ALONE, Ranks
@@ -54,33 +58,44 @@ class ConditionSource:
 
 @dataclass(frozen=True)
 class Generator:
-    """A model that is ready to make showers, and its card."""
+    """A model that is ready to make showers, its card, and what computes its images: torch or another engine."""
 
     model: ShowerModel
     card: ModelCard
+    engine: str = "torch"
+    forward: Forward | None = None
 
     def generate(
-        self, energy: object, theta: object = None, *, seed: int = 0, batch: int = BATCH
+        self,
+        energy: object,
+        theta: object = None,
+        *,
+        seed: int = 0,
+        batch: int = BATCH,
+        streams: Streams | None = None,
     ) -> Showers:
         """Make one shower for each incident energy (MeV); ``theta`` in rad, by default pi/2.
 
         The same seed gives the same showers, whatever the batch size (up to the rounding of
-        floating point sums). Raises UsageError for conditions that the model cannot take.
+        floating point sums) and the ``streams``, by default one. Raises UsageError for conditions that
+        the model cannot take.
         """
         conditions = Conditions.of(energy, theta)
         if len(conditions) == 0:
             raise UsageError("energy: expected at least one value")
         check_conditions(self, _range(conditions.incident_energy), _range(conditions.incident_theta))
-        pieces = [
-            self.model.sample(conditions[first : first + batch], seed, first)
-            for first in range(0, len(conditions), batch)
-        ]
+
+        def make(first: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+            return self.model.sample(conditions[first : first + batch], seed, first, self.forward)
+
+        firsts = range(0, len(conditions), batch)
+        pieces = list((streams or Streams(1)).map(make, firsts))
         return Showers(
-            deposits=np.concatenate(pieces),
+            deposits=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
             incident_energy=conditions.incident_energy,
             incident_theta=conditions.incident_theta,
             grid=self.card.grid,
-            provenance=_provenance(self.card, seed),
+            provenance=_provenance(self, seed),
         )
 
 
@@ -95,6 +110,24 @@ def load(name_or_run: str | Path) -> Generator:
         known = f"one of {', '.join(shipped)} or " if shipped else ""
         raise UsageError(f"model {str(name_or_run)!r}: expected {known}a run folder")
     return Generator(*load_model(path))
+
+
+def with_engine(
+    generator: Generator, name: str, batch: int = BATCH, streams: Streams | None = None
+) -> tuple[Generator, dict[str, float]]:
+    """Give a generator that computes with another engine, and what ``auto`` measured (ms a shower of each).
+
+    ``auto`` takes the fastest of those that are installed. The first use of an engine with a model takes
+    seconds; see :mod:`caloforge.inference.engines` for what is remembered.
+    """
+    streams, times = streams or Streams(1), dict[str, float]()
+    if name == "auto":
+        share = np.linspace(0, 1, batch)
+        known = (generator.card.energy_MeV, generator.card.theta_rad)
+        conditions = Conditions.of(*(low + share * (high - low) for low, high in known))
+        name, times = choose(generator.model, conditions, streams.count, streams.threads)
+    forward = make_forward(name, generator.model, batch, streams.count, streams.threads)
+    return replace(generator, engine=name, forward=forward), times
 
 
 def check_conditions(
@@ -164,15 +197,17 @@ def generate_file(
     *,
     seed: int,
     batch: int = BATCH,
+    streams: Streams | None = None,
     ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> None:
     """Stream showers to a file in bounded memory; the file appears when it is complete.
 
-    Each rank makes a run of whole batches, so that the file is the one of a single process, bit for
-    bit where the threads are as many. The first rank joins what the others made; they return before.
+    Each rank makes a run of whole batches, and its streams (one by default) take turns with them, so that
+    the file is the one of a single process, bit for bit where a stream's threads are as many. The first
+    rank joins what the others made; they return before.
     """
-    provenance = {**_provenance(generator.card, seed), **source.provenance}
+    provenance = {**_provenance(generator, seed), **source.provenance}
     check_output_path(out, *source.inputs)
     firsts = range(0, source.count, batch)
     share = firsts[
@@ -184,20 +219,24 @@ def generate_file(
     with Gathering(out, ranks, work, source.count, progress) as gathering:
         path = out if ranks.leads else gathering.part(ranks.rank)
         with ShowerWriter(path, generator.card.grid, provenance) as writer:
+
+            def make(first: int) -> PackedShowers:
+                conditions = source.piece(first, min(batch, source.count - first))
+                showers = Showers(
+                    deposits=generator.model.sample(conditions, seed, first, generator.forward),
+                    incident_energy=conditions.incident_energy,
+                    incident_theta=conditions.incident_theta,
+                    grid=generator.card.grid,
+                )
+                return writer.pack(showers, first - share.start)
+
             done = 0
             gathering.report(done, total)
-            for first in share:
-                conditions = source.piece(first, min(batch, source.count - first))
-                writer.append(
-                    Showers(
-                        deposits=generator.model.sample(conditions, seed, first),
-                        incident_energy=conditions.incident_energy,
-                        incident_theta=conditions.incident_theta,
-                        grid=generator.card.grid,
-                    )
-                )
-                done += len(conditions)
-                gathering.report(done, total)
+            with closing((streams or Streams(1)).map(make, share)) as batches:
+                for packed in batches:
+                    writer.append(packed)
+                    done += len(packed.showers)
+                    gathering.report(done, total)
             if ranks.leads:
                 gathering.gather()
                 for rank in range(1, ranks.world):
@@ -207,10 +246,12 @@ def generate_file(
             gathering.gather()
 
 
-def _provenance(card: ModelCard, seed: int) -> dict[str, Any]:
+def _provenance(generator: Generator, seed: int) -> dict[str, Any]:
+    card = generator.card
     return {
         "program": f"caloforge {version('caloforge')}",
         "torch": torch.__version__,
+        "engine": generator.engine,
         "model": card.name,
         "model_provenance": dict(card.provenance),
         "training_data": dict(card.training_data),

@@ -16,14 +16,14 @@ from torch import nn
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import atomic_path
 
-__all__ = ["load_into", "load_tensors", "save_tensors"]
+__all__ = ["digest", "load_into", "load_tensors", "save_tensors"]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], note: Mapping[str, Any]) -> None:
     """Write tensors and a JSON-ready note, whole or not at all."""
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(note, allow_nan=False)
-    metadata = {"note": text, "sha256": _digest(stored, text)}
+    metadata = {"note": text, "sha256": digest(stored, text)}
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(stored, metadata=metadata))
 
@@ -42,7 +42,7 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     except (SafetensorError, OSError) as error:
         raise CaloforgeError(f"{path}: not a whole safetensors file ({error})") from None
     text = metadata.get("note", "")
-    if metadata.get("sha256") != _digest(tensors, text):
+    if metadata.get("sha256") != digest(tensors, text):
         raise CaloforgeError(f"{path}: the checksum does not fit the content, the file is damaged")
     note = json.loads(text)
     return tensors, note
@@ -65,11 +65,12 @@ def load_into(network: nn.Module, tensors: Mapping[str, torch.Tensor], prefix: s
     network.load_state_dict({name: tensors[dot + name] for name in own})
 
 
-def _digest(tensors: Mapping[str, torch.Tensor], note: str) -> str:
-    digest = hashlib.sha256(note.encode())
+def digest(tensors: Mapping[str, torch.Tensor], note: str) -> str:
+    """Checksum of tensors, their names and a note."""
+    sha = hashlib.sha256(note.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        sha.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         # reshape(-1).view: the bytes of any type (bf16 too) and of scalars.
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        sha.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,7 +15,10 @@ from caloforge.models.noise import normal_rows
 from caloforge.models.transforms import Transform
 from caloforge.showers import Conditions
 
-__all__ = ["ShowerModel"]
+__all__ = ["Forward", "ShowerModel"]
+
+Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""What computes :meth:`ShowerModel.forward`: the model itself, or an engine that has it in another form."""
 
 
 class ShowerModel(nn.Module, ABC):
@@ -50,17 +54,19 @@ class ShowerModel(nn.Module, ABC):
         return normal_rows(self.noise_size, first, count, seed, "noise")
 
     @torch.inference_mode()
-    def sample(self, conditions: Conditions, seed: int, first: int = 0) -> NDArray[np.float32]:
+    def sample(
+        self, conditions: Conditions, seed: int, first: int = 0, forward: Forward | None = None
+    ) -> NDArray[np.float32]:
         """Make showers: deposits (N, nx, ny, nz) in MeV.
 
         Shower ``i`` of this call is shower ``first + i`` of ``seed``, in whatever pieces they are
-        made. The model must be in evaluation mode.
+        made. ``forward`` computes the images in place of the model, which must be in evaluation mode.
         """
         device = next(self.parameters()).device
         energy_B = torch.from_numpy(np.ascontiguousarray(conditions.incident_energy)).to(device)
         theta_B = torch.from_numpy(np.ascontiguousarray(conditions.incident_theta)).to(device)
         noise_BL = self.noise(seed, first, len(conditions)).to(device)
-        deposits_BXYZ = self.transform.inverse(self(energy_B, theta_B, noise_BL).float())
+        deposits_BXYZ = self.transform.inverse((forward or self)(energy_B, theta_B, noise_BL).float())
         nn.functional.threshold(deposits_BXYZ, self.threshold_MeV, 0.0, inplace=True)
         result: NDArray[np.float32] = deposits_BXYZ.contiguous().cpu().numpy()
         return result

@@ -1,0 +1,130 @@
+"""Engines: each makes torch's showers, and the fastest is found once."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from caloforge.detector import Grid
+from caloforge.errors import MissingExtraError, UsageError
+from caloforge.inference import engines
+from caloforge.inference.engines import LIBRARIES, choose, installed, make_forward
+from caloforge.inference.export import erfinv, onnx_file
+from caloforge.models.base import ShowerModel
+from caloforge.models.families import MODELS
+from caloforge.showers import Conditions
+
+GRID = Grid("small", (9, 9, 6), cell_size=(5.0, 5.0), threshold_MeV=0.01, layer_pitch_mm=5.0)
+BATCH = 4
+CONDITIONS = Conditions.of(np.linspace(20e3, 400e3, 6))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALOFORGE_CACHE", str(cache))
+
+
+def a_model(name: str) -> ShowerModel:
+    torch.manual_seed(0)
+    model = MODELS[name].generator(GRID, GRID.threshold_MeV).eval()
+    model.prepare()
+    return model
+
+
+@pytest.mark.parametrize("name", ["copula", "copula-angle", "3dgan", "3dgan-angle"])
+def test_engines_agree(name: str) -> None:
+    pytest.importorskip("onnxscript")
+    model = a_model(name)
+    angles = np.linspace(1.2, 1.9, 6) if model.listens_to_angle else np.full(6, math.pi / 2)
+    conditions = Conditions.of(CONDITIONS.incident_energy, angles)
+    wanted = model.sample(conditions, 1)
+    for engine in set(installed()) - {"torch"}:
+        forward = make_forward(engine, model, BATCH)
+        got = model.sample(conditions, 1, forward=forward)  # a whole piece and a filled one
+        hits = (wanted > 0) & (got > 0)
+        # At its threshold a cell may fall on either side; there is one in thousands of cells at most.
+        assert np.count_nonzero((wanted > 0) != (got > 0)) <= 2, engine
+        assert np.count_nonzero(hits) > 100
+        # Single precision leaves few digits to the largest of many deposits.
+        error = np.abs(got[hits] / wanted[hits] - 1)
+        assert np.quantile(error, 0.99) < 1e-3, engine
+        assert np.median(error) < 1e-5, engine
+        np.testing.assert_allclose(got.sum((1, 2, 3)), wanted.sum((1, 2, 3)), rtol=1e-4)
+
+
+def test_a_model_is_exported_once_for_its_weights_and_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    exported: list[int] = []
+
+    def export(model: ShowerModel, batch: int) -> bytes:
+        exported.append(batch)
+        return b"onnx"
+
+    monkeypatch.setattr("caloforge.inference.export._export", export)
+    monkeypatch.setattr("caloforge.inference.export.version", lambda name: "1")
+    model = a_model("3dgan")
+    paths = [onnx_file(model, BATCH, "onnx") for _ in range(2)]
+    paths.append(onnx_file(model, 1, "onnx"))
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    paths.append(onnx_file(model, BATCH, "onnx"))
+    assert exported == [BATCH, 1, BATCH]
+    assert len(set(paths)) == 3
+    assert {path.read_bytes() for path in paths} == {b"onnx"}
+
+
+def test_the_fastest_engine_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+
+    def measure(names: list[str], model: ShowerModel, conditions: Conditions, threads: int) -> object:
+        measured.append(len(conditions))
+        return {name: 1.0 / (1 + place) for place, name in enumerate(names)}
+
+    monkeypatch.setattr(engines, "installed", lambda: ["torch", "onnx"])
+    monkeypatch.setattr(engines, "version", lambda name: "1")
+    monkeypatch.setattr(engines, "_measure", measure)
+    model = a_model("3dgan")
+    for _ in range(2):
+        assert choose(model, CONDITIONS) == ("onnx", {"torch": 1.0, "onnx": 0.5})
+    choose(model, CONDITIONS[:1])
+    assert measured == [6, 1]
+    monkeypatch.setattr(engines, "installed", lambda: ["torch"])
+    assert choose(model, CONDITIONS) == ("torch", {})
+
+
+def test_each_engine_is_measured_where_it_will_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def forward(name: str, model: ShowerModel, batch: int, streams: int, threads: int) -> ShowerModel:
+        asked.append((name, batch))
+        return model
+
+    monkeypatch.setattr(engines, "make_forward", forward)
+    times = engines._measure(["torch", "onnx"], a_model("3dgan"), CONDITIONS, 1)
+    assert asked == [("torch", 6), ("onnx", 6)]
+    assert all(ms > 0 for ms in times.values())
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_an_engine_that_is_not_installed_names_its_extra(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIBRARIES, name, ("no-such-package",))
+    assert name not in installed()
+    with pytest.raises(MissingExtraError, match=rf"--engine {name} needs .*caloforge\[{name}\]"):
+        make_forward(name, a_model("3dgan"), BATCH)
+    with pytest.raises(UsageError, match="expected one of torch"):
+        make_forward("abacus", a_model("3dgan"), BATCH)
+
+
+def test_the_inverse_error_function() -> None:
+    x = torch.cat([torch.linspace(-0.9999, 0.9999, 1001), torch.tensor([-1 + 2e-7, 1 - 2e-7])])
+    torch.testing.assert_close(erfinv(x), torch.erfinv(x), rtol=1e-5, atol=1e-7)
