@@ -16,10 +16,13 @@ from caloforge.errors import UsageError
 from caloforge.models.shower_frame import CORE, ShowerFrame
 
 GRID = Grid("flat", (13, 15, 5), cell_size=(5.0, 4.0), layer_pitch_mm=3.0)
+TINY = Grid("tiny", (5, 5, 2))  # all of it is near the axis
 CYLINDER = Grid("barrel", (9, 16, 6), axes=("r", "phi", "layer"))
 
 
-@pytest.mark.parametrize(("grid", "tilted"), [(GRID, False), (GRID, True), (CYLINDER, False)])
+@pytest.mark.parametrize(
+    ("grid", "tilted"), [(GRID, False), (GRID, True), (CYLINDER, False), (TINY, False)]
+)
 def test_coefficients_come_back_from_the_field_they_make(grid: Grid, tilted: bool) -> None:
     frame = ShowerFrame(grid, tilted=tilted)
     core, halo = (torch.randn_like(c) for c in frame.coefficients(3))

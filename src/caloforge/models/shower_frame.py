@@ -89,7 +89,7 @@ class ShowerFrame(nn.Module):
         self.window = (*radius.shape, nz)
         self.radius = radius.reshape(-1)
         far = self.radius > CORE
-        radii = [r for r in RADII if r < 1.2 * self.radius.max()]
+        radii = [r for r in RADII if r < 1.2 * self.radius.max()] or RADII[:1]
         layers = [layer for layer in LAYERS if layer < nz - 2] + list(range(max(0, nz - 2), nz))
         radial = _hats(np.log(self.radius[far]), [math.log(r) for r in radii])
         turns = [np.ones(far.sum())]
