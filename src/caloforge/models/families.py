@@ -15,6 +15,8 @@ from caloforge.errors import UsageError
 from caloforge.models.base import ShowerModel
 from caloforge.models.factor_copula import FactorCopula
 from caloforge.models.layers import count_weights
+from caloforge.models.mixer import Mixer
+from caloforge.models.shower_critic import ShowerCritic
 from caloforge.models.threedgan import Discriminator3DGAN, Generator3DGAN
 from caloforge.models.threedgan_angle import Discriminator3DGANAngle, Generator3DGANAngle
 from caloforge.models.transforms import Chain, Power, Scale
@@ -89,6 +91,17 @@ LIKELIHOOD = {
     "choose": "last",
 }
 
+RELATIVISTIC = {
+    "learning_rate": 5e-4,
+    "batch_size": 32,
+    "epochs": 200,
+    "schedule": "cosine",
+    "warmup_epochs": 1,
+    "augment": "all",
+    "choose": "last",
+    "ema_decay": 0.999,
+}
+
 
 MODELS: dict[str, Family] = {
     "copula": Family(
@@ -100,6 +113,12 @@ MODELS: dict[str, Family] = {
         "the same in the frame of a tilted shower",
         partial(FactorCopula, tilted=True),
         settings=LIKELIHOOD,
+    ),
+    "mixer": Family(
+        "layer energies, then a mixer over patches, against a critic of cells and observables",
+        Mixer,
+        ShowerCritic,
+        settings=RELATIVISTIC,
     ),
     "3dgan": Family(
         "3DGAN of 2019 for a fixed angle, as published for 25x25x25",

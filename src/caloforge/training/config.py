@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class ObjectiveConfig(_Strict):
-    """Weights of the adversarial losses; None takes the model's published value."""
+    """Weights of the adversarial losses; None takes the value that suits the model."""
 
     real_or_fake: Weight | None = Field(None, description="weight of the binary cross-entropy")
     energy: Weight | None = Field(None, description="weight of the primary energy's MAPE")
@@ -33,6 +33,13 @@ class ObjectiveConfig(_Strict):
     angle: Weight | None = Field(None, description="weight of the measured angle's MAE (rad)")
     label_flips: Fraction = Field(0.05, description="fraction of the critic's labels that are flipped")
     generator_steps: Count = Field(2, description="generator steps per batch of real showers")
+    penalty: Weight | None = Field(
+        None, description="mixer: half of it weighs the critic's squared slopes"
+    )
+    likelihood: Weight | None = Field(None, description="mixer: weight of the cells' likelihood (nats)")
+    likelihood_steps: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="mixer: first steps, of the likelihood alone"
+    )
 
 
 class TrainingConfig(_Strict):

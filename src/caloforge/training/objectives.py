@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from caloforge.errors import UsageError
 from caloforge.io.store import ShowerStore
+from caloforge.models.base import ShowerModel
 from caloforge.models.factor_copula import FactorCopula
 from caloforge.models.families import MODELS
+from caloforge.models.mixer import Mixer
+from caloforge.models.shower_critic import ShowerCritic
 from caloforge.streams import stream
 from caloforge.training.adversarial import AdversarialObjective, SamplingFraction
-from caloforge.training.config import TrainingConfig
+from caloforge.training.config import ObjectiveConfig, TrainingConfig
 from caloforge.training.likelihood import LikelihoodObjective
 from caloforge.training.loader import Batch
 from caloforge.training.objective import Objective
+from caloforge.training.relativistic import RelativisticObjective
 
 __all__ = ["build_objective"]
 
 FIRST_LOOK = 2000
-"""Showers whose moments a likelihood begins with."""
+"""Showers whose moments a training begins with."""
+
+RELATIVISTIC_DEFAULTS: dict[str, Any] = {"penalty": 1.0, "likelihood": 20.0, "likelihood_steps": 1000}
+RELATIVISTIC = tuple(f"objective.{name}" for name in RELATIVISTIC_DEFAULTS)
+PUBLISHED = tuple(
+    f"objective.{name}" for name in ObjectiveConfig.model_fields if name not in RELATIVISTIC_DEFAULTS
+)
 
 
 def build_objective(config: TrainingConfig, store: ShowerStore, train_N: NDArray[np.int64]) -> Objective:
@@ -31,13 +45,17 @@ def build_objective(config: TrainingConfig, store: ShowerStore, train_N: NDArray
     family = MODELS[config.model]
     model = family.generator(store.grid, store.threshold_MeV)
     if isinstance(model, FactorCopula):
-        _refuse_what_has_no_effect(config)
-        some_N = stream(config.seed, "first look").permutation(train_N)[:FIRST_LOOK]
-        return LikelihoodObjective(model, Batch.of(store, some_N), len(train_N))
+        _refuse(config, ("objective", "precision"), "has no critic")
+        return LikelihoodObjective(model, _first_look(config, store, train_N), len(train_N))
+    critic = family.critic(store.grid)
+    if isinstance(critic, ShowerCritic):
+        _refuse(config, ("precision", *PUBLISHED), "is trained otherwise")
+        return _relativistic(config, model, critic, _first_look(config, store, train_N))
+    _refuse(config, RELATIVISTIC, "is trained as published")
     energy_N = store.conditions.incident_energy[train_N]
     return AdversarialObjective(
         model,
-        family.critic(store.grid),
+        critic,
         config.objective,
         SamplingFraction.fit(store.sum_MeV()[train_N], energy_N),
         (float(energy_N.min()), float(energy_N.max())),
@@ -45,8 +63,23 @@ def build_objective(config: TrainingConfig, store: ShowerStore, train_N: NDArray
     )
 
 
-def _refuse_what_has_no_effect(config: TrainingConfig) -> None:
-    """Refuse settings of adversarial training where there is no adversary."""
-    for name in ("objective", "precision"):
-        if getattr(config, name) != getattr(TrainingConfig(), name):
-            raise UsageError(f"setting {name}: has no effect on {config.model}, which has no critic")
+def _first_look(config: TrainingConfig, store: ShowerStore, train_N: NDArray[np.int64]) -> Batch:
+    return Batch.of(store, stream(config.seed, "first look").permutation(train_N)[:FIRST_LOOK])
+
+
+def _relativistic(
+    config: TrainingConfig, model: ShowerModel, critic: ShowerCritic, showers: Batch
+) -> RelativisticObjective:
+    critic.begin(showers.deposits_BXYZ, showers.energy_B, showers.theta_B)
+    if isinstance(model, Mixer):
+        model.begin(showers.deposits_BXYZ, showers.energy_B, showers.theta_B, showers.impact_mm_B2)
+    given = config.objective.model_dump(include=set(RELATIVISTIC_DEFAULTS), exclude_none=True)
+    return RelativisticObjective(model, critic, **(RELATIVISTIC_DEFAULTS | given))
+
+
+def _refuse(config: TrainingConfig, names: Sequence[str], why: str) -> None:
+    """Refuse settings that have no effect on a model."""
+    for name in names:
+        value = attrgetter(name)
+        if value(config) != value(TrainingConfig()):
+            raise UsageError(f"setting {name}: has no effect on {config.model}, which {why}")
