@@ -12,8 +12,6 @@ Source: I. Tolstikhin et al., MLP-Mixer, NeurIPS 2021 (the blocks).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
@@ -39,6 +37,9 @@ KNOTS, FARTHEST = 41, 3.2
 """Normal scores between which quantiles are interpolated."""
 
 SMALLEST_LAYER_MEV = 1e-3
+SMALLEST_ABOVE = 1e-3
+LOG_SCALES, LOG_POWERS = (-4.0, 3.0), (-2.3, 0.7)
+
 LEAST = 0.05
 """The highest cell of a layer, at least: where a layer has energy, some cell holds it."""
 
@@ -47,18 +48,6 @@ POWERS, QUANTILES = 24, 48
 
 UNIT = 0.4
 """Of the median deposit: the unit in which ln(1 + deposit / unit) of hits looks like half a normal law."""
-
-
-@dataclass(frozen=True)
-class Laws:
-    """How a cell's score, normal by itself, makes its ln(1 + deposit / unit): ``exp(log_scale) * above ** power``.
-
-    ``above`` is what the score exceeds ``threshold`` by; where it does not, the cell is empty. All (B, nx, ny, nz).
-    """
-
-    threshold: Tensor
-    log_scale: Tensor
-    power: Tensor
 
 
 class Patches(nn.Module):
@@ -124,6 +113,8 @@ class Mixer(ShowerModel):
     quantiles_KM: Tensor
     root_MM: Tensor
     level_LZ: Tensor
+    patch_C: Tensor
+    in_patch_C: Tensor
 
     def __init__(self, grid: Grid, threshold_MeV: float, *, tilted: bool = False) -> None:
         super().__init__()
@@ -144,12 +135,16 @@ class Mixer(ShowerModel):
         self.sums_network = nn.Sequential(
             nn.Linear(self.sums + features, 64), nn.GELU(), nn.Linear(64, self.sums)
         )
-        # Laws of cells at some energies of their layer.
+        # Laws of cells at some energies of their layer: threshold, log scale and log power.
         self.register_buffer("level_LZ", torch.arange(LEVELS)[:, None].repeat(1, grid.n_layers).float())
         cells = (LEVELS, grid.shape[0] * grid.shape[1], grid.n_layers)
         self.cell_laws = nn.Parameter(torch.zeros(3, *cells))
         # What the shower as a whole changes of them.
         self.patches = Patches(grid)
+        number = torch.arange(self.patches.count * self.patches.cells)
+        number_C = self.patches.join(number.view(1, self.patches.count, -1)).flatten()
+        self.register_buffer("patch_C", number_C // self.patches.cells, persistent=False)
+        self.register_buffer("in_patch_C", number_C % self.patches.cells, persistent=False)
         inputs = LATENT + self.sums + features + 5
         self.sources = nn.Sequential(nn.Linear(inputs, 128), nn.GELU(), nn.Linear(128, SOURCES * WIDTH))
         self.place_PS = nn.Parameter(torch.randn(self.patches.count, SOURCES) / SOURCES**0.5)
@@ -172,14 +167,27 @@ class Mixer(ShowerModel):
         scores_BM = sums_BM @ self.root_MM
         scores_BM = scores_BM + self.sums_network(torch.cat([scores_BM, features_BF], 1))
         layers_BZ = self._layers(scores_BM, features_BF, energy_B)
-        laws = self.laws(latent_BL, scores_BM, features_BF, impact_B2, layers_BZ)
-        above = own_BC.view(laws.threshold.shape) - laws.threshold
-        above = above + (LEAST - above.amax((1, 2), keepdim=True)).clamp(min=0)
-        height = torch.exp(laws.log_scale + laws.power * torch.log(above.clamp(min=1e-3)))
-        height = torch.where(above > 0, height, 0.0)
-        raw_BXYZ = self.unit_MeV * torch.expm1(height.clamp(max=16))
-        scale_BZ = layers_BZ / raw_BXYZ.sum((1, 2))
-        return raw_BXYZ * scale_BZ[:, None, None]
+        moved, weight_BZL = self._context(latent_BL, scores_BM, features_BF, impact_B2, layers_BZ)
+
+        # Which cells are hit: all are looked at.
+        threshold_BOZ = self._law(0, moved, weight_BZL)
+        above_BOZ = own_BC.view(threshold_BOZ.shape) - threshold_BOZ
+        above_BOZ = above_BOZ + (LEAST - above_BOZ.amax(1, keepdim=True)).clamp(min=0)
+        hits_H = (above_BOZ.flatten() > 0).nonzero()[:, 0]
+
+        # How much the hit ones hold.
+        above_H = above_BOZ.flatten().index_select(0, hits_H)
+        log_scale_H, log_power_H = (self._law_at(k, moved, weight_BZL, hits_H) for k in (1, 2))
+        height_H = _height(above_H, log_scale_H, log_power_H)
+        raw_H = self.unit_MeV * torch.expm1(height_H.clamp(max=16))
+
+        # Every layer gets the energy that was drawn for it.
+        layer_H = hits_H // self.grid.n_cells * self.grid.n_layers + hits_H % self.grid.n_layers
+        sums_BZ = torch.zeros_like(layers_BZ).flatten().index_add(0, layer_H, raw_H)
+        scale_BZ = layers_BZ.flatten() / sums_BZ
+        deposits_BC = torch.zeros_like(own_BC).flatten()
+        deposits_BC = deposits_BC.index_copy(0, hits_H, raw_H * scale_BZ.index_select(0, layer_H))
+        return deposits_BC.view(-1, *self.grid.shape)
 
     def aimed(self, noise_BL: Tensor, impact_mm_B2: Tensor) -> Tensor:
         """Change the noise so that showers have these impact points, as far as training showers had them."""
@@ -190,30 +198,6 @@ class Mixer(ShowerModel):
             high_2 > low_2, ndtri(part.clamp(1e-6, 1 - 1e-6)), noise_BL[:, first : first + 2]
         )
         return torch.cat([noise_BL[:, :first], score_B2, noise_BL[:, first + 2 :]], 1)
-
-    def laws(
-        self,
-        latent_BL: Tensor,
-        scores_BM: Tensor,
-        features_BF: Tensor,
-        impact_B2: Tensor,
-        layers_BZ: Tensor,
-    ) -> Laws:
-        """Give the laws of all cells."""
-        size_2 = torch.tensor(self.grid.cell_size or (1.0, 1.0), device=impact_B2.device)
-        x, y = (12**0.5 * impact_B2 / size_2).unbind(1)
-        place_B5 = torch.stack([x, y, x * x - 1, y * y - 1, x * y], 1)
-        inputs = torch.cat([latent_BL, scores_BM, features_BF, place_B5], 1)
-        sources = self.sources(inputs).view(-1, SOURCES, WIDTH)
-        tokens = self.blocks(self.place_PS @ sources + self.place_PW)
-        moved = self.head(tokens).view(len(tokens), self.patches.count, 3, -1)
-        weight_BZL = self._levels(layers_BZ)
-        shape = (-1, *self.grid.shape)
-        threshold, log_scale, log_power = (
-            torch.einsum("bzl,loz->boz", weight_BZL, law).view(shape) + self.patches.join(moved[:, :, k])
-            for k, law in enumerate(self.cell_laws)
-        )
-        return Laws(threshold, log_scale.clamp(-4, 3), torch.exp(log_power.clamp(-2.3, 0.7)))
 
     def log_likelihood(
         self, deposits_BXYZ: Tensor, energy_B: Tensor, theta_B: Tensor, impact_mm_B2: Tensor
@@ -226,12 +210,50 @@ class Mixer(ShowerModel):
         scores_BM = self._scores(log_shares(deposits_BXYZ, energy_B), features_BF).detach()
         latent_BL = torch.randn(len(energy_B), LATENT, device=energy_B.device)
         layers_BZ = deposits_BXYZ.sum((1, 2))
-        laws = self.laws(latent_BL, scores_BM, features_BF, impact_mm_B2, layers_BZ)
-        log_height = torch.log(torch.log1p(deposits_BXYZ / self.unit_MeV).clamp(min=1e-3))
-        log_above = (log_height - laws.log_scale) / laws.power
-        score = laws.threshold + torch.exp(log_above.clamp(max=4))
-        seen = -0.5 * score * score + log_above - log_height - torch.log(laws.power)
-        return torch.where(deposits_BXYZ > 0, seen, log_ndtr(laws.threshold)).mean()
+        moved, weight_BZL = self._context(latent_BL, scores_BM, features_BF, impact_mm_B2, layers_BZ)
+        threshold, log_scale, log_power = (self._law(k, moved, weight_BZL) for k in range(3))
+        log_power = log_power.clamp(*LOG_POWERS)
+        height = torch.log1p(deposits_BXYZ.view(threshold.shape) / self.unit_MeV)
+        log_height = torch.log(height.clamp(min=SMALLEST_ABOVE))
+        log_above = (log_height - log_scale.clamp(*LOG_SCALES)) * torch.exp(-log_power)
+        score = threshold + torch.exp(log_above.clamp(max=4))
+        seen = -0.5 * score * score + log_above - log_height - log_power
+        return torch.where(height > 0, seen, log_ndtr(threshold)).mean()
+
+    def _context(
+        self,
+        latent_BL: Tensor,
+        scores_BM: Tensor,
+        features_BF: Tensor,
+        impact_B2: Tensor,
+        layers_BZ: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Give what the shower changes of its cells' laws (B, P, 3, C), and the weights of the levels (B, nz, L)."""
+        size_2 = torch.tensor(self.grid.cell_size or (1.0, 1.0), device=impact_B2.device)
+        x, y = (12**0.5 * impact_B2 / size_2).unbind(1)
+        place_B5 = torch.stack([x, y, x * x - 1, y * y - 1, x * y], 1)
+        inputs = torch.cat([latent_BL, scores_BM, features_BF, place_B5], 1)
+        sources = self.sources(inputs).view(-1, SOURCES, WIDTH)
+        tokens = self.blocks(self.place_PS @ sources + self.place_PW)
+        moved = self.head(tokens).view(len(tokens), self.patches.count, 3, -1)
+        return moved, self._levels(layers_BZ)
+
+    def _law(self, which: int, moved: Tensor, weight_BZL: Tensor) -> Tensor:
+        """Evaluate one of :data:`cell_laws` in all cells (B, nx * ny, nz)."""
+        usual = torch.einsum("bzl,loz->boz", weight_BZL, self.cell_laws[which])
+        return usual + self.patches.join(moved[:, :, which]).flatten(1, 2)
+
+    def _law_at(self, which: int, moved: Tensor, weight_BZL: Tensor, hits_H: Tensor) -> Tensor:
+        """Evaluate it in some cells only, numbered through all showers."""
+        shower_H, cell_H = hits_H // self.grid.n_cells, hits_H % self.grid.n_cells
+        layer_H = shower_H * self.grid.n_layers + cell_H % self.grid.n_layers
+        weight_LH = weight_BZL.flatten(0, 1).T.index_select(1, layer_H)
+        usual_LH = self.cell_laws[which].flatten(1).index_select(1, cell_H)
+        patch_H, in_patch_H = self.patch_C[cell_H], self.in_patch_C[cell_H]
+        place_H = (
+            (shower_H * self.patches.count + patch_H) * 3 + which
+        ) * self.patches.cells + in_patch_H
+        return (weight_LH * usual_LH).sum(0) + moved.flatten().index_select(0, place_H)
 
     def _features(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
         return condition_features(
@@ -329,6 +351,12 @@ class Mixer(ShowerModel):
                 for seen, prior in zip((first, second), usual, strict=True)
             )
             self.cell_laws[:, level] = torch.stack(_laws_of(probability, mean, square))
+
+
+def _height(above: Tensor, log_scale: Tensor, log_power: Tensor) -> Tensor:
+    """Give ``exp(log_scale) * above ** exp(log_power)``: ln(1 + deposit / unit) of a cell by its score's excess."""
+    log_above = torch.log(above.clamp(min=SMALLEST_ABOVE))
+    return torch.exp(log_scale.clamp(*LOG_SCALES) + torch.exp(log_power.clamp(*LOG_POWERS)) * log_above)
 
 
 def _laws_of(probability: Tensor, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
