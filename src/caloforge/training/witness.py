@@ -39,7 +39,8 @@ class Witness:
         """
         ended = threading.Event()
         self._store.set(self._key(self._ranks.rank), "")
-        thread = threading.Thread(target=self._beat, args=[ended], name="caloforge-alive", daemon=True)
+        # No daemon: Python ends those at its exit, and one that is inside the store's C++ then aborts all.
+        thread = threading.Thread(target=self._beat, args=[ended], name="caloforge-alive")
         thread.start()
         try:
             yield
