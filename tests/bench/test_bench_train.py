@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from caloforge.bench import train
+from caloforge.bench import keras_baseline, train
 from caloforge.bench.train import as_written, iteration_flops, measure
 from caloforge.errors import CaloforgeError, MissingExtraError
 from caloforge.launch import Topology
@@ -68,7 +68,7 @@ def test_operations_of_the_published_layers() -> None:
 
 
 def test_without_keras_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "find_spec", lambda name: None)
+    monkeypatch.setattr(keras_baseline, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"caloforge\[keras\]"):
         measure(0.01, 1)
 

@@ -1,26 +1,38 @@
-"""The published 3DGAN in Keras 3, as a process of its own: what ``caloforge bench train`` compares with.
+"""The published 3DGAN in Keras 3, as a process of its own: what ``caloforge bench`` compares with.
 
-``python -m caloforge.bench.keras_baseline BATCH THREADS`` prints a JSON line that says with what it
-computes; then each line on stdin makes it train one iteration, as published, and print how many
-seconds that took. The environment variable KERAS_BACKEND chooses tensorflow, torch or jax.
+``python -m caloforge.bench.keras_baseline train|generate THREADS`` prints a JSON line that says with what
+it computes; then each line on stdin, the number of showers, makes it train one iteration, as published, or
+generate these showers, and print how many seconds that took; what it must do only once it does before. The
+environment variable KERAS_BACKEND chooses tensorflow, torch or jax.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-__all__ = ["discriminator", "generator", "iteration"]
+from caloforge.errors import CaloforgeError, MissingExtraError
+
+__all__ = ["discriminator", "generator", "iteration", "sampling", "started"]
 
 LATENT = 200
 LOSSES = ("binary_crossentropy", "mean_absolute_percentage_error", "mean_absolute_percentage_error")
 WEIGHTS = (6.0, 0.2, 0.1)
+IMAGE_MEV = 20.0
+"""What 1 in an image stands for."""
+THRESHOLD_MEV = 0.001
+LARGE = 1024
+"""A batch that takes so much longer than to compile that its first turn may count."""
 
 
 def generator(filters: int = 6) -> Any:
@@ -107,7 +119,21 @@ def iteration(batch: int) -> Callable[[], None]:
     return train
 
 
-def _serve(batch: int, threads: int) -> None:
+def sampling(batch: int) -> Callable[[], None]:
+    """Give what makes one batch, from energies to deposits in MeV."""
+    image_maker = generator()
+    random = np.random.default_rng(1)
+    energy = np.linspace(0.1, 5, batch, dtype=np.float32)[:, None]
+
+    def make() -> None:
+        noise = energy * random.standard_normal((batch, LATENT), dtype=np.float32)
+        deposits = np.asarray(image_maker.predict_on_batch(noise))[..., 0] * IMAGE_MEV
+        deposits[deposits < THRESHOLD_MEV] = 0
+
+    return make
+
+
+def _serve(what: str, threads: int) -> None:
     # Keras and its backends print: results alone go to the pipe that stdout was.
     results = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -125,14 +151,61 @@ def _serve(batch: int, threads: int) -> None:
 
         torch.set_num_threads(threads)
         backend = f"torch {torch.__version__}"
-    train = iteration(batch)
-    train()  # compiles
     print(json.dumps({"with": f"Keras {keras.__version__}, {backend}"}), file=results)
-    for _ in sys.stdin:
+    ways: dict[int, Callable[[], None]] = {}
+    for line in sys.stdin:
+        batch = int(line)
+        if batch not in ways:
+            ways[batch] = {"train": iteration, "generate": sampling}[what](batch)
+            if batch < LARGE:
+                ways[batch]()  # compiles
         start = time.perf_counter()
-        train()
+        ways[batch]()
         print(time.perf_counter() - start, file=results)
 
 
+@contextmanager
+def started(what: str, threads: int) -> Iterator[tuple[str, Callable[[int], float]]]:
+    """Start the baseline's process; give its name, and a function from a number of showers to seconds.
+
+    Raises MissingExtraError without Keras, CaloforgeError with its last word where it ends.
+    """
+    if find_spec("keras") is None:
+        raise MissingExtraError(f"bench {what}", "keras")
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow" if find_spec("tensorflow") else "torch")
+    command = [sys.executable, "-m", "caloforge.bench.keras_baseline", what, str(threads)]
+    environment = {
+        **os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"
+    }  # fmt: skip
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen(  # noqa: S603
+            command, env=environment, stdin=pipe, stdout=pipe, stderr=complaints, text=True
+        ) as process,
+    ):
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None
+        assert answers is not None
+
+        def answer() -> str:
+            line = answers.readline()
+            if not line:
+                complaints.seek(0)
+                last = (complaints.read().strip().splitlines() or ["no reason given"])[-1]
+                raise CaloforgeError(f"bench {what}: Keras with backend {backend} ended: {last}")
+            return line
+
+        def seconds(batch: int) -> float:
+            requests.write(f"{batch}\n")
+            requests.flush()
+            return float(answer())
+
+        try:
+            yield json.loads(answer())["with"], seconds
+        finally:
+            process.kill()
+
+
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), int(sys.argv[2]))
+    _serve(sys.argv[1], int(sys.argv[2]))

@@ -19,14 +19,15 @@ from caloforge.bench.cost_model import slowest_normal_s
 from caloforge.bench.predictions import GLOBAL_BATCH
 from caloforge.io.durable import write_text
 
-__all__ = ["TABLES", "fill", "summary"]
+__all__ = ["TABLES", "Tables", "fill", "summary", "table"]
 
 SHOWN_NODES = (1, 8, 32, 64, 128, 256)
 TALK_NODES = 128
 XEON = CLUSTERS["xeon"]
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Give a table as Markdown."""
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in (head, ["---"] * len(head), *lines))
 
 
@@ -48,7 +49,7 @@ def _steps(rows: list[Row]) -> str:
         "", "scaling", "", "ranks", "step, ms", "cpu", "compute", "waiting", "communication", "efficiency",
         "own cores", "error of prediction",
     )  # fmt: skip
-    return _table(
+    return table(
         head,
         (
             (
@@ -74,7 +75,7 @@ def _calibration(rows: list[Row]) -> str:
             points, _, fit = str(row["setup"]).partition(": gloo adds ")
             adds, _, largest = fit.partition("; mean error, largest ")
             lines.append((points, _signed(row["error_%"]).lstrip("+"), largest, adds))
-    return _table(("all-reduces", "mean error", "largest", "gloo adds"), lines)
+    return table(("all-reduces", "mean error", "largest", "gloo adds"), lines)
 
 
 def _points(rows: list[Row]) -> list[tuple[str, str, str, float, Row]]:
@@ -97,7 +98,7 @@ def _messages(rows: list[Row]) -> str:
         measured, error = float(row["communication_ms"]), float(row["error_%"])
         model = measured * (1 + error / 100)
         lines.append((link, way, f"{mb:.2f}", f"{measured:.2f}", f"{model:.2f}", _signed(error), use))
-    return _table(("link", "", "MB", "measured, ms", "model, ms", "error", ""), lines)
+    return table(("link", "", "MB", "measured, ms", "model, ms", "error", ""), lines)
 
 
 def _latencies(rows: list[Row]) -> str:
@@ -116,7 +117,7 @@ def _latencies(rows: list[Row]) -> str:
         ring = kind == "ring"
         modelled = 4 * (n[0] - 1) if ring else 4 * len(n)
         lines.append((way, f"{measured:.1f}", modelled, 2 * (n[0] - 1) if ring else ""))
-    return _table(("", "measured", "as modelled", "textbook ring"), lines)
+    return table(("", "measured", "as modelled", "textbook ring"), lines)
 
 
 def _predicted(rows: list[Row], what: str) -> dict[str, dict[int, Row]]:
@@ -133,7 +134,7 @@ def _predicted(rows: list[Row], what: str) -> dict[str, dict[int, Row]]:
 def _weak(rows: list[Row]) -> str:
     published = XEON.published[TALK_NODES * XEON.workers_per_node]
     head = ("nodes", *map(str, SHOWN_NODES), f"at {TALK_NODES}: against {100 * published:.0f} %")
-    return _table(
+    return table(
         head,
         (
             (
@@ -148,7 +149,7 @@ def _weak(rows: list[Row]) -> str:
 
 def _parts(rows: list[Row]) -> str:
     parts = ("compute_ms", "waiting_ms", "communication_ms")
-    return _table(
+    return table(
         ("ms", "compute", "waiting", "communication"),
         (
             (setup, *(_ms(mine[TALK_NODES][part]) for part in parts))
@@ -158,7 +159,7 @@ def _parts(rows: list[Row]) -> str:
 
 
 def _strong(rows: list[Row]) -> str:
-    return _table(
+    return table(
         ("nodes", *map(str, SHOWN_NODES)),
         (
             (setup, *(_percent(mine[n]["efficiency"]) for n in SHOWN_NODES))
@@ -177,7 +178,7 @@ def _assumed(rows: list[Row]) -> str:
         for row in rows
         if row["what"] == "calibration" and str(row["setup"]).startswith("loopback")
     )
-    return _table(
+    return table(
         ("", "value", "from"),
         (
             (
@@ -211,10 +212,13 @@ def _gpus(rows: list[Row]) -> str:
                     _signed(row["error_%"]),
                 )
             )
-    return _table(("cluster", "GPUs", "spread between ranks", "predicted", "published", "error"), lines)
+    return table(("cluster", "GPUs", "spread between ranks", "predicted", "published", "error"), lines)
 
 
-TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
+Tables = Mapping[str, tuple[str, Callable[[list[Row]], str]]]
+"""Tables by name: a title, and what makes it."""
+
+TABLES: Tables = {
     "steps": ("Steps on these cores", _steps),
     "latencies": ("Latencies that an all-reduce costs, 65,536 bytes", _latencies),
     "calibration": ("The model of all-reduces against measurements", _calibration),
@@ -225,7 +229,6 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "strong": (f"Predicted: strong scaling, {GLOBAL_BATCH:,} showers a step", _strong),
     "gpus": ("Predicted: GPUs", _gpus),
 }
-"""Tables by name: a title, and what makes it."""
 
 
 def summary(rows: list[Row]) -> str:
@@ -235,14 +238,14 @@ def summary(rows: list[Row]) -> str:
     )
 
 
-def fill(text: str, result: Mapping[str, Any]) -> str:
+def fill(text: str, result: Mapping[str, Any], tables: Tables = TABLES) -> str:
     """Put what a result file says where a document names it: the tables, and ``run``, how they came about."""
     machine, rows = result["machine"], result["rows"]
     run = (
         f"{result['date']}, {machine['cpu']}, {machine['cores']} cores, torch "
         f"{result['versions']['torch']}, seed {result['seed']}."
     )
-    found = {"run": run, **{name: make(rows) for name, (_, make) in TABLES.items()}}
+    found = {"run": run, **{name: make(rows) for name, (_, make) in tables.items()}}
 
     def replaced(block: re.Match[str]) -> str:
         return f"<!-- {block[1]} -->\n\n{found[block[1]]}\n\n<!-- end -->"

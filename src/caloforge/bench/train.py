@@ -12,17 +12,12 @@ that limit is only who multiplies less.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
+from functools import partial
 from shutil import which
 from statistics import median
 
@@ -30,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.bench import Row
+from caloforge.bench.keras_baseline import started
 from caloforge.bench.step_ranks import training_ranks
-from caloforge.errors import CaloforgeError, MissingExtraError
 from caloforge.io.shipped import shipped_showers
 from caloforge.io.shower_file import ShowerFile
 from caloforge.launch import Topology
@@ -73,9 +68,9 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
     with ShowerFile(shipped_showers("train")) as file:
         real = file.read(0, batch)
     with ExitStack() as stack:
-        keras_name, keras_iteration = stack.enter_context(_keras(batch, threads))
+        keras_name, keras_seconds = stack.enter_context(started("train", threads))
         ways: dict[str, Callable[[], float]] = {
-            keras_name: keras_iteration,
+            keras_name: partial(keras_seconds, batch),
             "as written, channels first": _ours("3dgan", real, form=_plain_channels_first),
             "as written, channels last": _ours("3dgan", real, form=_plain_channels_last),
             "caloforge fp32": _ours("3dgan", real),
@@ -282,43 +277,3 @@ def _products(batch: int, precision: torch.dtype) -> Callable[[], float]:
         return (time.perf_counter() - start) * flops / (2 * MATRIX**3)
 
     return multiply
-
-
-@contextmanager
-def _keras(batch: int, threads: int) -> Iterator[tuple[str, Callable[[], float]]]:
-    """Start the baseline's process; give its name and a function that makes it train an iteration."""
-    if find_spec("keras") is None:
-        raise MissingExtraError("bench train", "keras")
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow" if find_spec("tensorflow") else "torch")
-    command = [sys.executable, "-m", "caloforge.bench.keras_baseline", str(batch), str(threads)]
-    environment = {
-        **os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"
-    }  # fmt: skip
-    pipe = subprocess.PIPE
-    with (
-        tempfile.TemporaryFile("w+") as complaints,
-        subprocess.Popen(  # noqa: S603
-            command, env=environment, stdin=pipe, stdout=pipe, stderr=complaints, text=True
-        ) as process,
-    ):
-        requests, answers = process.stdin, process.stdout
-        assert requests is not None
-        assert answers is not None
-
-        def answer() -> str:
-            line = answers.readline()
-            if not line:
-                complaints.seek(0)
-                last = (complaints.read().strip().splitlines() or ["no reason given"])[-1]
-                raise CaloforgeError(f"bench train: Keras with backend {backend} ended: {last}")
-            return line
-
-        def iterate() -> float:
-            requests.write("\n")
-            requests.flush()
-            return float(answer())
-
-        try:
-            yield json.loads(answer())["with"], iterate
-        finally:
-            process.kill()

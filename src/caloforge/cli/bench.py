@@ -13,7 +13,7 @@ from caloforge.cli.console import Json, print_result, print_table, progress
 
 EXAMPLES = (
     "caloforge bench geant4 --minutes 0.1 -o results.json",
-    "caloforge bench generate --minutes 0.5",
+    "caloforge bench generate --only 'copula, torch, batch 128' --only Geant4 --streams 1,2",
     "caloforge bench loader --minutes 0.1",
     "caloforge bench loader --data showers.h5 --minutes 0.1",
     "caloforge bench scaling --minutes 2 -o scaling.json",
@@ -47,6 +47,15 @@ def run(
     batch: Annotated[
         int | None, typer.Option(min=1, max=650, help="Real showers an iteration of bench train; 16.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORDS", help="Rows of bench generate with all of these words; may be given again."
+        ),
+    ] = None,
+    streams: Annotated[
+        str | None, typer.Option(metavar="N,N", help="Streams of bench generate; 1,2,4.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure one part's speed, side by side with what it is compared to, in one run."""
@@ -63,7 +72,11 @@ def run(
         raise UsageError(f"--data: bench {name.value} reads no showers, only bench loader does")
     if batch is not None and name is not Bench.train:
         raise UsageError(f"--batch: bench {name.value} has its own batches, only bench train takes it")
-    given = {"data": data, "batch": batch}
+    if (only or streams) and name is not Bench.generate:
+        raise UsageError(
+            f"--only and --streams: bench {name.value} has no such rows, bench generate has"
+        )
+    given = {"data": data, "batch": batch, "only": only, "streams": _numbers(streams)}
     inputs = {option: value for option, value in given.items() if value is not None}
     module = import_module(f"caloforge.bench.{name.value}")
     with progress(f"bench {name.value}", "steps") as report:
@@ -87,3 +100,17 @@ def run(
         title = f"{name.value} on {machine['cpu']}, {machine['cores']} cores"
         columns = list(rows[0]) if rows else []
         print_table(title, columns, [[row[column] for column in columns] for row in rows])
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    from caloforge.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1 or max(numbers) > 1024:
+        raise UsageError(f"--streams: expected numbers from 1 to 1024 such as 1,2,4, got {text!r}")
+    return numbers
