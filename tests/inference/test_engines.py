@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import Caloforge
 
 from caloforge.detector import Grid
 from caloforge.errors import MissingExtraError, UsageError
@@ -16,6 +17,7 @@ from caloforge.inference.engines import LIBRARIES, choose, installed, make_forwa
 from caloforge.inference.export import erfinv, onnx_file
 from caloforge.models.base import ShowerModel
 from caloforge.models.families import MODELS
+from caloforge.models.saved import ModelCard, save_model
 from caloforge.showers import Conditions
 
 GRID = Grid("small", (9, 9, 6), cell_size=(5.0, 5.0), threshold_MeV=0.01, layer_pitch_mm=5.0)
@@ -123,6 +125,20 @@ def test_an_engine_that_is_not_installed_names_its_extra(
         make_forward(name, a_model("3dgan"), BATCH)
     with pytest.raises(UsageError, match="expected one of torch"):
         make_forward("abacus", a_model("3dgan"), BATCH)
+
+
+def test_ranks_name_their_engine(
+    caloforge: Caloforge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = ModelCard("3dgan", GRID, 1.0, (10e3, 500e3), (math.pi / 2, math.pi / 2))
+    save_model(tmp_path, card.build(), card)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    line = f"generate {tmp_path} --events 2 --energy 50 --engine auto -o {tmp_path / 'x.h5'}"
+    ran = caloforge(*line.split())
+    assert ran.code == 2
+    assert "--engine auto: each rank could take another" in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_the_inverse_error_function() -> None:

@@ -1,6 +1,6 @@
 """What a shower must cost on this machine: operations and bytes, over what the machine can do at best.
 
-Source: S. Williams, A. Waterman, D. Patterson, "Roofline", Commun. ACM 52 (2009) 65.
+Source: S. Williams, A. Waterman, D. Patterson, "Roofline", Communications of the ACM 52 (2009) 65.
 """
 
 from __future__ import annotations
