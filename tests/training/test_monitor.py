@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import caloforge as cf
 from caloforge.io.store import ShowerStore, prepare_store
-from caloforge.models.base import ShowerModel
+from caloforge.models.base import Forward, ShowerModel
 from caloforge.models.transforms import Scale
 from caloforge.showers import Conditions
 from caloforge.training.distributed import Group
@@ -30,7 +30,9 @@ class Replay(ShowerModel):
     ) -> torch.Tensor:
         raise AssertionError("sample is replaced")
 
-    def sample(self, conditions: Conditions, seed: int, first: int = 0) -> NDArray[np.float32]:
+    def sample(
+        self, conditions: Conditions, seed: int, first: int = 0, forward: Forward | None = None
+    ) -> NDArray[np.float32]:
         return self.deposits[first : first + len(conditions)]
 
 
