@@ -60,8 +60,8 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
         "moments_halo": halo[..., laws:],
         "sum_location": location_FM,
         "sum_log_width": log_width_FM,
-        "sum_skew": mixing_MM @ given.sum_skew,
-        "sum_log_tail": mixing_MM @ given.sum_log_tail,
+        "sum_skew": given.sum_skew @ mixing_MM.T,
+        "sum_log_tail": given.sum_log_tail @ mixing_MM.T,
         "moments_sums": mixing_MM @ given.moments_sums,
         "covariance_sums": mixing_MM @ given.covariance_sums @ mixing_MM.T,
         "steps_seen": steps,
@@ -102,17 +102,18 @@ def _change_of_units(given: FactorCopula, model: FactorCopula) -> Tensor:
     and so v^2 - 1 = b^2 (v'^2 - 1) + 2 a b v' + a^2 + b^2 - 1. Monomials are products of two polynomials.
     """
     (old_mean, old_width), (new_mean, new_width) = given.spectrum_2.tolist(), model.spectrum_2.tolist()
+    left_F, right_F = model.products
+    variables = int(model.products.max()) // 3  # each to the first, second and third power
     changes = [(0, (new_mean - old_mean) / old_width, new_width / old_width)]
-    if model.listens_to_angle:
-        changes.append((2, 0.0, float(model.slope_spread) / float(given.slope_spread)))
-    variables = 3 + model.listens_to_angle
+    if model.listens_to_angle:  # the slope is the last but one of them
+        slope_ratio = float(model.slope_spread) / float(given.slope_spread)
+        changes.append((variables - 2, 0.0, slope_ratio))
     by_polynomial_PP = torch.eye(1 + 3 * variables)
     for number, a, b in changes:
         first, second = 1 + number, 1 + number + variables
         by_polynomial_PP[first, first], by_polynomial_PP[first, 0] = b, a
         by_polynomial_PP[second, second], by_polynomial_PP[second, first] = b * b, 2 * a * b
         by_polynomial_PP[second, 0] = a * a + b * b - 1
-    left_F, right_F = model.products
     pairs_FPP = by_polynomial_PP[left_F][:, :, None] * by_polynomial_PP[right_F][:, None]
     crossed_FF = torch.where(left_F != right_F, pairs_FPP[:, right_F, left_F], 0.0)
     return (pairs_FPP[:, left_F, right_F] + crossed_FF).T
