@@ -134,7 +134,8 @@ def test_the_likelihood_of_a_cell_by_hand() -> None:
         height, power = math.log1p(deposit / unit), math.exp(p)
         score = t + (height / math.exp(s)) ** (1 / power)
         by_height = (score - t) / (power * height)  # what the score rises by with the height
-        total += -0.5 * score**2 + math.log(by_height)
+        by_log = by_height * deposit / (deposit + unit)  # and with ln(deposit)
+        total += -0.5 * score**2 + math.log(by_log)
     assert found == pytest.approx(total / GRID.n_cells, rel=1e-3)
 
 

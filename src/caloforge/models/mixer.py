@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, pad
+from torch.nn.functional import gelu, pad, softplus
 from torch.special import log_ndtr, ndtr, ndtri
 
 from caloforge.detector import Grid
 from caloforge.models.base import ShowerModel
+from caloforge.models.energy_scale import EnergyScale
 from caloforge.models.factor_copula import SMALLEST_SHARE, log_shares
 from caloforge.models.transforms import Scale
 
@@ -37,7 +38,7 @@ KNOTS, FARTHEST = 41, 3.2
 """Normal scores between which quantiles are interpolated."""
 
 SMALLEST_LAYER_MEV = 1e-3
-SMALLEST_ABOVE = 1e-3
+SMALLEST_ABOVE, HIGHEST = 1e-3, 16.0
 LOG_SCALES, LOG_POWERS = (-4.0, 3.0), (-2.3, 0.7)
 
 LEAST = 0.05
@@ -135,6 +136,7 @@ class Mixer(ShowerModel):
         self.sums_network = nn.Sequential(
             nn.Linear(self.sums + features, 64), nn.GELU(), nn.Linear(64, self.sums)
         )
+        self.energy_scale = EnergyScale()
         # Laws of cells at some energies of their layer: threshold, log scale and log power.
         self.register_buffer("level_LZ", torch.arange(LEVELS)[:, None].repeat(1, grid.n_layers).float())
         cells = (LEVELS, grid.shape[0] * grid.shape[1], grid.n_layers)
@@ -179,7 +181,8 @@ class Mixer(ShowerModel):
         above_H = above_BOZ.flatten().index_select(0, hits_H)
         log_scale_H, log_power_H = (self._law_at(k, moved, weight_BZL, hits_H) for k in (1, 2))
         height_H = _height(above_H, log_scale_H, log_power_H)
-        raw_H = self.unit_MeV * torch.expm1(height_H.clamp(max=16))
+        scaled_H = self.unit_MeV * torch.expm1(height_H.clamp(max=HIGHEST))
+        raw_H = torch.exp(self.energy_scale.inverse(torch.log(scaled_H)).clamp(max=HIGHEST))
 
         # Every layer gets the energy that was drawn for it.
         layer_H = hits_H // self.grid.n_cells * self.grid.n_layers + hits_H % self.grid.n_layers
@@ -213,12 +216,20 @@ class Mixer(ShowerModel):
         moved, weight_BZL = self._context(latent_BL, scores_BM, features_BF, impact_mm_B2, layers_BZ)
         threshold, log_scale, log_power = (self._law(k, moved, weight_BZL) for k in range(3))
         log_power = log_power.clamp(*LOG_POWERS)
-        height = torch.log1p(deposits_BXYZ.view(threshold.shape) / self.unit_MeV)
-        log_height = torch.log(height.clamp(min=SMALLEST_ABOVE))
-        log_above = (log_height - log_scale.clamp(*LOG_SCALES)) * torch.exp(-log_power)
-        score = threshold + torch.exp(log_above.clamp(max=4))
-        seen = -0.5 * score * score + log_above - log_height - log_power
-        return torch.where(height > 0, seen, log_ndtr(threshold)).mean()
+        deposits_BOZ = deposits_BXYZ.flatten(1, 2)
+        hits = deposits_BOZ > 0
+        log_H, log_slope_H = self.energy_scale(torch.log(deposits_BOZ[hits]))
+        log_unit = torch.log(self.unit_MeV)
+        height_H = softplus(log_H - log_unit)
+        log_height_H = torch.log(height_H.clamp(min=SMALLEST_ABOVE))
+        log_above_H = (log_height_H - log_scale[hits].clamp(*LOG_SCALES)) * torch.exp(-log_power[hits])
+        score_H = threshold[hits] + torch.exp(log_above_H.clamp(max=4))
+        # The slope of the score in ln(deposit): above by height by scaled deposit by deposit.
+        log_rise_H = log_above_H - log_height_H - log_power[hits]
+        log_rise_H = log_rise_H + (log_H - log_unit - height_H) + log_slope_H
+        empty = torch.where(hits, 0.0, log_ndtr(threshold)).sum()
+        nats: Tensor = empty + (log_rise_H - 0.5 * score_H * score_H).sum()
+        return nats / deposits_BOZ.numel()
 
     def _context(
         self,
@@ -354,7 +365,7 @@ class Mixer(ShowerModel):
 
 
 def _height(above: Tensor, log_scale: Tensor, log_power: Tensor) -> Tensor:
-    """Give ``exp(log_scale) * above ** exp(log_power)``: ln(1 + deposit / unit) of a cell by its score's excess."""
+    """Give ``exp(log_scale) * above ** exp(log_power)``, a cell's height by its score's excess."""
     log_above = torch.log(above.clamp(min=SMALLEST_ABOVE))
     return torch.exp(log_scale.clamp(*LOG_SCALES) + torch.exp(log_power.clamp(*LOG_POWERS)) * log_above)
 
