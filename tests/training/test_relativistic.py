@@ -141,41 +141,46 @@ def test_any_differentiable_model_learns_brightness_and_its_spread() -> None:
     assert abs(model.spread.item()) == pytest.approx(0.3, abs=0.12)
 
 
-SETTINGS = [
-    "model=mixer",
-    "batch_size=8",
-    "check_showers=4",
-    "max_steps=7",
-    "objective.likelihood_steps=4",
-]
+SETTINGS = ["batch_size=8", "check_showers=4", "max_steps=6"]
 
 
 def weights_of(run: Path) -> dict[str, Tensor]:
     return load_tensors(max((run / "checkpoints").iterdir()))[0]
 
 
-@pytest.fixture(scope="module")
-def seven_steps(small_showers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("mixer") / "run"
-    train(load_config(settings=SETTINGS), [small_showers], run)
-    return run
-
-
-@pytest.mark.parametrize("stop", [2, 5])
-def test_a_run_goes_on_exactly_from_either_part(
-    stop: int, seven_steps: Path, small_showers: Path, tmp_path: Path
-) -> None:
-    train(load_config(settings=[*SETTINGS, f"max_steps={stop}"]), [small_showers], tmp_path / "run")
-    train(load_config(settings=SETTINGS), [small_showers], tmp_path / "run", resume=True)
-    expected, found = weights_of(seven_steps), weights_of(tmp_path / "run")
+@pytest.mark.parametrize("model", ["mixer", "mixer-gan"])
+def test_a_run_goes_on_exactly(model: str, small_showers: Path, tmp_path: Path) -> None:
+    settings = [f"model={model}", *SETTINGS]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(load_config(settings=settings), [small_showers], whole)
+    train(load_config(settings=[*settings, "max_steps=2"]), [small_showers], parts)
+    train(load_config(settings=settings), [small_showers], parts, resume=True)
+    expected, found = weights_of(whole), weights_of(parts)
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
-    assert int(found["critic.steps_seen"]) == 7
+
+
+def test_an_adversary_takes_up_what_the_likelihood_left(small_showers: Path, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    train(load_config(settings=["model=mixer", *SETTINGS]), [small_showers], before)
+    settings = [
+        "model=mixer-gan",
+        *SETTINGS,
+        "max_steps=1",
+        "learning_rate=1e-9",
+        "objective.likelihood=20",
+    ]
+    train(load_config(settings=settings), [small_showers], after, init_from=[before])
+    taken, given = weights_of(after), weights_of(before)
+    assert any(name.startswith("critic.") for name in taken)
+    for name in given:
+        if name.startswith("generator."):
+            torch.testing.assert_close(taken[name], given[name], rtol=0, atol=1e-6)
 
 
 def test_two_workers_keep_the_same_networks(small_showers: Path, tmp_path: Path) -> None:
     """Before its checkpoint a run compares all that the workers hold, to the bit."""
     run = tmp_path / "run"
-    settings = [*SETTINGS, "batch_size=4", "objective.likelihood_steps=2", "max_steps=4"]
+    settings = ["model=mixer-gan", *SETTINGS, "batch_size=4", "max_steps=3"]
     options = [part for setting in settings for part in ("--set", setting)]
     process = torchrun(2, "train", "--data", small_showers, "--out", run, *options)
     out, err = process.communicate(timeout=600)
@@ -187,7 +192,8 @@ def test_two_workers_keep_the_same_networks(small_showers: Path, tmp_path: Path)
     ("model", "setting"),
     [
         ("mixer", "precision=bf16"),
-        ("mixer", "objective.label_flips=0.1"),
+        ("mixer-gan", "precision=bf16"),
+        ("mixer-gan", "objective.label_flips=0.1"),
         ("3dgan", "objective.penalty=2"),
     ],
 )
@@ -200,8 +206,8 @@ def test_a_setting_without_effect_is_refused(
 
 
 def test_seconds_of_training_make_showers_like_geant4_s(tmp_path: Path) -> None:
-    """On shipped showers: sampling fraction and mean profiles, after a few steps of both parts."""
-    settings = ["model=mixer", "max_steps=25", "check_showers=60", "objective.likelihood_steps=15"]
+    """On shipped showers: sampling fraction and mean profiles, after a few steps."""
+    settings = ["model=mixer", "max_steps=12", "check_showers=60"]
     figures = train(load_config(settings=settings), [shipped_showers("train")], tmp_path / "run")["best"]
     assert figures["sampling_fraction_error"] < 0.03
     assert max(figures[f"shape_{axis}_error"] for axis in "xyz") < 0.15

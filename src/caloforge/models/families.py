@@ -91,15 +91,14 @@ LIKELIHOOD = {
     "choose": "last",
 }
 
-RELATIVISTIC = {
-    "learning_rate": 5e-4,
+MIXER = {
+    "learning_rate": 1e-3,
     "batch_size": 32,
-    "epochs": 200,
+    "epochs": 300,
     "schedule": "cosine",
     "warmup_epochs": 1,
     "augment": "all",
     "choose": "last",
-    "ema_decay": 0.999,
 }
 
 
@@ -115,10 +114,15 @@ MODELS: dict[str, Family] = {
         settings=LIKELIHOOD,
     ),
     "mixer": Family(
-        "layer energies, then a mixer over patches, against a critic of cells and observables",
+        "layer energies, then a mixer over patches of the face, by the likelihood of cells",
+        Mixer,
+        settings=MIXER,
+    ),
+    "mixer-gan": Family(
+        "the same against a critic of cells and observables, with R3GAN's loss",
         Mixer,
         ShowerCritic,
-        settings=RELATIVISTIC,
+        settings={**MIXER, "learning_rate": 3e-4, "epochs": 100, "ema_decay": 0.998},
     ),
     "3dgan": Family(
         "3DGAN of 2019 for a fixed angle, as published for 25x25x25",

@@ -42,7 +42,6 @@ class ShowerCritic(nn.Module):
     unit_MeV: Tensor
     mean_FO: Tensor
     spread_O: Tensor
-    steps_seen: Tensor
     x_X: Tensor
     y_Y: Tensor
 
@@ -57,7 +56,6 @@ class ShowerCritic(nn.Module):
         self.register_buffer("unit_MeV", torch.tensor(1.0))
         self.register_buffer("mean_FO", torch.zeros(features, observables))
         self.register_buffer("spread_O", torch.ones(observables))
-        self.register_buffer("steps_seen", torch.tensor(0))
         x, y = (torch.arange(n) - 0.5 * (n - 1) for n in grid.shape[:2])
         self.register_buffer("x_X", x, persistent=False)
         self.register_buffer("y_Y", y, persistent=False)

@@ -34,11 +34,10 @@ class ObjectiveConfig(_Strict):
     label_flips: Fraction = Field(0.05, description="fraction of the critic's labels that are flipped")
     generator_steps: Count = Field(2, description="generator steps per batch of real showers")
     penalty: Weight | None = Field(
-        None, description="mixer: half of it weighs the critic's squared slopes"
+        None, description="mixer-gan: half of it weighs the critic's squared slopes"
     )
-    likelihood: Weight | None = Field(None, description="mixer: weight of the cells' likelihood (nats)")
-    likelihood_steps: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="mixer: first steps, of the likelihood alone"
+    likelihood: Weight | None = Field(
+        None, description="mixer-gan: weight of the cells' likelihood (nats)"
     )
 
 

@@ -59,7 +59,9 @@ def _from_run(run: Path, networks: Mapping[str, nn.Module]) -> None:
         )
     try:
         for name, network in networks.items():
-            load_into(network, found.tensors, name)
+            # A generator that was trained without a critic may begin against a fresh one.
+            if name != "critic" or any(key.startswith("critic.") for key in found.tensors):
+                load_into(network, found.tensors, name)
     except CaloforgeError as error:
         raise CaloforgeError(f"--init-from {run}: {error}") from None
 

@@ -19,6 +19,7 @@ from caloforge.models.mixer import Mixer
 from caloforge.models.shower_critic import ShowerCritic
 from caloforge.streams import stream
 from caloforge.training.adversarial import AdversarialObjective, SamplingFraction
+from caloforge.training.cell_likelihood import CellLikelihoodObjective
 from caloforge.training.config import ObjectiveConfig, TrainingConfig
 from caloforge.training.likelihood import LikelihoodObjective
 from caloforge.training.loader import Batch
@@ -30,7 +31,7 @@ __all__ = ["build_objective"]
 FIRST_LOOK = 2000
 """Showers whose moments a training begins with."""
 
-RELATIVISTIC_DEFAULTS: dict[str, Any] = {"penalty": 1.0, "likelihood": 20.0, "likelihood_steps": 1000}
+RELATIVISTIC_DEFAULTS: dict[str, Any] = {"penalty": 0.1, "likelihood": 0.0}
 RELATIVISTIC = tuple(f"objective.{name}" for name in RELATIVISTIC_DEFAULTS)
 PUBLISHED = tuple(
     f"objective.{name}" for name in ObjectiveConfig.model_fields if name not in RELATIVISTIC_DEFAULTS
@@ -48,9 +49,15 @@ def build_objective(config: TrainingConfig, store: ShowerStore, train_N: NDArray
         _refuse(config, ("objective", "precision"), "has no critic")
         return LikelihoodObjective(model, _first_look(config, store, train_N), len(train_N))
     critic = family.critic(store.grid)
+    if isinstance(model, Mixer):
+        look = _first_look(config, store, train_N)
+        model.begin(look.deposits_BXYZ, look.energy_B, look.theta_B, look.impact_mm_B2)
     if isinstance(critic, ShowerCritic):
-        _refuse(config, ("precision", *PUBLISHED), "is trained otherwise")
+        _refuse(config, ("precision", *PUBLISHED), "has a loss of its own")
         return _relativistic(config, model, critic, _first_look(config, store, train_N))
+    if isinstance(model, Mixer):
+        _refuse(config, ("objective", "precision"), "has no critic")
+        return CellLikelihoodObjective(model)
     _refuse(config, RELATIVISTIC, "is trained as published")
     energy_N = store.conditions.incident_energy[train_N]
     return AdversarialObjective(
@@ -71,8 +78,6 @@ def _relativistic(
     config: TrainingConfig, model: ShowerModel, critic: ShowerCritic, showers: Batch
 ) -> RelativisticObjective:
     critic.begin(showers.deposits_BXYZ, showers.energy_B, showers.theta_B)
-    if isinstance(model, Mixer):
-        model.begin(showers.deposits_BXYZ, showers.energy_B, showers.theta_B, showers.impact_mm_B2)
     given = config.objective.model_dump(include=set(RELATIVISTIC_DEFAULTS), exclude_none=True)
     return RelativisticObjective(model, critic, **(RELATIVISTIC_DEFAULTS | given))
 

@@ -12,10 +12,11 @@ from torch.nn.functional import softplus
 from caloforge.models.base import ShowerModel
 from caloforge.models.shower_critic import ShowerCritic, View
 from caloforge.training.adversarial import frozen
+from caloforge.training.cell_likelihood import Likely, cell_nats
 from caloforge.training.loader import Batch
 from caloforge.training.objective import Turn
 
-__all__ = ["Aims", "Likely", "RelativisticObjective"]
+__all__ = ["Aims", "RelativisticObjective"]
 
 
 @runtime_checkable
@@ -26,16 +27,6 @@ class Aims(Protocol):
         """Change the noise so that showers have these impact points."""
 
 
-@runtime_checkable
-class Likely(Protocol):
-    """A model that knows how likely showers are, at least cell by cell."""
-
-    def log_likelihood(
-        self, deposits_BXYZ: Tensor, energy_B: Tensor, theta_B: Tensor, impact_mm_B2: Tensor
-    ) -> Tensor:
-        """Mean over showers and cells, in nats."""
-
-
 class RelativisticObjective:
     """R3GAN: the critic judges a fake by the real shower beside it, which has the same conditions.
 
@@ -44,38 +35,26 @@ class RelativisticObjective:
     those in what the critic sees: cells and observables. Where a model can be aimed, fakes have the
     impact points of the real showers, and the critic knows them.
 
-    A model that is ``Likely`` first learns from that alone, for ``likelihood_steps``; then minus ``likelihood``
-    times it stays part of the generator's loss: an adversary says little about each of many thousand cells.
+    To the loss of a model that knows how likely showers are ``likelihood`` times the nats a cell may be added, to
+    hold it where it began: an adversary says little about each of many thousand cells.
 
     Source: Y. Huang et al., The GAN is dead; long live the GAN! A modern baseline GAN, NeurIPS 2024 (arXiv 2501.05441).
     """
 
     def __init__(
-        self,
-        model: ShowerModel,
-        critic: ShowerCritic,
-        *,
-        penalty: float,
-        likelihood: float = 0.0,
-        likelihood_steps: int = 0,
+        self, model: ShowerModel, critic: ShowerCritic, *, penalty: float, likelihood: float = 0.0
     ) -> None:
         self.networks: Mapping[str, nn.Module] = {"generator": model, "critic": critic}
         self.model, self._critic = model, critic
         self._penalty, self._likelihood = penalty, likelihood
-        self._likelihood_steps = likelihood_steps
 
     def optimizer(self, network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
         """Make an Adam without momentum, as the paper has it."""
         return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.0, 0.99))
 
     def losses(self, batch: Batch) -> Iterator[Turn]:
-        """Yield the critic's loss, then the generator's; at first the likelihood's alone."""
-        critic, likely = self._critic, isinstance(self.model, Likely)
-        critic.steps_seen += 1
-        if likely and int(critic.steps_seen) <= self._likelihood_steps:
-            nats = self._nats(batch)
-            yield Turn("generator", nats, {"generator.nats": nats.detach()})
-            return
+        """Yield the critic's loss, then the generator's."""
+        critic = self._critic
         aims = isinstance(self.model, Aims)
         impact_B2 = batch.impact_mm_B2 if aims else torch.zeros_like(batch.impact_mm_B2)
         given_BF = critic.conditions(batch.energy_B, batch.theta_B, impact_B2)
@@ -94,17 +73,12 @@ class RelativisticObjective:
                 real_B = critic(real, given_BF)
             loss = softplus(real_B - critic(self._fake(batch), given_BF)).mean()
             terms = {"paired": loss}
-            if likely and self._likelihood > 0:
-                terms["nats"] = self._nats(batch)
+            if self._likelihood > 0:
+                assert isinstance(self.model, Likely)
+                terms["nats"] = cell_nats(self.model, batch)
                 loss = loss + self._likelihood * terms["nats"]
         yield Turn(
             "generator", loss, {f"generator.{name}": term.detach() for name, term in terms.items()}
-        )
-
-    def _nats(self, batch: Batch) -> Tensor:
-        assert isinstance(self.model, Likely)
-        return -self.model.log_likelihood(
-            batch.deposits_BXYZ, batch.energy_B, batch.theta_B, batch.impact_mm_B2
         )
 
     def _fake(self, batch: Batch) -> View:
