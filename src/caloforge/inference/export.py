@@ -98,8 +98,13 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
     table: dict[Any, Callable[..., Any]] = torch.export.default_decompositions()
     table[aten.erfinv.default] = erfinv
     table[aten.copysign.Tensor] = lambda size, sign: torch.where(sign < 0, -size.abs(), size.abs())
+    table[aten.full_like.default] = _full_like
     table[aten.index_add.default] = lambda x, dim, index, source: x.scatter_add(dim, index, source)
     return table
+
+
+def _full_like(x: Tensor, value: float, *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
+    return torch.full(x.shape, value, dtype=dtype or x.dtype)
 
 
 CENTRAL = (
@@ -122,7 +127,8 @@ def erfinv(x: Tensor) -> Tensor:
 
 
 def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    value = torch.full_like(x, coefficients[0])
-    for coefficient in coefficients[1:]:
+    first, second, *others = coefficients
+    value = first * x + second
+    for coefficient in others:
         value = value * x + coefficient
     return value
