@@ -114,8 +114,8 @@ class Mixer(ShowerModel):
     quantiles_KM: Tensor
     root_MM: Tensor
     level_LZ: Tensor
-    patch_C: Tensor
-    in_patch_C: Tensor
+    place_C: Tensor
+    layer_C: Tensor
 
     def __init__(self, grid: Grid, threshold_MeV: float, *, tilted: bool = False) -> None:
         super().__init__()
@@ -145,8 +145,11 @@ class Mixer(ShowerModel):
         self.patches = Patches(grid)
         number = torch.arange(self.patches.count * self.patches.cells)
         number_C = self.patches.join(number.view(1, self.patches.count, -1)).flatten()
-        self.register_buffer("patch_C", number_C // self.patches.cells, persistent=False)
-        self.register_buffer("in_patch_C", number_C % self.patches.cells, persistent=False)
+        patch_C, in_patch_C = number_C // self.patches.cells, number_C % self.patches.cells
+        place_C = 3 * self.patches.cells * patch_C + in_patch_C
+        self.register_buffer("place_C", place_C, persistent=False)
+        layer_C = torch.arange(grid.n_cells) % grid.n_layers
+        self.register_buffer("layer_C", layer_C, persistent=False)
         inputs = LATENT + self.sums + features + 5
         self.sources = nn.Sequential(nn.Linear(inputs, 128), nn.GELU(), nn.Linear(128, SOURCES * WIDTH))
         self.place_PS = nn.Parameter(torch.randn(self.patches.count, SOURCES) / SOURCES**0.5)
@@ -172,20 +175,20 @@ class Mixer(ShowerModel):
         moved, weight_BZL = self._context(latent_BL, scores_BM, features_BF, impact_B2, layers_BZ)
 
         # Which cells are hit: all are looked at.
-        threshold_BOZ = self._law(0, moved, weight_BZL)
+        threshold_BOZ = self._thresholds(moved, weight_BZL)
         above_BOZ = own_BC.view(threshold_BOZ.shape) - threshold_BOZ
         above_BOZ = above_BOZ + (LEAST - above_BOZ.amax(1, keepdim=True)).clamp(min=0)
         hits_H = (above_BOZ.flatten() > 0).nonzero()[:, 0]
 
         # How much the hit ones hold.
         above_H = above_BOZ.flatten().index_select(0, hits_H)
-        log_scale_H, log_power_H = (self._law_at(k, moved, weight_BZL, hits_H) for k in (1, 2))
-        height_H = _height(above_H, log_scale_H, log_power_H)
+        layer_H, log_scale_H, log_power_H = self._laws_at(hits_H, moved, weight_BZL)
+        log_above_H = torch.log(above_H.clamp(min=SMALLEST_ABOVE))
+        height_H = torch.exp(log_scale_H + torch.exp(log_power_H) * log_above_H)
         scaled_H = self.unit_MeV * torch.expm1(height_H.clamp(max=HIGHEST))
         raw_H = torch.exp(self.energy_scale.inverse(torch.log(scaled_H)).clamp(max=HIGHEST))
 
         # Every layer gets the energy that was drawn for it.
-        layer_H = hits_H // self.grid.n_cells * self.grid.n_layers + hits_H % self.grid.n_layers
         sums_BZ = torch.zeros_like(layers_BZ).flatten().index_add(0, layer_H, raw_H)
         scale_BZ = layers_BZ.flatten() / sums_BZ
         deposits_BC = torch.zeros_like(own_BC).flatten()
@@ -214,22 +217,23 @@ class Mixer(ShowerModel):
         latent_BL = torch.randn(len(energy_B), LATENT, device=energy_B.device)
         layers_BZ = deposits_BXYZ.sum((1, 2))
         moved, weight_BZL = self._context(latent_BL, scores_BM, features_BF, impact_mm_B2, layers_BZ)
-        threshold, log_scale, log_power = (self._law(k, moved, weight_BZL) for k in range(3))
-        log_power = log_power.clamp(*LOG_POWERS)
-        deposits_BOZ = deposits_BXYZ.flatten(1, 2)
-        hits = deposits_BOZ > 0
-        log_H, log_slope_H = self.energy_scale(torch.log(deposits_BOZ[hits]))
+        threshold_C = self._thresholds(moved, weight_BZL).flatten()
+        deposits_C = deposits_BXYZ.flatten()
+        hits_H = deposits_C.nonzero()[:, 0]
+        _, log_scale_H, log_power_H = self._laws_at(hits_H, moved, weight_BZL)
+        threshold_H = threshold_C.index_select(0, hits_H)
+        log_H, log_slope_H = self.energy_scale(torch.log(deposits_C.index_select(0, hits_H)))
         log_unit = torch.log(self.unit_MeV)
         height_H = softplus(log_H - log_unit)
         log_height_H = torch.log(height_H.clamp(min=SMALLEST_ABOVE))
-        log_above_H = (log_height_H - log_scale[hits].clamp(*LOG_SCALES)) * torch.exp(-log_power[hits])
-        score_H = threshold[hits] + torch.exp(log_above_H.clamp(max=4))
+        log_above_H = (log_height_H - log_scale_H) * torch.exp(-log_power_H)
+        score_H = threshold_H + torch.exp(log_above_H.clamp(max=4))
         # The slope of the score in ln(deposit): above by height by scaled deposit by deposit.
-        log_rise_H = log_above_H - log_height_H - log_power[hits]
+        log_rise_H = log_above_H - log_height_H - log_power_H
         log_rise_H = log_rise_H + (log_H - log_unit - height_H) + log_slope_H
-        empty = torch.where(hits, 0.0, log_ndtr(threshold)).sum()
+        empty = log_ndtr(threshold_C).sum() - log_ndtr(threshold_H).sum()
         nats: Tensor = empty + (log_rise_H - 0.5 * score_H * score_H).sum()
-        return nats / deposits_BOZ.numel()
+        return nats / deposits_C.numel()
 
     def _context(
         self,
@@ -249,22 +253,27 @@ class Mixer(ShowerModel):
         moved = self.head(tokens).view(len(tokens), self.patches.count, 3, -1)
         return moved, self._levels(layers_BZ)
 
-    def _law(self, which: int, moved: Tensor, weight_BZL: Tensor) -> Tensor:
-        """Evaluate one of :data:`cell_laws` in all cells (B, nx * ny, nz)."""
-        usual = torch.einsum("bzl,loz->boz", weight_BZL, self.cell_laws[which])
-        return usual + self.patches.join(moved[:, :, which]).flatten(1, 2)
+    def _thresholds(self, moved: Tensor, weight_BZL: Tensor) -> Tensor:
+        """Evaluate the thresholds of all cells (B, nx * ny, nz)."""
+        usual = torch.einsum("bzl,loz->boz", weight_BZL, self.cell_laws[0])
+        return usual + self.patches.join(moved[:, :, 0]).flatten(1, 2)
 
-    def _law_at(self, which: int, moved: Tensor, weight_BZL: Tensor, hits_H: Tensor) -> Tensor:
-        """Evaluate it in some cells only, numbered through all showers."""
-        shower_H, cell_H = hits_H // self.grid.n_cells, hits_H % self.grid.n_cells
-        layer_H = shower_H * self.grid.n_layers + cell_H % self.grid.n_layers
+    def _laws_at(
+        self, hits_H: Tensor, moved: Tensor, weight_BZL: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the layer, numbered through all showers as hits are, log scale and log power of some cells."""
+        shower_H = torch.div(hits_H, self.grid.n_cells, rounding_mode="floor")
+        cell_H = hits_H - shower_H * self.grid.n_cells
+        layer_H = shower_H * self.grid.n_layers + self.layer_C[cell_H]
         weight_LH = weight_BZL.flatten(0, 1).T.index_select(1, layer_H)
-        usual_LH = self.cell_laws[which].flatten(1).index_select(1, cell_H)
-        patch_H, in_patch_H = self.patch_C[cell_H], self.in_patch_C[cell_H]
-        place_H = (
-            (shower_H * self.patches.count + patch_H) * 3 + which
-        ) * self.patches.cells + in_patch_H
-        return (weight_LH * usual_LH).sum(0) + moved.flatten().index_select(0, place_H)
+        place_H = shower_H * moved[0].numel() + self.place_C[cell_H]
+        moved_N = moved.flatten()
+        scale_H, power_H = (
+            (weight_LH * self.cell_laws[k].flatten(1).index_select(1, cell_H)).sum(0)
+            + moved_N.index_select(0, place_H + k * self.patches.cells)
+            for k in (1, 2)
+        )
+        return layer_H, scale_H.clamp(*LOG_SCALES), power_H.clamp(*LOG_POWERS)
 
     def _features(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
         return condition_features(
@@ -362,12 +371,6 @@ class Mixer(ShowerModel):
                 for seen, prior in zip((first, second), usual, strict=True)
             )
             self.cell_laws[:, level] = torch.stack(_laws_of(probability, mean, square))
-
-
-def _height(above: Tensor, log_scale: Tensor, log_power: Tensor) -> Tensor:
-    """Give ``exp(log_scale) * above ** exp(log_power)``, a cell's height by its score's excess."""
-    log_above = torch.log(above.clamp(min=SMALLEST_ABOVE))
-    return torch.exp(log_scale.clamp(*LOG_SCALES) + torch.exp(log_power.clamp(*LOG_POWERS)) * log_above)
 
 
 def _laws_of(probability: Tensor, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
