@@ -101,7 +101,7 @@ class ShowerFrame(nn.Module):
         ring_O = np.round(self.radius).astype(np.int64)
         self.rings = int(ring_O.max()) + 1
         self._keep("ring_O", ring_O)
-        self._keep("neighbours_O", self.beside(torch.ones(1, ring_O.size))[0].numpy())
+        self._keep("neighbours_O", self.beside(torch.ones(1, ring_O.size, device="cpu"))[0].numpy())
         self._keep("inner", np.flatnonzero(~far))
         self._keep("outer", np.flatnonzero(far))
         self._keep("across_OA", across)
