@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import Caloforge
 from launchers import torchrun
 from torch import Tensor
 
 from caloforge.detector import Grid
 from caloforge.errors import CaloforgeError, UsageError
+from caloforge.io.shipped import shipped_weights
 from caloforge.io.tensors import load_tensors
 from caloforge.models.factor_copula import FactorCopula
+from caloforge.models.saved import read_card
 from caloforge.models.shower_frame import Place
 from caloforge.training.config import load_config
 from caloforge.training.initialise import initialise_from
@@ -185,3 +188,14 @@ def test_weights_of_another_kind_of_model_are_refused(small_showers: Path, tmp_p
         initialise_from([run], {"generator": copula(seed=1)})
     with pytest.raises(CaloforgeError, match=r"^--init-from .*none: expected a run folder"):
         initialise_from([tmp_path / "none"], {"generator": copula(seed=1)})
+
+
+def test_pretrained_weights_are_named_instead_of_a_model(
+    small_showers: Path, caloforge: Caloforge, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    short = ["--set", "max_steps=1", "--set", "batch_size=4", "--set", "check_showers=2"]
+    ran = caloforge("train", "--data", small_showers, "--out", run, "--init-from", "clic-ecal", *short)
+    assert ran.code == 0, ran.err
+    assert read_card(run).name == "copula"
+    assert str(shipped_weights()["clic-ecal"]) in (run / "config.yaml").read_text()
