@@ -84,6 +84,16 @@ def test_the_fit_in_closed_form_finds_the_layers_law_again() -> None:
     torch.testing.assert_close(model.root_MM.T @ model.root_MM, expected, rtol=0, atol=0.05)
 
 
+def test_a_prepared_model_makes_the_same_showers() -> None:
+    model, real = begun()
+    with torch.no_grad():
+        model.energy_scale.log_slope.normal_(0, 0.3)
+    conditions = Conditions.of(real["energy_B"][:50].numpy())
+    before = model.sample(conditions, seed=1)
+    model.prepare()
+    np.testing.assert_allclose(model.sample(conditions, seed=1), before, rtol=2e-3, atol=1e-4)
+
+
 def test_showers_hit_where_they_are_told_to() -> None:
     model, real = begun()
     noise = torch.randn(300, model.noise_size)

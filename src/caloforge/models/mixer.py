@@ -19,7 +19,7 @@ from torch.special import log_ndtr, ndtr, ndtri
 
 from caloforge.detector import Grid
 from caloforge.models.base import ShowerModel
-from caloforge.models.energy_scale import EnergyScale
+from caloforge.models.energy_scale import EnergyScale, InverseScale
 from caloforge.models.factor_copula import SMALLEST_SHARE, log_shares
 from caloforge.models.transforms import Scale
 
@@ -137,6 +137,7 @@ class Mixer(ShowerModel):
             nn.Linear(self.sums + features, 64), nn.GELU(), nn.Linear(64, self.sums)
         )
         self.energy_scale = EnergyScale()
+        self._inverse_scale: InverseScale | None = None
         # Laws of cells at some energies of their layer: threshold, log scale and log power.
         self.register_buffer("level_LZ", torch.arange(LEVELS)[:, None].repeat(1, grid.n_layers).float())
         cells = (LEVELS, grid.shape[0] * grid.shape[1], grid.n_layers)
@@ -186,7 +187,8 @@ class Mixer(ShowerModel):
         log_above_H = torch.log(above_H.clamp(min=SMALLEST_ABOVE))
         height_H = torch.exp(log_scale_H + torch.exp(log_power_H) * log_above_H)
         scaled_H = self.unit_MeV * torch.expm1(height_H.clamp(max=HIGHEST))
-        raw_H = torch.exp(self.energy_scale.inverse(torch.log(scaled_H)).clamp(max=HIGHEST))
+        unscaled = self._inverse_scale or self.energy_scale.inverse
+        raw_H = torch.exp(unscaled(torch.log(scaled_H)).clamp(max=HIGHEST))
 
         # Every layer gets the energy that was drawn for it.
         sums_BZ = torch.zeros_like(layers_BZ).flatten().index_add(0, layer_H, raw_H)
@@ -194,6 +196,10 @@ class Mixer(ShowerModel):
         deposits_BC = torch.zeros_like(own_BC).flatten()
         deposits_BC = deposits_BC.index_copy(0, hits_H, raw_H * scale_BZ.index_select(0, layer_H))
         return deposits_BC.view(-1, *self.grid.shape)
+
+    def prepare(self) -> None:
+        """Tabulate the scale of energies; the weights must not change afterwards."""
+        self._inverse_scale = self.energy_scale.inverse_scale()
 
     def aimed(self, noise_BL: Tensor, impact_mm_B2: Tensor) -> Tensor:
         """Change the noise so that showers have these impact points, as far as training showers had them."""
