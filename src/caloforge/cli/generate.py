@@ -15,6 +15,7 @@ from caloforge.ranks import Ranks
 from caloforge.units import DEGREE, GEV, Spectrum
 
 EXAMPLES = (
+    "caloforge generate clic-ecal --events 100 --energy 10:500 -o first.h5",
     "caloforge generate run --events 200 --energy 10:500 -o generated.h5",
     "caloforge generate run --events 50 --energy 50,100,200 --seed 7 --batch 16 -o three-energies.h5",
     "caloforge generate run --like showers.h5 --streams 2 -o like.h5",
