@@ -16,7 +16,7 @@ from caloforge.detector import Grid
 from caloforge.errors import UsageError
 from caloforge.io.shipped import shipped_showers
 from caloforge.io.tensors import load_tensors
-from caloforge.models.factor_copula import FactorCopula, log_shares
+from caloforge.models.factor_copula import FactorCopula, depth, log_shares
 from caloforge.showers import Conditions
 from caloforge.training.config import load_config
 from caloforge.training.likelihood import LikelihoodObjective
@@ -63,7 +63,13 @@ def test_the_loss_is_minus_the_log_likelihood_cell_by_cell(tilted: bool) -> None
     (turn,) = objective.losses(batch)
     truth.requires_grad_(False)
     place = truth.frame.place(batch.theta_B, batch.impact_mm_B2)
-    monomials_BZF = truth.conditions(batch.energy_B, batch.theta_B, place)
+    given_BJ = truth.energy_and_angle(batch.energy_B, batch.theta_B)
+    depth_B = depth(batch.deposits_BXYZ)
+    location_B, log_width_B, skew_B, log_tail_B = truth.depth_law(given_BJ)
+    assert not skew_B.any()
+    assert not log_tail_B.any()
+    depth_B = (depth_B - location_B) / torch.exp(log_width_B)
+    monomials_BZF = truth.conditions(batch.energy_B, batch.theta_B, place, depth_B)
     laws = truth.laws(monomials_BZF)
     cells_BC = truth.frame.cells(place)
     total = 0.0
@@ -80,9 +86,11 @@ def test_the_loss_is_minus_the_log_likelihood_cell_by_cell(tilted: bool) -> None
             total -= stats.norm.logsf(threshold) + stats.norm.logpdf(x) - math.log(width)
             total -= 0.5 * math.log(2 * math.pi)  # a constant that the loss leaves out
     assert float(turn.terms["generator.cells"]) == pytest.approx(total / 6, rel=1e-4)
-    location_BM, log_width_BM = truth.sum_laws(monomials_BZF[:, 0])
+    location_BM, log_width_BM, skew_BM, log_tail_BM = truth.sum_laws(monomials_BZF[:, 0], given_BJ)
+    assert not skew_BM.any()
+    assert not log_tail_BM.any()
     x_BM = (log_shares(batch.deposits_BXYZ, batch.energy_B) - location_BM) / torch.exp(log_width_BM)
-    expected = (0.5 * x_BM**2 + log_width_BM).sum(1).mean()
+    expected = (0.5 * x_BM**2 + log_width_BM).sum(1).mean() + (0.5 * depth_B**2 + log_width_B).mean()
     assert float(turn.terms["generator.layers"]) == pytest.approx(float(expected), rel=1e-4)
 
 

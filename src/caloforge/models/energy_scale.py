@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EnergyScale", "InverseScale"]
+__all__ = ["HIGHEST_MEV", "EnergyScale", "InverseScale"]
 
 LOWEST_MEV, HIGHEST_MEV = 1e-3, 3e3
 STEP = 0.15

@@ -4,8 +4,8 @@ The law of a cell given energy, angle and impact point is a hurdle: it is hit wh
 threshold; the logarithm of its deposit, on a scale that all cells share, then has a sinh-arcsinh
 distribution, of which g's excess gives the quantile. The scores of all cells, of the total deposit and of the layers' shares are jointly normal,
 ``g = W f + e``, with a few factors f that they share and noise e that a cell shares with its neighbours alone
-(a Gaussian copula with factors). Thresholds, means and widths are polynomials of the conditions; their coefficients and W are fields
-around the shower's axis. At last each layer is scaled to its drawn energy, so the layer energies, and the
+(a Gaussian copula with factors). Thresholds, means and widths are polynomials of the conditions and of the shower's depth, which is
+drawn first; their coefficients and W are fields around the shower's axis. At last each layer is scaled to its drawn energy, so the layer energies, and the
 sampling fraction, are right by construction, and so is the number of empty cells.
 
 Sources: factor copulas, P. Krupskii, H. Joe, J. Multivar. Anal. 120 (2013) 85; hurdle models, J. G. Cragg,
@@ -25,7 +25,7 @@ from torch.special import ndtr
 from caloforge.detector import Grid
 from caloforge.models import sinh_arcsinh
 from caloforge.models.base import ShowerModel
-from caloforge.models.energy_scale import EnergyScale, InverseScale
+from caloforge.models.energy_scale import HIGHEST_MEV, EnergyScale, InverseScale
 from caloforge.models.shower_frame import Place, ShowerFrame
 from caloforge.models.transforms import Scale
 
@@ -33,15 +33,20 @@ __all__ = [
     "FACTORS",
     "CellLaws",
     "FactorCopula",
+    "depth",
     "log_shares",
+    "monomial_names",
     "normal_quantile",
     "places",
     "score_above",
 ]
 
 FACTORS = 64
-MONOMIALS = ("1 e ee x y xx yy xy ex ey xxx yyy exx eyy", " s ss es sy")
-"""Of energy e, offsets x and y from the middle of a cell, and of the slope s for tilted showers."""
+MONOMIALS = ("1 e ee x y xx yy xy ex ey xxx yyy exx eyy d dd ed", " s ss es sy")
+"""Of energy e, offsets x and y from the middle of a cell, depth d, and of the slope s for tilted showers."""
+
+BEND = 2.5
+"""Standard deviations beyond which powers of a variable stay what they are: few showers are so far out."""
 
 AT_ONCE = 32
 """Showers that are made together: what they need then stays in a cache."""
@@ -78,6 +83,8 @@ class Prepared:
     skew_C: Tensor
     tail_C: Tensor
     """Inverse of exp(log_tail)."""
+    largest_C: Tensor
+    """Of a cell's ln(deposit / MeV)."""
     inverse_scale: InverseScale
     sum_loadings_KM: Tensor
     rest_root_MM: Tensor
@@ -92,6 +99,7 @@ class FactorCopula(ShowerModel):
     moments_sums: Tensor
     covariance_sums: Tensor
     neighbours_RZ: Tensor
+    largest_R: Tensor
     spectrum_2: Tensor
     slope_spread: Tensor
     impact_span_22: Tensor
@@ -109,17 +117,19 @@ class FactorCopula(ShowerModel):
         products = _products(tilted)
         self.monomials = products.shape[1]
         self.register_buffer("products", products, persistent=False)
-        self.noise_size = factors + self.sums + 2 + math.prod(self.frame.window)
+        self.noise_size = factors + self.sums + 3 + math.prod(self.frame.window)
         self._prepared: Prepared | None = None
         # Laws of the cells: threshold, location and log width by monomial, then skew and log tail.
         core, halo = self.frame.coefficients(3 * self.monomials + 2)
         self.core, self.halo = nn.Parameter(core), nn.Parameter(halo)
         self.energy_scale = EnergyScale()
+        # Law of the depth: location, log width, skew and log tail, given energy and angle.
+        self.depth_laws = nn.Parameter(torch.zeros(4, 3 + tilted))
         # Laws of ln(total / energy) and of the logarithms of the layers' shares.
         self.sum_location = nn.Parameter(torch.zeros(self.monomials, self.sums))
         self.sum_log_width = nn.Parameter(torch.zeros(self.monomials, self.sums))
-        self.sum_skew = nn.Parameter(torch.zeros(self.sums))
-        self.sum_log_tail = nn.Parameter(torch.zeros(self.sums))
+        self.sum_skew = nn.Parameter(torch.zeros(3 + tilted, self.sums))
+        self.sum_log_tail = nn.Parameter(torch.zeros(3 + tilted, self.sums))
         # Moments of scores and factors, from which the loadings follow.
         core, halo = self.frame.coefficients(factors)
         self.register_buffer("moments_core", 0.05 * torch.randn_like(core))
@@ -129,6 +139,8 @@ class FactorCopula(ShowerModel):
         self.register_buffer("covariance_sums", torch.eye(self.sums))
         # Share of a neighbour's noise in a cell's own, by distance from the axis and layer.
         self.register_buffer("neighbours_RZ", torch.zeros(self.frame.rings, grid.n_layers))
+        # The largest ln(deposit / MeV) that was seen, by distance: the tails of laws know no end.
+        self.register_buffer("largest_R", torch.full((self.frame.rings,), math.log(HIGHEST_MEV)))
         # What the conditions are measured by.
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
         self.register_buffer("slope_spread", torch.tensor(1.0))
@@ -150,11 +162,11 @@ class FactorCopula(ShowerModel):
     ) -> tuple[Tensor, Tensor]:
         """Give the cells that are hit, counted through all B images, and their deposits in MeV."""
         count, n_layers = len(energy_B), self.grid.n_layers
-        sizes = [self.factors, self.sums, 2, self.noise_size - self.factors - self.sums - 2]
-        factors_BK, sums_BM, impact_B2, own_BC = torch.split(noise_BL, sizes, dim=1)
+        sizes = [self.factors, self.sums, 2, 1, self.noise_size - self.factors - self.sums - 3]
+        factors_BK, sums_BM, impact_B2, depth_B1, own_BC = torch.split(noise_BL, sizes, dim=1)
         low_2, high_2 = self.impact_span_22
         place = self.frame.place(theta_B, low_2 + (high_2 - low_2) * ndtr(impact_B2))
-        monomials_BZF = self.conditions(energy_B, theta_B, place)
+        monomials_BZF = self.conditions(energy_B, theta_B, place, depth_B1[:, 0])
         monomials_ZBF = monomials_BZF.transpose(0, 1)
 
         # Which cells are hit: all of the window are looked at.
@@ -188,10 +200,18 @@ class FactorCopula(ShowerModel):
         standard_H = sinh_arcsinh.bounded_sinh(stretched_H * fixed.tail_C[own_H])
         width_H = torch.exp(log_width_H.clamp(*LOG_WIDTHS))
         log_deposit_H = fixed.inverse_scale(location_H + width_H * standard_H)
+        log_deposit_H = torch.minimum(log_deposit_H, fixed.largest_C[own_H])
         deposit_H = torch.minimum(torch.exp(log_deposit_H), energy_B[shower_H])
 
         # Every layer gets the energy that was drawn for it.
-        layers_BZ = self._layers(monomials_BZF[:, 0], factors_BK, sums_BM, energy_B, fixed)
+        layers_BZ = self._layers(
+            monomials_BZF[:, 0],
+            self.energy_and_angle(energy_B, theta_B),
+            factors_BK,
+            sums_BM,
+            energy_B,
+            fixed,
+        )
         in_layer_H = shower_H * n_layers + layer_H
         sums_BZ = torch.zeros_like(layers_BZ).view(-1).index_add(0, in_layer_H, deposit_H)
         scale_BZ = layers_BZ.reshape(-1) / sums_BZ.clamp(min=1e-9)
@@ -218,24 +238,43 @@ class FactorCopula(ShowerModel):
             laws_ZFO=laws_ZFLO.flatten(2),
             skew_C=field_OZC[..., shapes].T.flatten(),
             tail_C=torch.exp(-field_OZC[..., shapes + 1]).T.flatten(),
+            largest_C=self.largest_R[self.frame.ring_O].repeat(n_layers),
             inverse_scale=self.energy_scale.inverse_scale(),
             sum_loadings_KM=sum_loadings_MK.T,
             rest_root_MM=torch.linalg.cholesky(rest_MM).T,
         )
 
-    def conditions(self, energy_B: Tensor, theta_B: Tensor, place: Place) -> Tensor:
-        """Monomials of the conditions at each layer (B, nz, F), nearly orthogonal over the training showers."""
+    def conditions(self, energy_B: Tensor, theta_B: Tensor, place: Place, depth_B: Tensor) -> Tensor:
+        """Monomials at each layer (B, nz, F), nearly orthogonal over the training showers; depths as normal scores."""
         y_BZ = 12**0.5 * place.offset_y_BZ
-        energy_B = (torch.log(energy_B) - self.spectrum_2[0]) / self.spectrum_2[1]
-        by_shower = [energy_B, 12**0.5 * place.offset_x_B]
+        by_shower = [self._energy(energy_B), 12**0.5 * place.offset_x_B, depth_B]
         if self.listens_to_angle:
-            by_shower.append(self.frame.slope(theta_B) / self.slope_spread)
+            by_shower.append(self._slope(theta_B))
         first = torch.stack([*(v_B[:, None].expand_as(y_BZ) for v_B in by_shower), y_BZ], dim=-1)
-        second = first * first - 1
+        bent = first.clamp(-BEND, BEND)
+        second = bent * bent - 1
         one = torch.ones_like(y_BZ)[..., None]
-        polynomials_BZP = torch.cat([one, first, second, first * (second - 0.8)], dim=-1)
+        polynomials_BZP = torch.cat([one, first, second, bent * (second - 0.8)], dim=-1)
         left_F, right_F = self.products
         return polynomials_BZP[..., left_F] * polynomials_BZP[..., right_F]
+
+    def energy_and_angle(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
+        """Monomials of the conditions alone (B, 3 or 4)."""
+        energy_B = self._energy(energy_B)
+        found = [torch.ones_like(energy_B), energy_B, energy_B.clamp(-BEND, BEND).square() - 1]
+        if self.listens_to_angle:
+            found.append(self._slope(theta_B).square() - 1)
+        return torch.stack(found, dim=1)
+
+    def _energy(self, energy_B: Tensor) -> Tensor:
+        return (torch.log(energy_B) - self.spectrum_2[0]) / self.spectrum_2[1]
+
+    def _slope(self, theta_B: Tensor) -> Tensor:
+        return self.frame.slope(theta_B) / self.slope_spread
+
+    def depth_law(self, given_BJ: Tensor) -> tuple[Tensor, ...]:
+        """Location (layers), log width, skew and log tail, each (B,), of a shower's depth."""
+        return (given_BJ @ self.depth_laws.T).unbind(1)
 
     def laws(self, monomials_BZF: Tensor) -> CellLaws:
         """Evaluate the laws of all cells of the window; cells in C order."""
@@ -255,9 +294,15 @@ class FactorCopula(ShowerModel):
             field_OZC[..., shapes + 1].flatten(),
         )
 
-    def sum_laws(self, monomials_BF: Tensor) -> tuple[Tensor, Tensor]:
-        """Location and log width (B, M) of ln(total / energy) and of the layers' log shares."""
-        return monomials_BF @ self.sum_location, (monomials_BF @ self.sum_log_width).clamp(-6, 4)
+    def sum_laws(self, monomials_BF: Tensor, given_BJ: Tensor) -> tuple[Tensor, ...]:
+        """Location, log width, skew, log tail (B, M) of ln(total / energy) and of the layers' log shares."""
+        log_width_BM = (monomials_BF @ self.sum_log_width).clamp(-6, 4)
+        return (
+            monomials_BF @ self.sum_location,
+            log_width_BM,
+            given_BJ @ self.sum_skew,
+            given_BJ @ self.sum_log_tail,
+        )
 
     def cell_loadings(self) -> tuple[Tensor, Tensor]:
         """W of the cells of the window (C, K), and the variance (C,) that is a cell's own: 1 in all."""
@@ -281,6 +326,7 @@ class FactorCopula(ShowerModel):
     def _layers(
         self,
         monomials_BF: Tensor,
+        given_BJ: Tensor,
         factors_BK: Tensor,
         noise_BM: Tensor,
         energy_B: Tensor,
@@ -288,8 +334,8 @@ class FactorCopula(ShowerModel):
     ) -> Tensor:
         """Draw the layers' deposits (B, nz) in MeV."""
         score_BM = factors_BK @ fixed.sum_loadings_KM + noise_BM @ fixed.rest_root_MM
-        location_BM, log_width_BM = self.sum_laws(monomials_BF)
-        standard_BM = sinh_arcsinh.from_normal(score_BM, self.sum_skew, self.sum_log_tail)
+        location_BM, log_width_BM, skew_BM, log_tail_BM = self.sum_laws(monomials_BF, given_BJ)
+        standard_BM = sinh_arcsinh.from_normal(score_BM, skew_BM, log_tail_BM)
         drawn_BM = location_BM + torch.exp(log_width_BM) * standard_BM
         share_BZ = (torch.exp(drawn_BM[:, 1:]) - SMALLEST_SHARE).clamp(min=0)
         total_B = energy_B * torch.exp(drawn_BM[:, 0].clamp(max=0))
@@ -304,6 +350,13 @@ def log_shares(deposits_BXYZ: Tensor, energy_B: Tensor) -> Tensor:
         [torch.log(total_B1 / energy_B[:, None]), torch.log(layers_BZ / total_B1 + SMALLEST_SHARE)],
         dim=1,
     )
+
+
+def depth(deposits_BXYZ: Tensor) -> Tensor:
+    """Give the mean layer of the deposits (B,)."""
+    layers_BZ = deposits_BXYZ.sum((1, 2))
+    number_Z = torch.arange(layers_BZ.shape[1], dtype=layers_BZ.dtype, device=layers_BZ.device)
+    return layers_BZ @ number_Z / layers_BZ.sum(1).clamp(min=1e-9)
 
 
 def normal_quantile(probability: Tensor) -> Tensor:
@@ -329,16 +382,21 @@ def places(true: Tensor) -> Tensor:
     return true.flatten().nonzero()[:, 0]
 
 
+def monomial_names(tilted: bool) -> list[str]:
+    """Name the monomials of the conditions in their order."""
+    return "".join(MONOMIALS[: 1 + tilted]).split()
+
+
 def _products(tilted: bool) -> Tensor:
     """Pair the polynomials 1, v, v^2, v^3 of the variables v so that their products are the monomials (2, F)."""
-    variables = "exsy" if tilted else "exy"
+    variables = "exdsy" if tilted else "exdy"
     place = {"1": 0} | {
         v * power: 1 + (power - 1) * len(variables) + k
         for power in (1, 2, 3)
         for k, v in enumerate(variables)
     }
     pairs = []
-    for monomial in "".join(MONOMIALS[: 1 + tilted]).split():
+    for monomial in monomial_names(tilted):
         first = monomial[0] * monomial.count(monomial[0])
         pairs.append((place[first], place[monomial[len(first) :] or "1"]))
     return torch.tensor(pairs).T

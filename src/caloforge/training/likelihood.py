@@ -15,6 +15,7 @@ from caloforge.models import sinh_arcsinh
 from caloforge.models.factor_copula import (
     CellLaws,
     FactorCopula,
+    depth,
     log_shares,
     normal_quantile,
     places,
@@ -29,6 +30,8 @@ __all__ = ["LikelihoodObjective"]
 SWEEPS = 6
 """Times that scores of empty cells and factors are drawn from each other in a step."""
 
+UNLIMITED = 20.0
+
 FORGETTING = 0.6
 """Step t weighs t to the power of minus this in the moments; between 0.5 and 1 online EM converges."""
 
@@ -37,9 +40,12 @@ FARTHER = 4.0
 
 LARGEST_SHARE = 0.4
 
+BEYOND_LARGEST = 0.3
+"""Deposits may exceed the largest that was seen at their distance by this, in ln."""
+
 FARTHEST_SCORE = 4.0
 
-CONDITION_SPREAD, SHAPE_SPREAD = 1.0, 0.3
+CONDITION_SPREAD, SHAPE_SPREAD = 0.7, 0.3
 """Standard deviations of the prior of coefficients: rarely hit cells would else believe in their few hits."""
 
 
@@ -85,7 +91,9 @@ class LikelihoodObjective:
         model = self.model
         _expand_parameters(model)
         place = model.frame.place(batch.theta_B, batch.impact_mm_B2)
-        monomials_BZF = model.conditions(batch.energy_B, batch.theta_B, place)
+        given_BJ = model.energy_and_angle(batch.energy_B, batch.theta_B)
+        depth_loss, depth_B = self._depth(batch, given_BJ)
+        monomials_BZF = model.conditions(batch.energy_B, batch.theta_B, place, depth_B)
         laws = model.laws(monomials_BZF)
         deposits_BC, seen_BC = batch.deposits_BXYZ.flatten(1), None
         if model.listens_to_angle:
@@ -95,35 +103,38 @@ class LikelihoodObjective:
         hits_H = places(deposits_BC > 0)
         log_H, log_slope_H = model.energy_scale(torch.log(deposits_BC.view(-1)[hits_H]))
         cell_loss, hit_scores_H = _cells(laws, log_H, log_slope_H, seen_BC, hits_H)
-        sum_loss, sum_scores_BM = self._sums(batch, monomials_BZF[:, 0])
+        sum_loss, sum_scores_BM = self._sums(batch, monomials_BZF[:, 0], given_BJ)
         with torch.no_grad():
             hits = Hits(deposits_BC > 0, hits_H, hit_scores_H)
             self._learn_factors(laws.threshold_BC, seen_BC, hits, sum_scores_BM)
+        sum_loss = sum_loss + depth_loss
         terms = {"generator.cells": cell_loss.detach(), "generator.layers": sum_loss.detach()}
         yield Turn("generator", cell_loss + sum_loss + self._prior() / self._n_showers, terms)
 
     def _prior(self) -> Tensor:
         """Minus the log of a normal prior: conditions matter little, shapes are normal, unless showers say so."""
-        model, shapes = self.model, 3 * self.model.monomials
-        nats = 0.5 * (model.energy_scale.log_slope**2).sum()
+        model, end = self.model, 3 * self.model.monomials
+        varying = [model.sum_location[1:], model.sum_log_width[1:], model.depth_laws[:2, 1:]]
+        shapes = [model.sum_skew, model.sum_log_tail, model.depth_laws[2:]]
         for laws in (model.core, model.halo):
-            by_monomial = laws[..., :shapes].reshape(*laws.shape[:2], 3, model.monomials)
-            nats = nats + (by_monomial[..., 1:] ** 2).sum() / (2 * CONDITION_SPREAD**2)
-            nats = nats + (laws[..., shapes:] ** 2).sum() / (2 * SHAPE_SPREAD**2)
+            by_monomial = laws[..., :end].reshape(*laws.shape[:2], 3, model.monomials)
+            varying.append(by_monomial[..., 1:])
+            shapes.append(laws[..., end:])
+        nats = 0.5 * model.energy_scale.log_slope.square().sum()
+        for spread, numbers in ((CONDITION_SPREAD, varying), (SHAPE_SPREAD, shapes)):
+            nats = nats + sum((some**2).sum() for some in numbers) / (2 * spread**2)
         return nats
 
-    def _sums(self, batch: Batch, monomials_BF: Tensor) -> tuple[Tensor, Tensor]:
-        model = self.model
-        location_BM, log_width_BM = model.sum_laws(monomials_BF)
+    def _depth(self, batch: Batch, given_BJ: Tensor) -> tuple[Tensor, Tensor]:
+        """Give minus the log likelihood of the depths, nats a shower, and their scores (detached)."""
+        density_B, score_B = _standardise(depth(batch.deposits_BXYZ), self.model.depth_law(given_BJ))
+        return -density_B.mean(), score_B
+
+    def _sums(self, batch: Batch, monomials_BF: Tensor, given_BJ: Tensor) -> tuple[Tensor, Tensor]:
+        """Give minus the log likelihood of total and shares, and their scores (detached)."""
         values_BM = log_shares(batch.deposits_BXYZ, batch.energy_B)
-        standard_BM = (values_BM - location_BM) * torch.exp(-log_width_BM)
-        density_BM = (
-            sinh_arcsinh.log_density(standard_BM, model.sum_skew, model.sum_log_tail) - log_width_BM
-        )
-        score_BM = sinh_arcsinh.to_normal(
-            standard_BM.detach(), model.sum_skew.detach(), model.sum_log_tail.detach()
-        )
-        return -density_BM.sum(1).mean(), score_BM.clamp(-FARTHEST_SCORE, FARTHEST_SCORE)
+        density_BM, score_BM = _standardise(values_BM, self.model.sum_laws(monomials_BF, given_BJ))
+        return -density_BM.sum(1).mean(), score_BM
 
     def _learn_factors(
         self,
@@ -134,9 +145,9 @@ class LikelihoodObjective:
     ) -> None:
         """Draw what is hidden given what is seen; move the moments towards this batch's."""
         model = self.model
-        loadings_CK, own_C = model.cell_loadings()
+        loadings_CK, variance_C = model.cell_loadings()
         sum_loadings_MK, rest_MM = model.sum_loadings()
-        weighted_CK = loadings_CK / own_C[:, None]
+        weighted_CK, own_C = loadings_CK / variance_C[:, None], variance_C.sqrt()
         sums_weighted_MK = torch.linalg.solve(rest_MM, sum_loadings_MK)
         precision_KK = torch.eye(model.factors, device=own_C.device)
         precision_KK = precision_KK + loadings_CK.T @ weighted_CK + sum_loadings_MK.T @ sums_weighted_MK
@@ -144,30 +155,24 @@ class LikelihoodObjective:
         spread_KK = torch.linalg.cholesky(covariance_KK).float()
         covariance_KK = covariance_KK.float()
 
-        # Cells out of sight have no score, which weighs nothing.
-        known_BC = hits.true_BC if seen_BC is None else hits.true_BC | (seen_BC == 0)
+        # Of cells out of sight the scores may be anything.
+        limit_BC = threshold_BC if seen_BC is None else threshold_BC + UNLIMITED * (1 - seen_BC)
         hit_score_BC = torch.zeros_like(threshold_BC)
         hit_score_BC.view(-1)[hits.places_H] = hits.scores_H
-        own_C = own_C.sqrt()
-        drawn_BC = normal_quantile(ndtr(threshold_BC) * torch.rand_like(threshold_BC))
+        drawn_BC = normal_quantile(ndtr(limit_BC) * torch.rand_like(limit_BC))
         for sweep in range(SWEEPS + 1):
-            score_BC = torch.where(known_BC, hit_score_BC, drawn_BC)
+            score_BC = torch.where(hits.true_BC, hit_score_BC, drawn_BC)
             if sweep == SWEEPS:
                 break
             mean_BK = (score_BC @ weighted_CK + sum_scores_BM @ sums_weighted_MK) @ covariance_KK
             factors_BK = mean_BK + torch.randn_like(mean_BK) @ spread_KK.T
             common_BC = factors_BK @ loadings_CK.T
-            below_BC = ndtr((threshold_BC - common_BC).div_(own_C))
+            below_BC = ndtr((limit_BC - common_BC).div_(own_C))
             drawn_BC = normal_quantile(below_BC.mul_(torch.rand_like(below_BC)))
             drawn_BC = drawn_BC.mul_(own_C).add_(common_BC)
 
         second_KK = factors_BK.T @ factors_BK / len(score_BC)
-        moments_CK = score_BC.T @ factors_BK
-        if seen_BC is None:
-            moments_CK /= len(score_BC)
-        else:  # a cell that no shower of the batch shows keeps what is known of it
-            seen_C1 = seen_BC.sum(0)[:, None]
-            moments_CK = torch.where(seen_C1 > 0, moments_CK / seen_C1.clamp(min=1), loadings_CK)
+        moments_CK = score_BC.T @ factors_BK / len(score_BC)
         count = len(score_BC)
         model.steps_seen += 1
         weight = float(model.steps_seen + 0.5) ** -FORGETTING
@@ -219,6 +224,16 @@ class LikelihoodObjective:
         made_RZ = together_RZ(made_BZO.float() - chance_BZO)
         excess_RZ = (seen_RZ - made_RZ) / (together_RZ(spread_BZO) + 1)
         model.neighbours_RZ.add_(weight * excess_RZ).clamp_(0, LARGEST_SHARE)
+
+
+def _standardise(values: Tensor, laws: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Give log densities of values under their laws, and the normal scores (detached)."""
+    location, log_width, skew, log_tail = laws
+    standard = (values - location) * torch.exp(-log_width)
+    density = sinh_arcsinh.log_density(standard, skew, log_tail) - log_width
+    with torch.no_grad():
+        score = sinh_arcsinh.to_normal(standard, skew, log_tail)
+    return density, score.clamp(-FARTHEST_SCORE, FARTHEST_SCORE)
 
 
 def _cells(
@@ -274,7 +289,7 @@ def _begin(model: FactorCopula, showers: Batch) -> None:
     impact_B2 = showers.impact_mm_B2
     model.impact_span_22.copy_(torch.stack([impact_B2.amin(0), impact_B2.amax(0)]))
     size = frame.window[0] * frame.window[1] * n_layers
-    sums_4C = torch.zeros(4, size)
+    sums_4C, largest_C = torch.zeros(4, size), torch.zeros(size)
     for part in range(0, len(showers.energy_B), 50):
         rows = slice(part, part + 50)
         deposits_BC = showers.deposits_BXYZ[rows].flatten(1)
@@ -282,6 +297,7 @@ def _begin(model: FactorCopula, showers: Batch) -> None:
         cells_BC = (
             frame.cells(place) if model.listens_to_angle else torch.arange(size).expand_as(deposits_BC)
         )
+        largest_C.scatter_reduce_(0, cells_BC.flatten(), deposits_BC.flatten(), "amax")
         log_BC = torch.log(deposits_BC.clamp(min=1e-30))
         log_BC = torch.where(deposits_BC > 0, log_BC, 0.0)
         for total_C, values in zip(
@@ -300,6 +316,13 @@ def _begin(model: FactorCopula, showers: Batch) -> None:
     core, halo = frame.project(field)
     constants = [k * model.monomials for k in range(3)]
     model.core[..., constants], model.halo[..., constants] = core, halo
+    largest_O = largest_C.view(-1, n_layers).amax(1)
+    largest_R = torch.zeros(frame.rings).scatter_reduce_(0, frame.ring_O, largest_O, "amax")
+    # So few showers do not hold the largest, and rings few of them.
+    around_R = torch.nn.functional.max_pool1d(largest_R[None], 3, stride=1, padding=1)[0]
+    model.largest_R.copy_(torch.log(around_R.clamp(min=1.0)) + BEYOND_LARGEST)
+    depth_B = depth(showers.deposits_BXYZ)
+    model.depth_laws[:2, 0] = torch.stack([depth_B.mean(), torch.log(depth_B.std().clamp(min=1e-3))])
     values_BM = log_shares(showers.deposits_BXYZ, showers.energy_B)
     model.sum_location[0] = values_BM.mean(0)
     model.sum_log_width[0] = torch.log(values_BM.std(0).clamp(min=1e-3))
