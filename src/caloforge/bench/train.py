@@ -5,7 +5,8 @@ on them and on fakes, then the generator takes two steps. Every way takes its tu
 round, and the median of the rounds counts. Keras runs in a process of its own (backend TensorFlow
 where it is installed, else torch), and the threads are the same for all. ``workers x threads`` share the cores of
 this node between processes that train together, each on cores of its own with ``batch`` showers, as
-``caloforge launch`` binds them; a step's time counts for the showers of all. The last rows are what the
+``caloforge launch`` binds them; a step's time counts for the showers of all. The copula, which has no
+critic, takes one step with its usual batch. The last rows are what the
 multiplications of the published layers would take at the speed of one large matrix product: below
 that limit is only who multiplies less.
 """
@@ -31,6 +32,7 @@ from caloforge.io.shipped import shipped_showers
 from caloforge.io.shower_file import ShowerFile
 from caloforge.launch import Topology
 from caloforge.models.convolution import Pads, Triple, plain
+from caloforge.models.factor_copula import FactorCopula
 from caloforge.models.families import MODELS
 from caloforge.models.layers import LEAK, Convolution, Dropout, LeakyDropout
 from caloforge.models.threedgan import LATENT, Discriminator3DGAN, Generator3DGAN
@@ -38,15 +40,17 @@ from caloforge.progress import Progress, silent
 from caloforge.showers import Showers
 from caloforge.training.adversarial import AdversarialObjective, SamplingFraction
 from caloforge.training.config import ObjectiveConfig
+from caloforge.training.likelihood import LikelihoodObjective
 from caloforge.training.loader import Batch
 from caloforge.training.memory import keep_freed_memory
+from caloforge.training.objective import Objective
 
 __all__ = ["as_written", "iteration_flops", "measure"]
 
 Form = Callable[..., Tensor]
 """A way to convolve: see :mod:`caloforge.models.convolution`."""
 
-BATCH = 16
+BATCH, COPULA_BATCH = 16, 64
 LEAST_ROUNDS = 3
 LONG = 100
 """Seconds from which on the compiled networks are measured too: their compilation takes longer."""
@@ -66,7 +70,7 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
     torch.manual_seed(seed)
     keep_freed_memory()  # as the training loop does
     with ShowerFile(shipped_showers("train")) as file:
-        real = file.read(0, batch)
+        real, many = file.read(0, batch), file.read(0, COPULA_BATCH)
     with ExitStack() as stack:
         keras_name, keras_seconds = stack.enter_context(started("train", threads))
         ways: dict[str, Callable[[], float]] = {
@@ -78,6 +82,8 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
             "caloforge bf16": _ours("3dgan", real, precision=torch.bfloat16),
             "caloforge fp32, filters x16": _ours("3dgan-x16", real),
             "caloforge bf16, filters x16": _ours("3dgan-x16", real, precision=torch.bfloat16),
+            "copula": _copula(many, batch),
+            "copula, one thread": _one_thread(_copula(many, batch)),
             **{
                 name: stack.enter_context(_workers(shares, batch, seed))
                 for name, shares in _workers_and_threads(Topology.read()).items()
@@ -104,7 +110,7 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
             "ms/shower": round(ms[name], 1),
             "spread": f"{1e3 * min(taken[name]) / batch:.1f} - {1e3 * max(taken[name]) / batch:.1f}",
             "x_keras": round(ms[keras_name] / ms[name], 2),
-            "batch": batch,
+            "batch": COPULA_BATCH if name.startswith("copula") else batch,
             "threads": _threads(name, threads),
         }
         for name in ways
@@ -207,12 +213,6 @@ def _ours(
             network.compile(
                 dynamic=False
             )  # with dynamic sizes the generated C++ is refused (torch 2.13)
-    batch = Batch(
-        torch.from_numpy(showers.deposits),
-        torch.from_numpy(showers.incident_energy),
-        torch.from_numpy(showers.incident_theta),
-        torch.zeros(len(showers), 2),
-    )
     energy_N = showers.incident_energy
     objective = AdversarialObjective(
         model,
@@ -222,6 +222,26 @@ def _ours(
         (float(energy_N.min()), float(energy_N.max())),
         precision,
     )
+    return _iterations(objective, _batch(showers))
+
+
+def _copula(showers: Showers, count: int) -> Callable[[], float]:
+    """Give a function that trains the copula on its usual batch, and returns the seconds for ``count`` showers."""
+    model, batch = FactorCopula(showers.grid, 0.001), _batch(showers)
+    iterate = _iterations(LikelihoodObjective(model, batch, len(showers)), batch)
+    return lambda: iterate() * count / len(showers)
+
+
+def _batch(showers: Showers) -> Batch:
+    return Batch(
+        torch.from_numpy(showers.deposits),
+        torch.from_numpy(showers.incident_energy),
+        torch.from_numpy(showers.incident_theta),
+        torch.zeros(len(showers), 2),
+    )
+
+
+def _iterations(objective: Objective, batch: Batch) -> Callable[[], float]:
     optimizers = {
         name: objective.optimizer(network, 1e-3) for name, network in objective.networks.items()
     }
