@@ -65,6 +65,7 @@ def fingerprint(model: ShowerModel, more: Any) -> str:
 def _export(model: ShowerModel, batch: int) -> bytes:
     example = (torch.full((batch,), 100 * GEV), torch.full((batch,), 1.5), model.noise(0, 0, batch))
     with torch.no_grad(), _quiet():
+        model(*example)  # what is worked out once and kept, such as a Fourier transform, must be there
         program = torch.export.export(model, example).run_decompositions(_decompositions())
         exported = torch.onnx.export(
             program,
