@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.special import ndtr
 
 from caloforge.detector import Grid
 from caloforge.models import sinh_arcsinh
@@ -36,6 +35,7 @@ __all__ = [
     "depth",
     "log_shares",
     "monomial_names",
+    "normal_cdf",
     "normal_quantile",
     "places",
     "score_above",
@@ -165,7 +165,7 @@ class FactorCopula(ShowerModel):
         sizes = [self.factors, self.sums, 2, 1, self.noise_size - self.factors - self.sums - 3]
         factors_BK, sums_BM, impact_B2, depth_B1, own_BC = torch.split(noise_BL, sizes, dim=1)
         low_2, high_2 = self.impact_span_22
-        place = self.frame.place(theta_B, low_2 + (high_2 - low_2) * ndtr(impact_B2))
+        place = self.frame.place(theta_B, low_2 + (high_2 - low_2) * normal_cdf(impact_B2))
         monomials_BZF = self.conditions(energy_B, theta_B, place, depth_B1[:, 0])
         monomials_ZBF = monomials_BZF.transpose(0, 1)
 
@@ -192,9 +192,13 @@ class FactorCopula(ShowerModel):
         # How much the hit ones hold.
         laws_ZBO = torch.bmm(monomials_ZBF, fixed.laws_ZFO).view(-1)
         law_H = hits_H + (2 * across) * row_H
-        threshold_H = laws_ZBO[law_H].clamp(*HIT_SCORES)
-        location_H, log_width_H = laws_ZBO[law_H + across], laws_ZBO[law_H + 2 * across]
-        above_H = ndtr(-(margin_ZBO.view(-1)[hits_H] + threshold_H)) / ndtr(-threshold_H)
+        threshold_H, location_H, log_width_H = (
+            laws_ZBO.index_select(0, law_H + law * across) for law in range(3)
+        )
+        threshold_H = threshold_H.clamp(*HIT_SCORES)
+        above_H = normal_cdf(-(margin_ZBO.view(-1).index_select(0, hits_H) + threshold_H)) / normal_cdf(
+            -threshold_H
+        )
         own_H = layer_H * across + across_H
         stretched_H = _asinh(-normal_quantile(above_H)) + fixed.skew_C[own_H]
         standard_H = sinh_arcsinh.bounded_sinh(stretched_H * fixed.tail_C[own_H])
@@ -359,6 +363,11 @@ def depth(deposits_BXYZ: Tensor) -> Tensor:
     return layers_BZ @ number_Z / layers_BZ.sum(1).clamp(min=1e-9)
 
 
+def normal_cdf(score: Tensor) -> Tensor:
+    """Give the standard normal distribution function, with all its digits in the lower tail, unlike torch's."""
+    return 0.5 * torch.erfc(score * -(0.5**0.5))
+
+
 def normal_quantile(probability: Tensor) -> Tensor:
     """Give the standard normal quantile, at most about 5.2 from zero."""
     return 2**0.5 * torch.erfinv(2 * probability.clamp(1e-7, 1 - 1e-7) - 1)
@@ -366,7 +375,7 @@ def normal_quantile(probability: Tensor) -> Tensor:
 
 def score_above(score: Tensor, threshold: Tensor) -> Tensor:
     """Give the quantile of a normal law cut off below ``threshold`` that ``score`` is of a whole one."""
-    return -normal_quantile(ndtr(-score) * ndtr(-threshold))
+    return -normal_quantile(normal_cdf(-score) * normal_cdf(-threshold))
 
 
 def _asinh(x: Tensor) -> Tensor:

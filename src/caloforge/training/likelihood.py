@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.special import ndtr
 
 from caloforge.errors import UsageError
 from caloforge.models import sinh_arcsinh
@@ -17,6 +16,7 @@ from caloforge.models.factor_copula import (
     FactorCopula,
     depth,
     log_shares,
+    normal_cdf,
     normal_quantile,
     places,
     score_above,
@@ -159,7 +159,7 @@ class LikelihoodObjective:
         limit_BC = threshold_BC if seen_BC is None else threshold_BC + UNLIMITED * (1 - seen_BC)
         hit_score_BC = torch.zeros_like(threshold_BC)
         hit_score_BC.view(-1)[hits.places_H] = hits.scores_H
-        drawn_BC = normal_quantile(ndtr(limit_BC) * torch.rand_like(limit_BC))
+        drawn_BC = normal_quantile(normal_cdf(limit_BC) * torch.rand_like(limit_BC))
         for sweep in range(SWEEPS + 1):
             score_BC = torch.where(hits.true_BC, hit_score_BC, drawn_BC)
             if sweep == SWEEPS:
@@ -167,7 +167,7 @@ class LikelihoodObjective:
             mean_BK = (score_BC @ weighted_CK + sum_scores_BM @ sums_weighted_MK) @ covariance_KK
             factors_BK = mean_BK + torch.randn_like(mean_BK) @ spread_KK.T
             common_BC = factors_BK @ loadings_CK.T
-            below_BC = ndtr((limit_BC - common_BC).div_(own_C))
+            below_BC = normal_cdf((limit_BC - common_BC).div_(own_C))
             drawn_BC = normal_quantile(below_BC.mul_(torch.rand_like(below_BC)))
             drawn_BC = drawn_BC.mul_(own_C).add_(common_BC)
 
@@ -209,7 +209,7 @@ class LikelihoodObjective:
         noise_BZO *= by_layer(own_C[None]) * torch.rsqrt(frame.noise_variance(share_ZO))
         factors_BK = torch.randn(len(true_BC), model.factors, device=share_ZO.device)
         made_BZO = by_layer(factors_BK @ loadings_CK.T) + noise_BZO > by_layer(threshold_BC)
-        chance_BZO = by_layer(ndtr(-threshold_BC))
+        chance_BZO = by_layer(normal_cdf(-threshold_BC))
         spread_BZO = torch.sqrt(chance_BZO * (1 - chance_BZO))
         visible_BZO = torch.ones_like(chance_BZO) if seen_BC is None else by_layer(seen_BC)
 
@@ -251,10 +251,10 @@ def _cells(
     standard_H = (log_H - location_H) * torch.exp(-log_width_H)
     density_H = sinh_arcsinh.log_density(standard_H, skew_H, log_tail_H) - log_width_H + log_slope_H
     # Thresholds are bounded, so these are not zero.
-    empty_BC = torch.log(ndtr(laws.threshold_BC))
+    empty_BC = torch.log(normal_cdf(laws.threshold_BC))
     if seen_BC is not None:
         empty_BC = empty_BC * seen_BC
-    hurdle_H = torch.log(ndtr(-threshold_H)) - torch.log(ndtr(threshold_H))
+    hurdle_H = torch.log(normal_cdf(-threshold_H)) - torch.log(normal_cdf(threshold_H))
     likelihood = empty_BC.sum() + (density_H + hurdle_H).sum()
     with torch.no_grad():
         score_H = score_above(sinh_arcsinh.to_normal(standard_H, skew_H, log_tail_H), threshold_H)
@@ -263,7 +263,7 @@ def _cells(
 
 def _information(threshold_BC: Tensor) -> Tensor:
     """How much of what a normal score tells of its mean is left if one knows only whether it exceeds a threshold."""
-    chance_BC = ndtr(threshold_BC)
+    chance_BC = normal_cdf(threshold_BC)
     density_BC = torch.exp(-0.5 * threshold_BC * threshold_BC) / math.sqrt(2 * math.pi)
     seen_BC: Tensor = density_BC * density_BC / (chance_BC * (1 - chance_BC))
     return seen_BC
