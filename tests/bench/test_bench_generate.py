@@ -90,7 +90,7 @@ def test_networks_stand_beside_geant4(monkeypatch: pytest.MonkeyPatch) -> None:
         cores = min(int(row["streams"]) * int(row["threads"]), torch.get_num_threads())
         ratio = float(geant4["ms/shower"]) / ms / cores
         assert float(row["x_geant4"]) == pytest.approx(ratio, rel=0.02)
-        assert float(row["x_floor"]) == pytest.approx(ms / float(row["floor ms"]), rel=0.02)
+        assert float(row["x_floor"]) == pytest.approx(ms / float(row["floor ms"]), rel=0.02, abs=0.01)
         assert (float(row["file ms"]) > 0) if row["batch"] == 8 else row["file ms"] == ""
     assert float(by_way["3dgan"][0]["floor ms"]) == pytest.approx(1e3 * 0.511 / 2, rel=0.01)
     assert seen[-1] == 1

@@ -79,6 +79,7 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     try:
         code = app(prog_name="caloforge", standalone_mode=False)
+        sys.stdout.flush()  # a reader that went away is noticed here, not at the very end
     except WrongUse as error:
         where = error.ctx.command_path if error.ctx is not None else "caloforge"
         problem = error.format_message() or "expected a command"
