@@ -197,7 +197,10 @@ class LikelihoodObjective:
         own_C: Tensor,
         weight: float,
     ) -> None:
-        """Compare how often neighbours are hit together with showers made for the same conditions."""
+        """Compare how often neighbours are hit together with showers made for the same conditions.
+
+        Stochastic approximation: H. Robbins, S. Monro, Ann. Math. Stat. 22 (1951) 400.
+        """
         model, frame, n_layers = self.model, self.model.frame, self.model.grid.n_layers
 
         def by_layer(field_BC: Tensor) -> Tensor:

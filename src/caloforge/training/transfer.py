@@ -32,7 +32,8 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
     _refuse(model, given)
     taken, measured = given.state_dict(), MEASURED
     if not _same_detector(model, given):
-        mean_F = _mean_monomials(model, given)
+        names = monomial_names(model.listens_to_angle)
+        mean_F = _mean_monomials(model, given, names)
         layers_ZZ = _layers(model.sum_location[0, 1:], (mean_F @ given.sum_location)[1:])
         mixing_MM = torch.zeros(model.sums, given.sums)
         mixing_MM[0, 0], mixing_MM[1:, 1:] = 1, layers_ZZ
@@ -50,7 +51,8 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
         log_width_FM[0] = model.sum_log_width[0] - mean_F[1:] @ log_width_FM[1:]
         depth_laws = given.depth_laws.clone()
         depth_laws[0] *= model.grid.n_layers / given.grid.n_layers
-        depth_laws[:2, 0] = model.depth_laws[:2, 0]
+        mean_J = mean_F[[names.index(name) for name in ("1", "e", "ee", "ss")[: depth_laws.shape[1]]]]
+        depth_laws[:2, 0] = model.depth_laws[:2, 0] - depth_laws[:2, 1:] @ mean_J[1:]
         taken |= {
             "core": core[..., :laws],
             "halo": halo[..., :laws],
@@ -75,14 +77,14 @@ def _loadings(given: FactorCopula) -> Tensor:
     return given.frame.expand(given.moments_core, given.moments_halo)
 
 
-def _mean_monomials(model: FactorCopula, given: FactorCopula) -> Tensor:
+def _mean_monomials(model: FactorCopula, given: FactorCopula, names: list[str]) -> Tensor:
     """Give the means (F,) of the monomials, as ``given`` measures them, over the new showers: normal ones."""
     (old_mean, old_width), (mean, width) = given.spectrum_2.tolist(), model.spectrum_2.tolist()
     shift, ratio = (mean - old_mean) / old_width, width / old_width
     means = {"1": 1.0, "e": shift, "ee": shift**2 + ratio**2 - 1}
     if model.listens_to_angle:
         means["ss"] = float(model.slope_spread / given.slope_spread) ** 2 - 1
-    return torch.tensor([means.get(name, 0.0) for name in monomial_names(model.listens_to_angle)])
+    return torch.tensor([means.get(name, 0.0) for name in names])
 
 
 def _refuse(model: FactorCopula, given: FactorCopula) -> None:
