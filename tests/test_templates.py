@@ -38,11 +38,14 @@ def parse(line: list[str]) -> None:
 
 
 def program(folder: Path, name: str, code: int = 0) -> Path:
-    """Write a program that notes its arguments, a line a call, and ends with ``code``."""
+    """Write a program that notes its arguments, a line a call, and ends with ``code``.
+
+    Two processes may call it at once: each line is one write.
+    """
     folder.mkdir(exist_ok=True)
     noted = folder.parent / f"{name}.called"
     (folder / name).write_text(
-        f'#!/bin/bash\nprintf "%q " "$@" >>{noted}; echo >>{noted}\nexit {code}\n'
+        f'#!/bin/bash\nline=$(printf \'%q \' "$@")\necho "$line" >>{noted}\nexit {code}\n'
     )
     (folder / name).chmod(0o755)
     return noted
