@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from commands import Caloforge
+from torch import Tensor
 
 from caloforge.detector import Grid
-from caloforge.errors import MissingExtraError, UsageError
+from caloforge.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.inference import engines
 from caloforge.inference.engines import LIBRARIES, choose, installed, make_forward
 from caloforge.inference.export import erfinv, onnx_file
@@ -19,6 +20,7 @@ from caloforge.models import convolution
 from caloforge.models.base import ShowerModel
 from caloforge.models.families import MODELS
 from caloforge.models.saved import ModelCard, save_model
+from caloforge.models.transforms import Scale
 from caloforge.showers import Conditions
 
 GRID = Grid("small", (9, 9, 6), cell_size=(5.0, 5.0), threshold_MeV=0.01, layer_pitch_mm=5.0)
@@ -116,6 +118,30 @@ def test_each_engine_is_measured_where_it_will_run(monkeypatch: pytest.MonkeyPat
     times = engines._measure(["torch", "onnx"], a_model("3dgan"), CONDITIONS, 1)
     assert asked == [("torch", 6), ("onnx", 6)]
     assert all(ms > 0 for ms in times.values())
+
+
+class Undecided(ShowerModel):
+    """Does what no graph holds: its way depends on its numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grid, self.threshold_MeV, self.noise_size = GRID, 0.01, 3
+        self.transform = Scale(1.0)
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
+        """Give one deposit everywhere."""
+        if noise_BL.sum() > 0:
+            return self.weight * energy_B[:, None, None, None].expand(-1, *GRID.shape)
+        return self.weight * energy_B.new_ones(len(energy_B), *GRID.shape)
+
+
+def test_a_model_that_cannot_be_exported_says_so_and_is_left_to_torch() -> None:
+    pytest.importorskip("onnxscript")
+    model = Undecided().eval()
+    with pytest.raises(CaloforgeError, match=r"--engine onnx: Undecided cannot be written as ONNX: \S"):
+        make_forward("onnx", model, BATCH)
+    assert choose(model, CONDITIONS)[0] == "torch"
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -39,7 +39,9 @@ def run(
     events: Annotated[int | None, typer.Option("--events", min=1, help="How many showers.")] = None,
     energy: Annotated[
         str | None,
-        typer.Option("--energy", help="GeV: low:high uniform, log:low:high, or a,b,c.", metavar="SPECTRUM"),
+        typer.Option(
+            "--energy", help="GeV: low:high uniform, log:low:high, or a,b,c.", metavar="SPECTRUM"
+        ),
     ] = None,
     theta: Annotated[
         str | None,

@@ -23,7 +23,10 @@ def run(
     ],
     events: Annotated[int, typer.Option(help="How many showers.")],
     energy: Annotated[
-        str, typer.Option(help="Energies in GeV: low:high uniform, log:low:high log-uniform, a,b,c discrete.")
+        str,
+        typer.Option(
+            help="Energies in GeV: low:high uniform, log:low:high log-uniform, a,b,c discrete."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The shower file.", metavar="FILE.h5")],
     theta: Annotated[

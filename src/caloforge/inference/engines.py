@@ -122,8 +122,11 @@ def choose(
 def _measure(
     names: list[str], model: ShowerModel, conditions: Conditions, threads: int
 ) -> dict[str, float]:
-    forwards = {name: make_forward(name, model, len(conditions), 1, threads) for name in names}
-    taken: dict[str, list[float]] = {name: [] for name in names}
+    forwards = {"torch": make_forward("torch", model, len(conditions), 1, threads)}
+    for name in names[1:]:
+        with suppress(CaloforgeError):  # not every model can be written for another engine
+            forwards[name] = make_forward(name, model, len(conditions), 1, threads)
+    taken: dict[str, list[float]] = {name: [] for name in forwards}
     for turn in range(-1, ROUNDS):  # the first call allocates and plans
         for name, forward in forwards.items():
             started = time.perf_counter()

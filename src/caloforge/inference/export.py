@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cache import cache_folder
-from caloforge.errors import MissingExtraError
+from caloforge.errors import CaloforgeError, MissingExtraError
 from caloforge.io.durable import atomic_path
 from caloforge.io.tensors import digest
 from caloforge.models.base import ShowerModel
@@ -33,12 +33,19 @@ def onnx_file(model: ShowerModel, batch: int, extra: str) -> Path:
     """Give the file for batches of just this size, from the cache or made now, which takes seconds.
 
     Constants are folded, and the file ends with the model's image: noise, transformations and threshold
-    stay with the model. Raises MissingExtraError naming ``extra`` without the packages that write it.
+    stay with the model. Raises MissingExtraError naming ``extra`` without the packages that write it,
+    CaloforgeError for a model that does what ONNX cannot.
     """
     versions = library_versions(["torch", "onnx", "onnxscript"], extra)
     path = cache_folder("onnx") / f"{fingerprint(model, [batch, versions])}.onnx"
     if not path.is_file():
-        content = _export(model, batch)
+        try:
+            content = _export(model, batch)
+        except RuntimeError as error:  # of which torch's errors of tracing and exporting are kinds
+            reason = str(error).strip().partition("\n")[0]
+            raise CaloforgeError(
+                f"--engine {extra}: {type(model).__name__} cannot be written as ONNX: {reason}"
+            ) from error
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
     return path
