@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 from commands import Caloforge
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from caloforge.detector import Grid
 from caloforge.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.inference import engines
 from caloforge.inference.engines import LIBRARIES, choose, installed, make_forward
-from caloforge.inference.export import erfinv, onnx_file
+from caloforge.inference.export import erfinv, floor_divide, onnx_file
 from caloforge.models import convolution
 from caloforge.models.base import ShowerModel
 from caloforge.models.families import MODELS
@@ -45,7 +47,7 @@ def a_model(name: str) -> ShowerModel:
     return model
 
 
-@pytest.mark.parametrize("name", ["copula", "copula-angle", "3dgan", "3dgan-angle"])
+@pytest.mark.parametrize("name", ["copula", "copula-angle", "mixer", "3dgan", "3dgan-angle"])
 def test_engines_agree(name: str) -> None:
     pytest.importorskip("onnxscript")
     for kept in (convolution._merge, convolution._transforms):
@@ -173,3 +175,9 @@ def test_ranks_name_their_engine(
 def test_the_inverse_error_function() -> None:
     x = torch.cat([torch.linspace(-0.9999, 0.9999, 1001), torch.tensor([-1 + 2e-7, 1 - 2e-7])])
     torch.testing.assert_close(erfinv(x), torch.erfinv(x), rtol=1e-5, atol=1e-7)
+
+
+@given(st.integers(0, 2**24), st.integers(1, 2**20))
+def test_integers_are_divided_exactly(x: int, by: int) -> None:
+    near = torch.tensor([x, x // by * by, max(x // by * by - 1, 0)])
+    assert torch.equal(floor_divide(near, by), near // by)

@@ -60,8 +60,8 @@ def library_versions(names: Sequence[str], extra: str) -> list[str]:
 
 
 def fingerprint(model: ShowerModel, more: Any) -> str:
-    """Name a model by its weights, its grid and the code that computes it, and whatever else matters."""
-    code = hashlib.sha256()
+    """Name a model by its weights, its grid, the code that computes and exports it, and whatever else matters."""
+    code = hashlib.sha256(Path(__file__).read_bytes())
     for file in sorted(files("caloforge.models").iterdir(), key=lambda file: file.name):
         if file.name.endswith(".py"):
             code.update(file.read_bytes())
@@ -106,6 +106,7 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
     table: dict[Any, Callable[..., Any]] = torch.export.default_decompositions()
     table[aten.erfinv.default] = erfinv
     table[aten.copysign.Tensor] = lambda size, sign: torch.where(sign < 0, -size.abs(), size.abs())
+    table[aten.floor_divide.default] = floor_divide
     table[aten.full_like.default] = _full_like
     table[aten.index_add.default] = lambda x, dim, index, source: x.scatter_add(dim, index, source)
     return table
@@ -113,6 +114,13 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
 
 def _full_like(x: Tensor, value: float, *, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
     return torch.full(x.shape, value, dtype=dtype or x.dtype)
+
+
+def floor_divide(x: Tensor, by: int) -> Tensor:
+    """Divide integers up to 2^24 exactly, though an engine may multiply by a rounded inverse: 41 / 41 below 1."""
+    whole = torch.floor(x.float() / by).long()
+    rest = x - whole * by
+    return whole + (rest >= by).long() - (rest < 0).long()
 
 
 CENTRAL = (

@@ -268,7 +268,7 @@ class Mixer(ShowerModel):
         self, hits_H: Tensor, moved: Tensor, weight_BZL: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Give the layer, numbered through all showers as hits are, log scale and log power of some cells."""
-        shower_H = torch.div(hits_H, self.grid.n_cells, rounding_mode="floor")
+        shower_H = hits_H // self.grid.n_cells
         cell_H = hits_H - shower_H * self.grid.n_cells
         layer_H = shower_H * self.grid.n_layers + self.layer_C[cell_H]
         weight_LH = weight_BZL.flatten(0, 1).T.index_select(1, layer_H)
