@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from caloforge.models.factor_copula import FactorCopula
 from caloforge.models.layers import count_weights
 from caloforge.models.mixer import Mixer
 from caloforge.models.shower_critic import ShowerCritic
-from caloforge.models.threedgan import Discriminator3DGAN, Generator3DGAN
+from caloforge.models.threedgan import LATENT, Discriminator3DGAN, Generator3DGAN
 from caloforge.models.threedgan_angle import Discriminator3DGANAngle, Generator3DGANAngle
 from caloforge.models.transforms import Chain, Power, Scale
 from caloforge.units import GEV
@@ -31,14 +32,16 @@ class ThreeDGAN(ShowerModel):
     Its images hold 50 x GeV, as the published data for variable angles do.
     """
 
-    def __init__(self, grid: Grid, threshold_MeV: float, *, filters: int = 6) -> None:
+    def __init__(
+        self, grid: Grid, threshold_MeV: float, *, filters: int = 6, latent: int = LATENT
+    ) -> None:
         super().__init__()
         self.grid, self.threshold_MeV = grid, threshold_MeV
         # In GeV the output layer dies within the first steps: weights of usual size make showers a
         # thousand times too bright, and what corrects them drives every inner cell below zero.
         self.transform = Scale(50 / GEV)
-        self.network = Generator3DGAN(grid.shape, filters=filters)
-        self.noise_size = self.network.latent_size
+        self.network = Generator3DGAN(grid.shape, filters=filters, latent=latent)
+        self.noise_size = latent
 
     def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
         """Make images (B, nx, ny, nz) in 50 x GeV; the angle is not listened to."""
@@ -72,13 +75,43 @@ class ThreeDGANAngle(ShowerModel):
 class Family:
     """A generator and the critic that it is trained against, if any, both built for a grid.
 
+    Their keyword arguments that are whole numbers are the family's architecture, no name in both.
     ``settings`` are those of training that suit it and are not everybody's.
     """
 
     summary: str
-    generator: Callable[[Grid, float], ShowerModel]
-    critic: Callable[[Grid], nn.Module] = lambda _: nn.Identity()
+    generator: Callable[..., ShowerModel]
+    critic: Callable[..., nn.Module] = lambda _: nn.Identity()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def architecture(self, chosen: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Give all numbers of the architecture by name: those ``chosen``, else the usual.
+
+        Raises UsageError for a name that neither network has.
+        """
+        usual = {**_numbers(self.generator), **_numbers(self.critic)}
+        for name in chosen or ():
+            if name not in usual:
+                raise UsageError(f"architecture.{name}: expected one of {', '.join(usual)}")
+        return {**usual, **(chosen or {})}
+
+    def build(self, grid: Grid, threshold_MeV: float, architecture: Mapping[str, int]) -> ShowerModel:
+        """Build the generator. Raises UsageError as :meth:`architecture` does."""
+        return self.generator(grid, threshold_MeV, **self._of(self.generator, architecture))
+
+    def build_critic(self, grid: Grid, architecture: Mapping[str, int]) -> nn.Module:
+        """Build the critic. Raises UsageError as :meth:`architecture` does."""
+        return self.critic(grid, **self._of(self.critic, architecture))
+
+    def _of(self, network: Callable[..., Any], architecture: Mapping[str, int]) -> dict[str, int]:
+        complete = self.architecture(architecture)
+        return {name: complete[name] for name in _numbers(network)}
+
+
+def _numbers(network: Callable[..., Any]) -> dict[str, int]:
+    """Find the keyword arguments of what builds a network that are whole numbers, with their defaults."""
+    found = {name: parameter.default for name, parameter in signature(network).parameters.items()}
+    return {name: default for name, default in found.items() if type(default) is int}
 
 
 LIKELIHOOD = {
@@ -127,22 +160,22 @@ MODELS: dict[str, Family] = {
     "3dgan": Family(
         "3DGAN of 2019 for a fixed angle, as published for 25x25x25",
         ThreeDGAN,
-        lambda grid: Discriminator3DGAN(grid.shape),
+        lambda grid, critic_filters=8: Discriminator3DGAN(grid.shape, filters=critic_filters),
     ),
     "3dgan-x16": Family(
         "3dgan with filters in multiples of 16",
         partial(ThreeDGAN, filters=16),
-        lambda grid: Discriminator3DGAN(grid.shape, filters=16),
+        lambda grid, critic_filters=16: Discriminator3DGAN(grid.shape, filters=critic_filters),
     ),
     "3dgan-angle": Family(
         "3DGAN for a variable angle, as published for 51x51x25",
         ThreeDGANAngle,
-        lambda grid: Discriminator3DGANAngle(grid.shape),
+        lambda grid, critic_filters=8: Discriminator3DGANAngle(grid.shape, filters=critic_filters),
     ),
     "3dgan-angle-x16": Family(
         "3dgan-angle with filters in multiples of 16",
         partial(ThreeDGANAngle, filters=16),
-        lambda grid: Discriminator3DGANAngle(grid.shape, filters=16),
+        lambda grid, critic_filters=16: Discriminator3DGANAngle(grid.shape, filters=critic_filters),
     ),
 }
 

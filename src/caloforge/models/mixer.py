@@ -54,26 +54,27 @@ UNIT = 0.4
 class Patches(nn.Module):
     """Cuts a grid's face into patches with all their layers, (B, nx, ny, nz) to (B, P, C), and back."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, side: int = PATCH) -> None:
         super().__init__()
-        self.shape = grid.shape
-        self.across = tuple(-(-n // PATCH) for n in grid.shape[:2])
+        self.shape, self.side = grid.shape, side
+        self.across = tuple(-(-n // side) for n in grid.shape[:2])
         self.count = self.across[0] * self.across[1]
-        self.cells = PATCH * PATCH * grid.n_layers
+        self.cells = side * side * grid.n_layers
 
     def forward(self, image_BXYZ: Tensor) -> Tensor:
         """Cut; cells beyond the edges are zero."""
-        missing = [PATCH * a - n for a, n in zip(self.across, self.shape[:2], strict=True)]
+        side = self.side
+        missing = [side * a - n for a, n in zip(self.across, self.shape[:2], strict=True)]
         image = pad(image_BXYZ, (0, 0, 0, missing[1], 0, missing[0])) if any(missing) else image_BXYZ
         ax, ay = self.across
-        cut = image.reshape(len(image), ax, PATCH, ay, PATCH, self.shape[2]).permute(0, 1, 3, 2, 4, 5)
+        cut = image.reshape(len(image), ax, side, ay, side, self.shape[2]).permute(0, 1, 3, 2, 4, 5)
         return cut.reshape(len(image), self.count, self.cells)
 
     def join(self, patches_BPC: Tensor) -> Tensor:
         """Put together."""
         ax, ay = self.across
-        cut = patches_BPC.reshape(len(patches_BPC), ax, ay, PATCH, PATCH, self.shape[2])
-        image = cut.permute(0, 1, 3, 2, 4, 5).reshape(-1, PATCH * ax, PATCH * ay, self.shape[2])
+        cut = patches_BPC.reshape(len(patches_BPC), ax, ay, self.side, self.side, self.shape[2])
+        image = cut.permute(0, 1, 3, 2, 4, 5).reshape(-1, self.side * ax, self.side * ay, self.shape[2])
         return image[:, : self.shape[0], : self.shape[1]]
 
 
@@ -106,7 +107,11 @@ def condition_features(
 
 
 class Mixer(ShowerModel):
-    """``mixer`` for showers at a right angle, ``mixer-angle`` where the angle varies."""
+    """``mixer`` for showers at a right angle, ``mixer-angle`` where the angle varies.
+
+    ``width`` and ``blocks`` are those of the mixer over patches of ``patch`` x ``patch`` cells, which hears
+    of the shower through ``sources`` vectors made from conditions and ``latent`` numbers of noise.
+    """
 
     spectrum_2: Tensor
     impact_span_22: Tensor
@@ -117,12 +122,24 @@ class Mixer(ShowerModel):
     place_C: Tensor
     layer_C: Tensor
 
-    def __init__(self, grid: Grid, threshold_MeV: float, *, tilted: bool = False) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        threshold_MeV: float,
+        *,
+        tilted: bool = False,
+        width: int = WIDTH,
+        blocks: int = BLOCKS,
+        latent: int = LATENT,
+        sources: int = SOURCES,
+        patch: int = PATCH,
+    ) -> None:
         super().__init__()
         self.grid, self.threshold_MeV, self.listens_to_angle = grid, threshold_MeV, tilted
+        self.width, self.latent, self.n_sources = width, latent, sources
         self.transform = Scale(1.0)
         self.sums = 1 + grid.n_layers
-        self.noise_size = LATENT + self.sums + 2 + grid.n_cells
+        self.noise_size = latent + self.sums + 2 + grid.n_cells
         features = 6 if tilted else 3
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
         self.register_buffer("impact_span_22", torch.zeros(2, 2))
@@ -143,7 +160,7 @@ class Mixer(ShowerModel):
         cells = (LEVELS, grid.shape[0] * grid.shape[1], grid.n_layers)
         self.cell_laws = nn.Parameter(torch.zeros(3, *cells))
         # What the shower as a whole changes of them.
-        self.patches = Patches(grid)
+        self.patches = Patches(grid, patch)
         number = torch.arange(self.patches.count * self.patches.cells)
         number_C = self.patches.join(number.view(1, self.patches.count, -1)).flatten()
         patch_C, in_patch_C = number_C // self.patches.cells, number_C % self.patches.cells
@@ -151,12 +168,12 @@ class Mixer(ShowerModel):
         self.register_buffer("place_C", place_C, persistent=False)
         layer_C = torch.arange(grid.n_cells) % grid.n_layers
         self.register_buffer("layer_C", layer_C, persistent=False)
-        inputs = LATENT + self.sums + features + 5
-        self.sources = nn.Sequential(nn.Linear(inputs, 128), nn.GELU(), nn.Linear(128, SOURCES * WIDTH))
-        self.place_PS = nn.Parameter(torch.randn(self.patches.count, SOURCES) / SOURCES**0.5)
-        self.place_PW = nn.Parameter(0.5 * torch.randn(self.patches.count, WIDTH))
-        self.blocks = nn.Sequential(*(Block(self.patches.count, WIDTH) for _ in range(BLOCKS)))
-        self.head = nn.Linear(WIDTH, 3 * self.patches.cells)
+        inputs = latent + self.sums + features + 5
+        self.sources = nn.Sequential(nn.Linear(inputs, 128), nn.GELU(), nn.Linear(128, sources * width))
+        self.place_PS = nn.Parameter(torch.randn(self.patches.count, sources) / sources**0.5)
+        self.place_PW = nn.Parameter(0.5 * torch.randn(self.patches.count, width))
+        self.blocks = nn.Sequential(*(Block(self.patches.count, width) for _ in range(blocks)))
+        self.head = nn.Linear(width, 3 * self.patches.cells)
         with torch.no_grad():
             for last in (self.head, self.sums_network[-1]):
                 assert isinstance(last, nn.Linear)
@@ -165,7 +182,7 @@ class Mixer(ShowerModel):
 
     def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
         """Make deposits (B, nx, ny, nz) in MeV from standard normal noise."""
-        sizes = [LATENT, self.sums, 2, self.grid.n_cells]
+        sizes = [self.latent, self.sums, 2, self.grid.n_cells]
         latent_BL, sums_BM, impact_B2, own_BC = torch.split(noise_BL, sizes, dim=1)
         low_2, high_2 = self.impact_span_22
         impact_B2 = low_2 + (high_2 - low_2) * ndtr(impact_B2)
@@ -205,7 +222,7 @@ class Mixer(ShowerModel):
         """Change the noise so that showers have these impact points, as far as training showers had them."""
         low_2, high_2 = self.impact_span_22
         part = (impact_mm_B2 - low_2) / (high_2 - low_2).clamp(min=1e-9)
-        first = LATENT + self.sums
+        first = self.latent + self.sums
         score_B2 = torch.where(
             high_2 > low_2, ndtri(part.clamp(1e-6, 1 - 1e-6)), noise_BL[:, first : first + 2]
         )
@@ -220,7 +237,7 @@ class Mixer(ShowerModel):
         """
         features_BF = self._features(energy_B, theta_B)
         scores_BM = self._scores(log_shares(deposits_BXYZ, energy_B), features_BF).detach()
-        latent_BL = torch.randn(len(energy_B), LATENT, device=energy_B.device)
+        latent_BL = torch.randn(len(energy_B), self.latent, device=energy_B.device)
         layers_BZ = deposits_BXYZ.sum((1, 2))
         moved, weight_BZL = self._context(latent_BL, scores_BM, features_BF, impact_mm_B2, layers_BZ)
         threshold_C = self._thresholds(moved, weight_BZL).flatten()
@@ -254,7 +271,7 @@ class Mixer(ShowerModel):
         x, y = (12**0.5 * impact_B2 / size_2).unbind(1)
         place_B5 = torch.stack([x, y, x * x - 1, y * y - 1, x * y], 1)
         inputs = torch.cat([latent_BL, scores_BM, features_BF, place_B5], 1)
-        sources = self.sources(inputs).view(-1, SOURCES, WIDTH)
+        sources = self.sources(inputs).view(-1, self.n_sources, self.width)
         tokens = self.blocks(self.place_PS @ sources + self.place_PW)
         moved = self.head(tokens).view(len(tokens), self.patches.count, 3, -1)
         return moved, self._levels(layers_BZ)

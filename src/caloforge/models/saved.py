@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from caloforge.detector import Grid
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import write_json
 from caloforge.io.tensors import load_into, load_tensors, save_tensors
 from caloforge.models.base import ShowerModel
-from caloforge.models.families import MODELS
+from caloforge.models.families import MODELS, Family
 
 __all__ = ["ModelCard", "load_model", "read_card", "save_model"]
 
@@ -25,7 +27,8 @@ VERSION = 1
 class ModelCard:
     """What ``model.json`` says of a model.
 
-    ``energy_MeV`` and ``theta_rad`` are the (low, high) of the conditions it was trained on;
+    ``architecture`` holds the numbers of its :class:`~caloforge.models.families.Family`, the usual ones where
+    it says none; ``energy_MeV`` and ``theta_rad`` are the (low, high) of the conditions it was trained on;
     ``training_data`` names files and their checksum; ``metrics`` are those of the chosen weights.
     """
 
@@ -34,15 +37,23 @@ class ModelCard:
     threshold_MeV: float
     energy_MeV: tuple[float, float]
     theta_rad: tuple[float, float]
+    architecture: Mapping[str, int] = field(default_factory=dict)
     training_data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> ShowerModel:
-        """Build the network with fresh weights. Raises UsageError for an unknown name."""
+        """Build the network with fresh weights. Raises UsageError for an unknown name, or number's name."""
+        return self._family().build(self.grid, self.threshold_MeV, self.architecture)
+
+    def build_critic(self) -> nn.Module:
+        """Build the critic that the network was trained against, likewise."""
+        return self._family().build_critic(self.grid, self.architecture)
+
+    def _family(self) -> Family:
         if self.name not in MODELS:
             raise UsageError(f"model {self.name!r}: expected one of {', '.join(MODELS)}")
-        return MODELS[self.name].generator(self.grid, self.threshold_MeV)
+        return MODELS[self.name]
 
 
 def save_model(folder: Path, model: ShowerModel, card: ModelCard) -> None:
@@ -79,15 +90,16 @@ def read_card(folder: Path) -> ModelCard:
             threshold_MeV=float(data["threshold_MeV"]),
             energy_MeV=(float(data["energy_MeV"][0]), float(data["energy_MeV"][1])),
             theta_rad=(float(data["theta_rad"][0]), float(data["theta_rad"][1])),
+            architecture={name: int(n) for name, n in data.get("architecture", {}).items()},
             training_data=dict(data["training_data"]),
             metrics=dict(data["metrics"]),
             provenance=dict(data["provenance"]),
         )
     except KeyError as error:
         raise CaloforgeError(f"{path}: field {error.args[0]} is missing") from None
-    except (TypeError, ValueError, IndexError):
+    except (AttributeError, TypeError, ValueError, IndexError):
         raise CaloforgeError(
-            f"{path}: expected numbers for threshold_MeV, energy_MeV, theta_rad"
+            f"{path}: expected numbers for threshold_MeV, energy_MeV, theta_rad, and in architecture"
         ) from None
     except CaloforgeError as error:
         raise CaloforgeError(f"{path}: field grid: {error}") from None
@@ -96,7 +108,10 @@ def read_card(folder: Path) -> ModelCard:
 def load_model(folder: Path) -> tuple[ShowerModel, ModelCard]:
     """Load a model for generation: checked weights, evaluation mode."""
     card = read_card(folder)
-    model = card.build()
+    try:
+        model = card.build()
+    except UsageError as error:
+        raise type(error)(f"{folder / 'model.json'}: {error}") from None
     path = folder / "model.safetensors"
     tensors, _ = load_tensors(path)
     try:

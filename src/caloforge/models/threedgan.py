@@ -31,19 +31,19 @@ LATENT = 200
 class Generator3DGAN(nn.Module):
     """Latent vector (B, 200) to image (B, nx, ny, nz); 872,948 weights on 25x25x25.
 
-    ``filters`` is 6 as published, or 16 to fill the vector units (1,042,528 weights).
+    ``filters`` is 6 as published, or 16 to fill the vector units (1,042,528 weights); ``latent`` is the
+    length of the input, 200 as published.
     """
 
-    latent_size = LATENT
-
-    def __init__(self, shape: Triple = (25, 25, 25), *, filters: int = 6) -> None:
+    def __init__(self, shape: Triple = (25, 25, 25), *, filters: int = 6, latent: int = LATENT) -> None:
         super().__init__()
+        self.latent_size = latent
         x, y, z = shape
         # A dense grid (a, b, c) ends as (4a - 3, 4b - 3, 6c - 23) cells.
         grid = (-(-(x + 3) // 4), -(-(y + 3) // 4), max(-(-(z + 23) // 6), 4))
         a, b, c = grid
         self.layers = nn.Sequential(
-            dense(LATENT, a * b * c * 8),
+            dense(latent, a * b * c * 8),
             FromCells(grid, 8),
             Convolution(8, 64, (6, 6, 8), pad=same((6, 6, 8)), init="he_uniform"),
             nn.LeakyReLU(LEAK),
@@ -73,7 +73,7 @@ class Generator3DGAN(nn.Module):
         )
 
     def forward(self, z_BL: Tensor) -> Tensor:
-        """Map latent vectors (B, 200) to images (B, nx, ny, nz), not negative."""
+        """Map latent vectors (B, latent) to images (B, nx, ny, nz), not negative."""
         image_BXYZ: Tensor = self.layers(z_BL)
         return image_BXYZ
 

@@ -45,6 +45,9 @@ class TrainingConfig(_Strict):
     """Settings of ``caloforge train``; energies are in GeV, as on the command line."""
 
     model: str = Field("3dgan", description="a name from `caloforge models`")
+    architecture: dict[str, Count] = Field(
+        default_factory=dict, description="sizes of the networks by name, such as `factors` of copula"
+    )
     epochs: Count = Field(25, description="passes over the training showers")
     max_steps: Count | None = Field(None, description="stop after so many steps in all")
     minutes: Positive | None = Field(None, description="stop this call after so many minutes")
@@ -111,9 +114,13 @@ def load_config(
         _set(data, setting)
     if model is not None:
         data["model"] = model
+    family = MODELS.get(str(data.get("model", TrainingConfig.model_fields["model"].default)))
     try:
-        family = MODELS.get(str(data.get("model")))
-        return TrainingConfig.model_validate({**(family.settings if family else {}), **data})
+        config = TrainingConfig.model_validate({**(family.settings if family else {}), **data})
+        if family is not None:
+            family.architecture(config.architecture)
+    except UsageError as error:
+        raise UsageError(f"setting {error}, the sizes that {config.model} has") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
@@ -124,6 +131,7 @@ def load_config(
         raise UsageError(
             f"{where}setting {name}: {first['msg']}, got {first['input']!r}{known}"
         ) from None
+    return config
 
 
 def _set(data: dict[str, Any], setting: str) -> None:

@@ -12,9 +12,10 @@ from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.tensors import load_into
 from caloforge.models.factor_copula import FactorCopula
 from caloforge.models.families import ThreeDGAN
+from caloforge.models.growth import grow
 from caloforge.models.keras_weights import load_keras_weights
 from caloforge.models.layers import Convolution
-from caloforge.models.saved import load_model
+from caloforge.models.saved import load_model, read_card
 from caloforge.training.checkpoint import newest_valid
 from caloforge.training.transfer import take_over
 from caloforge.units import GEV
@@ -28,7 +29,8 @@ def initialise_from(sources: Sequence[Path], networks: Mapping[str, nn.Module]) 
     """Load weights into generator and critic.
 
     A run folder gives the networks of its newest checkpoint (published transfer learning: both are
-    loaded, nothing is frozen, optimisers start afresh); a Keras HDF5 file gives the one network
+    loaded, nothing is frozen, optimisers start afresh), also to larger ones (:mod:`caloforge.models.growth`);
+    a Keras HDF5 file gives the one network
     that it fits. A copula, which needs no critic, begins with the model of a run, or one that ships, of the
     same or another detector. Raises UsageError or CaloforgeError naming the source.
     """
@@ -61,9 +63,24 @@ def _from_run(run: Path, networks: Mapping[str, nn.Module]) -> None:
         for name, network in networks.items():
             # A generator that was trained without a critic may begin against a fresh one.
             if name != "critic" or any(key.startswith("critic.") for key in found.tensors):
-                load_into(network, found.tensors, name)
+                given = _as_trained(run, name, network)
+                load_into(given, found.tensors, name)
+                if given is not network:
+                    grow(network, given)
     except CaloforgeError as error:
-        raise CaloforgeError(f"--init-from {run}: {error}") from None
+        raise type(error)(f"--init-from {run}: {error}") from None
+
+
+def _as_trained(run: Path, name: str, network: nn.Module) -> nn.Module:
+    """Build a run's network where its architecture is not that of ``network``; else give this one."""
+    if not (run / "model.json").is_file():
+        return network
+    card = read_card(run)
+    given = card.build() if name == "generator" else card.build_critic()
+    kinds = {key: value.shape for key, value in given.state_dict().items()}
+    if kinds == {key: value.shape for key, value in network.state_dict().items()}:
+        return network
+    return given
 
 
 def _from_keras(path: Path, networks: Mapping[str, nn.Module]) -> None:

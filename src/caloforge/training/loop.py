@@ -328,6 +328,7 @@ def _card(config: TrainingConfig, store: ShowerStore, split: Split) -> ModelCard
         threshold_MeV=store.threshold_MeV,
         energy_MeV=(float(seen.incident_energy.min()), float(seen.incident_energy.max())),
         theta_rad=(float(seen.incident_theta.min()), float(seen.incident_theta.max())),
+        architecture=MODELS[config.model].architecture(config.architecture),
         training_data={"checksum": store.checksum, "showers": len(split.train_N)},
         provenance={
             "program": f"caloforge {version('caloforge')}",

@@ -44,11 +44,11 @@ def build_objective(config: TrainingConfig, store: ShowerStore, train_N: NDArray
     Raises UsageError where the grid does not suit the networks, or a setting would have no effect.
     """
     family = MODELS[config.model]
-    model = family.generator(store.grid, store.threshold_MeV)
+    model = family.build(store.grid, store.threshold_MeV, config.architecture)
     if isinstance(model, FactorCopula):
         _refuse(config, ("objective", "precision"), "has no critic")
         return LikelihoodObjective(model, _first_look(config, store, train_N), len(train_N))
-    critic = family.critic(store.grid)
+    critic = family.build_critic(store.grid, config.architecture)
     if isinstance(model, Mixer):
         look = _first_look(config, store, train_N)
         model.begin(look.deposits_BXYZ, look.energy_B, look.theta_B, look.impact_mm_B2)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from caloforge.errors import UsageError
 from caloforge.models.factor_copula import FactorCopula, monomial_names
+from caloforge.models.growth import grow
 
 __all__ = ["take_over"]
 
@@ -22,7 +23,8 @@ MEASURED = {"impact_span_22", "largest_R"}
 def take_over(model: FactorCopula, given: FactorCopula) -> None:
     """Begin with the weights of ``given``; ``model`` has begun with moments of the new showers.
 
-    On the same detector the laws stay the same functions of energy, angle and impact point. On another one
+    On the same detector the laws stay the same functions of energy, angle and impact point. More factors begin
+    with loadings of zero, fewer are learned anew. On another detector
     the laws' means, and the scale of deposits, are the new showers'; how laws depend on conditions, their
     shapes, and the factors are those of ``given``: of the cell at the same place across, and of the depth
     at which as large a part of the energy is deposited.
@@ -30,6 +32,12 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
     Raises UsageError for weights that have no such correspondence.
     """
     _refuse(model, given)
+    if model.factors > given.factors:
+        larger = FactorCopula(
+            given.grid, given.threshold_MeV, tilted=given.listens_to_angle, factors=model.factors
+        )
+        grow(larger, given)
+        given = larger
     taken, measured = given.state_dict(), MEASURED
     if not _same_detector(model, given):
         names = monomial_names(model.listens_to_angle)
