@@ -24,7 +24,8 @@ FLOORS = (
     ("launch", "simulation", "physics"),
     ("models",),
     ("training", "inference"),
-    ("demo", "search", "bench"),
+    ("search",),
+    ("demo", "bench"),
     ("cli",),
 )
 ROOMS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -43,6 +44,7 @@ HEAVY = (
     "mplhep",
     "onnxruntime",
     "openvino",
+    "optuna",
     "scipy",
     "sklearn",
     "tensorboard",

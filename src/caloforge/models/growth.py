@@ -105,7 +105,7 @@ def _grow_mixer(model: Mixer, given: Mixer) -> None:
                 parameter.copy_(values.repeat(copies))
         _copy_channels(block.widen, before.widen, copies, copies)
         _copy_channels(block.narrow, before.narrow, copies, copies)
-    for block in model.blocks[len(given.blocks) :]:
+    for block in list(model.blocks)[len(given.blocks) :]:
         assert isinstance(block, Block)
         for last in (block.tokens, block.narrow):  # adds nothing to what goes through
             last.weight.zero_()

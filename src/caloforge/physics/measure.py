@@ -28,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ from caloforge.physics.statistics.reconstruction import reconstruct_energy
 from caloforge.progress import Part, Progress, silent
 from caloforge.units import GEV
 
-__all__ = ["MIN_JUDGED", "Measured", "measure", "reference_floors"]
+__all__ = ["MIN_JUDGED", "Measured", "measure", "measure_auc", "reference_floors"]
 
 NORMAL_RAD = 1e-3
 MIN_JUDGED = 50
@@ -134,6 +135,14 @@ def measure(
     metrics |= _copy_metrics(compared, training)
     last(1, 1)
     return Measured(metrics, *_learned(classified, *pair))
+
+
+def measure_auc(compared: Comparison, kind: Literal["high", "low"]) -> Metrics:
+    """Compute one of the two AUCs alone, with its errors."""
+    samples = (compared.reference, compared.candidate)
+    names = feature_names(samples)
+    ours, theirs = (_keep(sample, names) for sample in samples)
+    return _auc_metrics(f"auc.{kind}", _classify(kind, samples[0].grid.shape, ours, theirs))
 
 
 def reference_floors(reference: Sample, *, progress: Progress = silent) -> Metrics:

@@ -44,7 +44,7 @@ from caloforge.training.schedule import learning_rate
 from caloforge.training.writer import CheckpointWriter
 from caloforge.units import GEV, Spectrum
 
-__all__ = ["Split", "train"]
+__all__ = ["WORST_SCORE", "Split", "prepare_data", "train"]
 
 DEFAULT_THRESHOLD_MEV = 0.001
 """Cells below 1e-6 GeV are not read out in the published data either."""
@@ -116,8 +116,7 @@ def train(
         CheckpointWriter(folder.checkpoints, config.keep_checkpoints) as writer,
     ):
         with group.one_a_node_first():
-            threshold_MeV = _threshold(config, data)
-            store = prepare_store(data, cache.cache_folder("stores"), threshold_MeV=threshold_MeV)
+            store = prepare_data(config, data)
         if group.from_first(lambda: store.checksum) != store.checksum:
             raise CaloforgeError(f"{data[0]}: worker {group.rank} sees other showers than worker 0")
         found = None
@@ -313,11 +312,13 @@ def train(
     return {"run": str(out), "steps": step, "epochs": epoch(step), "best": best}
 
 
-def _threshold(config: TrainingConfig, data: Sequence[Path]) -> float:
-    if config.threshold_MeV is not None:
-        return config.threshold_MeV
-    with ShowerFile(data[0]) as file:
-        return file.grid.threshold_MeV or DEFAULT_THRESHOLD_MEV
+def prepare_data(config: TrainingConfig, data: Sequence[Path]) -> ShowerStore:
+    """Pack the showers that a training is to learn from, or find them packed."""
+    threshold_MeV = config.threshold_MeV
+    if threshold_MeV is None:
+        with ShowerFile(data[0]) as file:
+            threshold_MeV = file.grid.threshold_MeV or DEFAULT_THRESHOLD_MEV
+    return prepare_store(data, cache.cache_folder("stores"), threshold_MeV=threshold_MeV)
 
 
 def _card(config: TrainingConfig, store: ShowerStore, split: Split) -> ModelCard:

@@ -1,0 +1,1 @@
+"""Which network for this detector? Networks and their settings are tried, judged and improved."""

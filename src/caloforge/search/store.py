@@ -1,0 +1,223 @@
+"""The trials of a study on disk, written by any number of processes. The only module that imports Optuna.
+
+The journal is a file of lines that is only ever appended to, under a lock that goes with the process that
+holds it. A line that a killed process left half-written is cut off before the next one follows; readers
+pass over it. Also here: what else Optuna does for a search, its sampler and the importance of parameters.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from caloforge.errors import CaloforgeError, MissingExtraError
+from caloforge.search.space import MODEL, Choice, Parameter, Space, Value
+from caloforge.search.trials import Proposal, State, Trial
+from caloforge.streams import stream_seed
+
+try:
+    import optuna
+    from optuna.distributions import (
+        BaseDistribution,
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import FrozenTrial, TrialState, create_trial
+except ImportError:
+    raise MissingExtraError("search", "search") from None
+
+__all__ = ["Store", "importances", "tpe"]
+
+NAME = "search"
+"""Of the one study that a journal holds."""
+
+STARTUP = 8
+"""Trials that are done before TPE begins to learn from them."""
+
+LEAST_FOR_IMPORTANCE = 8
+
+STATES: dict[TrialState, State] = {
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "done",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+}
+OPTUNAS = {state: name for name, state in STATES.items()}
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class _JournalLock:
+    """Lets one process append at a time; the kernel frees it when that process dies."""
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> bool:
+        """Wait for the lock; then cut off what a killed process left of its line."""
+        self._file = self._journal.with_suffix(".lock").open("a")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        with self._journal.open("rb+") as journal:
+            end = journal.seek(0, os.SEEK_END)
+            journal.seek(max(0, end - LONGEST))
+            tail = journal.read()
+            if tail and not tail.endswith(b"\n"):
+                journal.truncate(end - len(tail) + tail.rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        """Let the next one in."""
+        assert self._file is not None
+        self._file.close()
+
+
+LONGEST = 1 << 20
+"""Bytes that a line of the journal has at most: a trial's parameters and notes."""
+
+
+class Store:
+    """The trials of one study, with so many objectives, in a journal at ``path``."""
+
+    def __init__(self, path: Path, objectives: int) -> None:
+        backend = JournalFileBackend(str(path), lock_obj=_JournalLock(path))  # type: ignore[arg-type]
+        try:
+            self._storage = optuna.storages.JournalStorage(backend)
+            self._study = optuna.create_study(
+                storage=self._storage,
+                study_name=NAME,
+                sampler=optuna.samplers.RandomSampler(seed=0),  # never asked: trials are given complete
+                directions=["minimize"] * objectives,
+                load_if_exists=True,
+            )
+        except (ValueError, KeyError, AssertionError) as error:
+            raise CaloforgeError(f"{path}: not a journal of trials: {error}") from None
+
+    def trials(self) -> list[Trial]:
+        """Give all trials by number, as they are now."""
+        return [_ours(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+    def begin(self, proposal: Proposal, space: Space) -> Trial:
+        """Add a running trial, in one line of the journal. The caller sees to it that nobody else does now."""
+        notes = {"parent": proposal.parent, "part": proposal.part, "memo": dict(proposal.memo)}
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=proposal.choice,
+                distributions=_distributions(space, proposal.choice),
+                user_attrs=notes,
+            )
+        )
+        return self.trials()[-1]
+
+    def note(self, trial: Trial, name: str, value: Any) -> None:
+        """Note something of a running trial, which JSON can keep."""
+        self._storage.set_trial_user_attr(self._id(trial), name, value)
+
+    def finish(self, trial: Trial, state: State, objectives: Sequence[float] = ()) -> None:
+        """End a running trial, once and for all."""
+        values = [float(value) for value in objectives] or None
+        self._study.tell(trial.number, values=values, state=OPTUNAS[state])
+
+    def _id(self, trial: Trial) -> int:
+        study = self._storage.get_study_id_from_name(NAME)
+        return self._storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+
+
+def _ours(trial: FrozenTrial) -> Trial:
+    notes = dict(trial.user_attrs)
+    own = (notes.pop(name) for name in ("parent", "part", "memo"))
+    proposal = Proposal(dict(trial.params), *own)
+    values = tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else ()
+    return Trial(trial.number, proposal, STATES[trial.state], values, notes)
+
+
+def _distributions(space: Space, choice: Choice) -> dict[str, BaseDistribution]:
+    models: BaseDistribution = CategoricalDistribution(space.models)
+    return {MODEL: models} | {name: _distribution(p) for name, p in space.of(choice)}
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if parameter.choices:
+        return CategoricalDistribution(parameter.choices)
+    low, high = parameter.low, parameter.high
+    assert low is not None
+    assert high is not None
+    if parameter.whole:
+        return IntDistribution(int(low), int(high), log=parameter.log)
+    return FloatDistribution(low, high, log=parameter.log)
+
+
+def tpe(trials: Sequence[Trial], space: Space, seed: int) -> Proposal:
+    """Propose what most raises the odds of being among the good trials: a tree-structured Parzen estimator.
+
+    Parameters of one model are drawn together. Running trials count as bad, so that workers part; so do
+    stopped ones.
+
+    Sources: J. Bergstra et al., NeurIPS 2011; Y. Ozaki et al., GECCO 2020 (several objectives).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            seed=stream_seed(seed, "tpe", len(trials)) % (1 << 32),
+            n_startup_trials=STARTUP,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )
+    known = [trial for trial in trials if trial.state != "failed"]
+    n = next((len(trial.objectives) for trial in known if trial.state == "done"), 1)
+    study = optuna.create_study(sampler=sampler, directions=["minimize"] * n)
+    for trial in known:
+        study.add_trial(_optunas(trial, space, trial.objectives))
+    asked = study.ask()
+    choice: Choice = {MODEL: asked.suggest_categorical(MODEL, space.models)}
+    for name, parameter in space.of(choice):
+        choice[name] = _suggested(asked, name, parameter)
+    return Proposal(choice)
+
+
+def _suggested(asked: optuna.Trial, name: str, parameter: Parameter) -> Value:
+    if parameter.choices:
+        chosen: Value = asked.suggest_categorical(name, parameter.choices)  # type: ignore[assignment]
+        return chosen
+    assert parameter.low is not None
+    assert parameter.high is not None
+    if parameter.whole:
+        return asked.suggest_int(name, int(parameter.low), int(parameter.high), log=parameter.log)
+    return asked.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
+
+
+def _optunas(trial: Trial, space: Space, objectives: Sequence[float]) -> FrozenTrial:
+    return create_trial(
+        state=OPTUNAS[trial.state],
+        params=trial.choice,
+        distributions=_distributions(space, trial.choice),
+        values=list(objectives) or None,
+    )
+
+
+def importances(trials: Sequence[Trial], space: Space, objective: int) -> dict[str, float]:
+    """Give the share of each parameter in what makes trials good by an objective; none of too few trials.
+
+    Sources: S. Watanabe, A. Bansal, F. Hutter, PED-ANOVA, IJCAI 2023.
+    """
+    done = [trial for trial in trials if trial.state == "done"]
+    if len(done) < LEAST_FOR_IMPORTANCE:
+        return {}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction="minimize")
+    for trial in done:
+        study.add_trial(_optunas(trial, space, trial.objectives[objective : objective + 1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of parameters that few trials have, or that never changed
+        found = optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+        )
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}

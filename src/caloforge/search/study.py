@@ -1,0 +1,266 @@
+"""A study: a folder in which any number of workers, on any nodes, try networks by one method.
+
+It holds ``study.json`` (what all workers must agree on), ``judge.h5`` (the showers that judge), the ``journal.log`` of
+the trials, and a run folder for each under ``trials``. Who takes a trial, new or left behind, holds a lock
+for that moment, and one of the trial's own for as long as it lives: locks go with the process, so a trial
+that is running in the journal and whose lock is free was left by a worker that died.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import IO, Any
+
+from caloforge.errors import CaloforgeError, UsageError
+from caloforge.io.durable import write_json
+from caloforge.io.shower_file import write
+from caloforge.search.evolution import BURST, evolve_one
+from caloforge.search.judge import check_objectives
+from caloforge.search.policy import policy
+from caloforge.search.space import MODEL, Choice, parse_space
+from caloforge.search.store import Store, tpe
+from caloforge.search.trial import VALIDATION_FRACTION, Task
+from caloforge.search.trials import Proposal, Proposer, Trial, draw, standings
+from caloforge.training.config import load_config
+from caloforge.training.loop import Split, prepare_data
+
+__all__ = ["METHODS", "Limits", "Settings", "Study"]
+
+METHODS: dict[str, tuple[Proposer, float]] = {
+    "random": (draw, 1.0),
+    "tpe": (tpe, 1.0),
+    "policy": (policy, 1.0),
+    "evolution": (evolve_one, BURST),
+}
+"""What proposes the next trial, and the part of a trial's budget that the first ones get."""
+
+LEAST_TO_COMPARE = 3
+"""Scores of other trials that it takes to call one hopeless."""
+
+MAX_JUDGING = 2000
+FROM_EARLIER = 3
+"""Choices that an earlier study gives."""
+
+SETTINGS = "study.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all workers of a study agree on.
+
+    ``core_seconds`` are those of one trial's training; ``first`` are the choices that are tried before the
+    method proposes any; ``space`` is the text of the file.
+    """
+
+    method: str
+    objectives: tuple[str, ...]
+    core_seconds: float
+    seed: int
+    data: tuple[str, ...]
+    space: str
+    first: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop: after so many trials, or so many core-seconds, of all workers together."""
+
+    trials: int | None = None
+    core_seconds: float | None = None
+
+
+class Study:
+    """A study that exists: see :meth:`joined`. Trials are taken with :meth:`taken`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open. Raises UsageError where there is no study, CaloforgeError where it is damaged."""
+        self.folder = folder
+        path = folder / SETTINGS
+        if not path.is_file():
+            raise UsageError(f"{folder}: expected the folder of a search, {SETTINGS} is missing")
+        try:
+            note = json.loads(path.read_text(encoding="utf-8"))
+            sequences = {name: tuple(note[name]) for name in ("objectives", "data", "first")}
+            self.settings = Settings(**{**note, **sequences})
+            self.propose, self.first_part = METHODS[self.settings.method]
+        except (OSError, ValueError, TypeError, KeyError):
+            raise CaloforgeError(f"{path}: not the settings of a search") from None
+        self.space = parse_space(self.settings.space, f"{path}, space")
+        self.store = Store(folder / "journal.log", len(self.settings.objectives))
+
+    @classmethod
+    def joined(cls, folder: Path, wanted: Settings | None, earlier: Path | None = None) -> Study:
+        """Join the study in a folder, or begin it there if it is new, as ``wanted``.
+
+        It begins with every model as it is usually trained, and with the best of an ``earlier`` study.
+        Raises UsageError for other settings than the study has, a folder that holds something else, or
+        too few showers.
+        """
+        if not folder.parent.is_dir():
+            raise UsageError(f"{folder}: the folder {folder.parent} does not exist")
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: expected a folder for the search, this is a file")
+        if not (folder / SETTINGS).is_file():
+            if wanted is None:
+                raise UsageError("--data: expected one or more shower files")
+            _check(wanted)
+            others = [p for p in folder.iterdir() if p.name[0] != "."] if folder.is_dir() else []
+            if others and not {p.name for p in others} <= {"judge.h5"}:
+                raise UsageError(f"{folder}: expected a new or empty folder, or that of a search")
+            folder.mkdir(exist_ok=True)
+            with _locked(folder):
+                if not (folder / SETTINGS).is_file():  # nobody was quicker
+                    _begin(folder, wanted, earlier)
+        study = cls(folder)
+        if wanted is not None:
+            study._require(wanted)
+        return study
+
+    def _require(self, wanted: Settings) -> None:
+        """Refuse to join with other settings."""
+        for name, value in asdict(wanted).items():
+            ours = getattr(self.settings, name)
+            if name != "first" and value != ours:
+                shown = "another" if name == "space" else repr(value)
+                raise UsageError(
+                    f"{self.folder}: this search has {name} {'of its own' if name == 'space' else repr(ours)}, "
+                    f"got {shown}; expected the same, or a new folder"
+                )
+
+    @contextmanager
+    def taken(self, limits: Limits) -> Iterator[Trial | None]:
+        """Give a trial to work on, left behind or new, for the length of the block; None if there is none."""
+        lock: IO[str] | None = None
+        trial: Trial | None = None
+        with _locked(self.folder):
+            trials = self.store.trials()
+            for number in [trial.number for trial in trials if trial.state == "running"]:
+                lock = self._lock(number)
+                if lock is not None:
+                    trial = self.store.trials()[number]
+                    if trial.state == "running":
+                        break
+                    lock.close()  # it ended just now
+            else:
+                lock = trial = None
+                if self._has_room(trials, limits):
+                    lock = self._lock(len(trials))
+                    trial = self.store.begin(self._next(trials), self.space)
+        try:
+            yield trial
+        finally:
+            if lock is not None:
+                lock.close()
+
+    def _next(self, trials: Sequence[Trial]) -> Proposal:
+        first = self.settings.first
+        if len(trials) < len(first):
+            return Proposal(first[len(trials)], part=self.first_part)
+        return self.propose(trials, self.space, self.settings.seed)
+
+    def _has_room(self, trials: Sequence[Trial], limits: Limits) -> bool:
+        if limits.trials is not None and len(trials) >= limits.trials:
+            return False
+        return limits.core_seconds is None or self.spent(trials) < limits.core_seconds
+
+    def spent(self, trials: Sequence[Trial]) -> float:
+        """Give the core-seconds of all trials; of running and failed ones at least what they may take."""
+        return sum(
+            trial.core_seconds
+            if trial.state in ("done", "stopped")
+            else max(trial.core_seconds, trial.proposal.part * self.settings.core_seconds)
+            for trial in trials
+        )
+
+    def hopeless(self, trial: Trial, stage: int, score: float) -> bool:
+        """Tell whether a trial is worse after a stage than half of those with as much budget were.
+
+        Source: asynchronous successive halving, L. Li et al., MLSys 2020.
+        """
+        name = f"stage {stage}"
+        scores = [
+            other.notes[name]["score"]
+            for other in self.store.trials()
+            if name in other.notes
+            and other.number != trial.number
+            and other.proposal.part == trial.proposal.part
+        ]
+        return len(scores) >= LEAST_TO_COMPARE and score > median(scores)
+
+    def run_folder(self, number: int) -> Path:
+        """Name the run folder of a trial."""
+        return self.folder / "trials" / f"{number:05d}"
+
+    def task(self, trial: Trial) -> Task:
+        """Say what is to be done in a trial."""
+        proposal = trial.proposal
+        return Task(
+            self.space.settings(proposal.choice),
+            [Path(path) for path in self.settings.data],
+            self.settings.seed,
+            proposal.part * self.settings.core_seconds,
+            None if proposal.parent is None else self.run_folder(proposal.parent),
+        )
+
+    def settings_of(self, trial: Trial) -> dict[str, Any]:
+        """Give the settings for ``caloforge train`` that a trial chose, as long as it and its parents trained."""
+        epochs, trials, at = 0, self.store.trials(), trial
+        while True:
+            epochs += int(at.notes.get("plan", {}).get("epochs", 0))
+            if at.proposal.parent is None:
+                break
+            at = trials[at.proposal.parent]
+        return {**self.space.settings(trial.choice), "epochs": max(1, epochs)}
+
+    def _lock(self, number: int) -> IO[str] | None:
+        """Take a trial's lock, or find it taken."""
+        (self.folder / "trials").mkdir(exist_ok=True)
+        file = self.run_folder(number).with_suffix(".lock").open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        return file
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait to be the only one who takes trials."""
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise CaloforgeError(f"{folder}: the file system has no locks: {error.strerror}") from None
+        yield
+
+
+def _check(wanted: Settings) -> None:
+    check_objectives(wanted.objectives)
+    if wanted.method not in METHODS:
+        raise UsageError(f"method {wanted.method}: expected one of {', '.join(METHODS)}")
+    parse_space(wanted.space, "space")
+
+
+def _begin(folder: Path, wanted: Settings, earlier: Path | None) -> None:
+    """Set showers aside to judge by, and write down what was wanted."""
+    space = parse_space(wanted.space, "space")
+    first = [space.usual(model) for model in space.models]
+    if earlier is not None:
+        other = Study(earlier)
+        best = standings(other.store.trials())[:FROM_EARLIER]
+        if not best:
+            raise UsageError(f"--from {earlier}: expected a search with a finished trial")
+        known = [trial.choice for trial in best if trial.choice[MODEL] in space.models]
+        first += [choice for choice in map(space.allowed, known) if choice not in first]
+    config = load_config(base={"seed": wanted.seed, "validation_fraction": VALIDATION_FRACTION})
+    store = prepare_data(config, [Path(path) for path in wanted.data])
+    kept_N = Split.of(store, config).validation_N[:MAX_JUDGING]
+    write(folder / "judge.h5", store.showers(kept_N))
+    write_json(folder / SETTINGS, asdict(wanted) | {"first": first})

@@ -1,0 +1,196 @@
+"""One trial: a choice, a seed and a budget become a trained network and its objectives, in a run folder.
+
+A short beginning of the training is timed; from that follow the steps that the budget allows, and with them the
+schedule of the learning rate. Then it is trained in stages. After each but the last the physics check's score
+decides whether it goes on. Whatever is done is noted, so a trial that was left by its worker goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from caloforge.errors import CaloforgeError
+from caloforge.io.durable import write_json
+from caloforge.progress import Progress
+from caloforge.training.config import load_config
+from caloforge.training.loop import WORST_SCORE, train
+
+__all__ = ["STAGES", "VALIDATION_FRACTION", "Plan", "Task", "run_trial"]
+
+STAGES = (1 / 9, 1 / 3, 1.0)
+"""Parts of the steps after which a trial is looked at; the last is the end."""
+
+FIRST_STEPS = 3
+"""Of these the time is taken."""
+
+CHECK_SHOWERS = 100
+VALIDATION_FRACTION = 0.3
+"""Showers that no trial is trained on: they judge all."""
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done: settings of the training, showers, budget in core-seconds, first weights if any."""
+
+    settings: dict[str, Any]
+    data: Sequence[Path]
+    seed: int
+    core_seconds: float
+    init_from: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps that the budget allows, the epochs that they begin, what a step costs, and what this cost."""
+
+    steps: int
+    epochs: int
+    step_core_seconds: float
+    core_seconds: float
+
+
+Note = Callable[[str, dict[str, float]], None]
+"""Notes something by name, for good."""
+
+GoOn = Callable[[int, float], bool]
+"""Whether a trial goes on after a stage, given its score."""
+
+
+def run_trial(
+    task: Task,
+    folder: Path,
+    judge: Callable[[Path], dict[str, float]],
+    *,
+    noted: Mapping[str, Any],
+    note: Note,
+    go_on: GoOn,
+    progress: Progress,
+) -> dict[str, float] | None:
+    """Run a trial, or what is left of it; give its objectives by name, or None where it was stopped.
+
+    ``noted`` holds what was noted before. Raises what the training raises; KeyboardInterrupt with a
+    checkpoint written.
+    """
+    plan = _planned(folder) or _plan(task, folder)
+    if "plan" not in noted:
+        note("plan", asdict(plan))
+    for stage in range(len(STAGES)):
+        if _end(plan, stage) <= FIRST_STEPS:
+            continue  # so expensive that there is nothing to look at yet
+        found = noted.get(f"stage {stage}") or _run_stage(task, folder, plan, stage, progress)
+        if f"stage {stage}" not in noted:
+            note(f"stage {stage}", found)
+        if _end(plan, stage) < plan.steps and not go_on(stage, found["score"]):
+            _tidy(folder, keep=0)
+            return None
+    started = time.process_time()
+    objectives = judge(folder)
+    if "judged" not in noted:
+        note("judged", {"core_seconds": time.process_time() - started})
+    _tidy(folder, keep=1)
+    return objectives
+
+
+def _run_stage(task: Task, folder: Path, plan: Plan, stage: int, progress: Progress) -> dict[str, float]:
+    """Train to the end of a stage; give its score (small is good), the steps so far, and what it cost."""
+    # What a killed worker had done of it counts as planned.
+    begun = _end(plan, stage - 1) if stage else FIRST_STEPS
+    before = max(0, _steps_done(folder) - max(FIRST_STEPS, begun)) * plan.step_core_seconds
+    started = time.process_time()
+    result = _train(
+        task,
+        folder,
+        progress,
+        epochs=plan.epochs,
+        max_steps=_end(plan, stage),
+        checkpoint_every_steps=max(1, plan.steps // 20),
+    )
+    score = float(result["best"]["score"])
+    return {
+        "score": score if math.isfinite(score) else WORST_SCORE,
+        "steps": float(result["steps"]),
+        "core_seconds": before + time.process_time() - started,
+    }
+
+
+def _end(plan: Plan, stage: int) -> int:
+    """Give the last step of a stage."""
+    return math.ceil(STAGES[stage] * plan.steps)
+
+
+def _plan(task: Task, folder: Path) -> Plan:
+    """Train the first steps, and see what the budget allows after them."""
+    shutil.rmtree(folder, ignore_errors=True)  # what was begun without a plan is a few steps
+    times: list[float] = []
+    started = time.process_time()
+    result = _train(
+        task, folder, lambda *_, **__: times.append(time.process_time()), max_steps=FIRST_STEPS
+    )
+    ended = time.process_time()
+    # Called before the first step and after each; the first one allocates and plans.
+    step = median(b - a for a, b in pairwise(times[1:]))
+    check, start = ended - times[-1], times[0] - started
+    steps_per_epoch = result["steps"] / result["epochs"]
+    left = task.core_seconds - (ended - started) - len(STAGES) * (start + check)
+    steps = FIRST_STEPS + max(1, math.floor(left / (step + check / steps_per_epoch)))
+    plan = Plan(steps, math.ceil(steps / steps_per_epoch), step, ended - started)
+    write_json(folder / PLAN, asdict(plan))
+    return plan
+
+
+def _planned(folder: Path) -> Plan | None:
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    try:
+        return Plan(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise CaloforgeError(f"{path}: not the plan of a trial") from None
+
+
+def _train(task: Task, folder: Path, progress: Progress, **limits: int) -> dict[str, Any]:
+    """Train up to a limit, from where the run is."""
+    always = {
+        "seed": task.seed,
+        "validation_fraction": VALIDATION_FRACTION,
+        "check_showers": CHECK_SHOWERS,
+        "keep_checkpoints": 2,
+    }
+    config = load_config(base={**task.settings, **always, **limits})
+    return train(
+        config,
+        task.data,
+        folder,
+        resume=(folder / "config.yaml").is_file(),
+        init_from=[task.init_from] if task.init_from else [],
+        progress=progress,
+        say=_say_nothing,
+    )
+
+
+def _steps_done(folder: Path) -> int:
+    """Count the steps up to the newest checkpoint."""
+    names = [path.stem for path in folder.glob("checkpoints/step-*.safetensors")]
+    return max((int(name.partition("-")[2]) for name in names), default=0)
+
+
+def _tidy(folder: Path, *, keep: int) -> None:
+    """Remove checkpoints that nobody will need."""
+    paths = sorted(folder.glob("checkpoints/step-*.safetensors"))
+    for path in paths[: len(paths) - keep]:
+        path.unlink(missing_ok=True)
+
+
+def _say_nothing(text: str) -> None:
+    """Say nothing: the study speaks."""
