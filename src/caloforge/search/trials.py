@@ -76,7 +76,7 @@ def front_ranks(objectives_TO: NDArray[np.float64]) -> NDArray[np.int64]:
     Comput. 6 (2002) 182.
     """
     no_worse = (objectives_TO[:, None] <= objectives_TO[None]).all(2)
-    better_TT: NDArray[np.bool_] = no_worse & (objectives_TO[:, None] < objectives_TO[None]).any(2)
+    better_TT = np.asarray(no_worse & (objectives_TO[:, None] < objectives_TO[None]).any(2))
     ranks, left = np.full(len(objectives_TO), -1, np.int64), np.ones(len(objectives_TO), np.bool_)
     rank = 0
     while left.any():

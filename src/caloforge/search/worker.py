@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from caloforge.errors import CaloforgeError, UsageError
+from caloforge.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.progress import Progress
 from caloforge.search.judge import Judge
 from caloforge.search.study import Limits, Study
@@ -24,8 +24,8 @@ Watch = Callable[[Sequence[Trial]], None]
 def work(study: Study, limits: Limits, *, watch: Watch, progress: Progress) -> None:
     """Work until the limits are reached and no trial is running, by whomever.
 
-    Raises UsageError where a choice cannot be trained on these showers at all; KeyboardInterrupt with the trial
-    left for another worker.
+    Raises UsageError where a choice cannot be trained on these showers at all, MissingExtraError;
+    KeyboardInterrupt with the trial left for another worker.
     """
     judge = Judge(study.folder / "judge.h5", study.settings.objectives)
     while True:
@@ -56,10 +56,10 @@ def _run(study: Study, trial: Trial, judge: Judge, watch: Watch, progress: Progr
             go_on=lambda stage, score: not study.hopeless(trial, stage, score),
             progress=progress,
         )
-    except UsageError as error:
+    except (UsageError, MissingExtraError) as error:  # no other choice would do better
         study.store.note(trial, "error", str(error))
         study.store.finish(trial, "failed")
-        raise UsageError(f"trial {trial.number}: {error}") from None
+        raise
     except (CaloforgeError, MemoryError) as error:
         study.store.note(trial, "error", str(error) or "out of memory")
         study.store.finish(trial, "failed")

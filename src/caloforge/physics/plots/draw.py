@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -38,7 +38,7 @@ try:
 except ImportError:
     raise MissingExtraError("validate", "report") from None
 
-__all__ = ["render", "render_all"]
+__all__ = ["render", "render_all", "render_figure"]
 
 DPI = 110
 FAINT = 0.45
@@ -63,15 +63,23 @@ def render(plot: Plot, labels: Sequence[str]) -> bytes:
             names = [f"{name} ({n})" for name, n in zip(names, plot.showers, strict=True)]
         figure = Figure(dpi=DPI)
         drawers[plot.kind](figure, plot, names)
-        canvas: Any = FigureCanvasAgg(figure)
-        canvas.draw()
-        size = canvas.get_width_height()
-        image = Image.frombuffer("RGBA", size, canvas.buffer_rgba()).convert("RGB")
-    return _png(image)
+        return _png(figure)
 
 
-def _png(image: Image.Image) -> bytes:
+def render_figure(draw: Callable[[Any], None], width: float, height: float) -> bytes:
+    """Draw what is no comparison of showers in the same style; ``draw`` fills a figure (inches)."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        draw(figure)
+        return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     """Write a picture with 256 colours: lines and text keep their looks at a third of the size."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    size = canvas.get_width_height()
+    image = Image.frombuffer("RGBA", size, canvas.buffer_rgba()).convert("RGB")
     reduced = image.quantize(256, method=Image.Quantize.FASTOCTREE)  # six times as fast as the default
     palette = reduced.getpalette()
     assert palette is not None

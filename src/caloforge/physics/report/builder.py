@@ -27,7 +27,7 @@ try:
 except ImportError:
     raise MissingExtraError("validate", "report") from None
 
-__all__ = ["build_page"]
+__all__ = ["build_page", "fill_page", "inline_png"]
 
 PLAIN_BYTES = 20_000
 """A plot's data beyond so many bytes is compressed: numpy and pandas read both alike."""
@@ -49,10 +49,7 @@ def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
     ``drawn`` holds the plots, topic by topic, each with its PNG. The page needs nothing beside it:
     images and data are inside, and its policy allows no script but its own.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    style, script = _file("report.css"), _file("report.js")
+    script = _file("report.js")
     sections = [
         _section(topic, list(items), report.labels)
         for topic, items in groupby(drawn, key=lambda item: item[0].topic)
@@ -60,10 +57,8 @@ def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
     requirements = [verdict_table(report, i) for i in range(len(report.verdicts)) if report.verdicts[i]]
     if len(requirements) > 1:
         requirements.insert(0, overview(report))
-    return environment.from_string(_file("template.html.jinja")).render(
-        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "base-uri 'none'; form-action 'none'",
-        style=style,
+    return fill_page(
+        _file("template.html.jinja"),
         script=script,
         reference=report.labels[0],
         candidates=" and ".join(report.labels[1:]),
@@ -81,6 +76,29 @@ def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
         wheres=list(dict.fromkeys(plot.where for plot, _ in drawn)),
         n_plots=len(drawn),
     )
+
+
+def fill_page(template: str, *, script: str = "", **values: Any) -> str:
+    """Fill a page's template, which may use the macro ``table`` for a :class:`Table`.
+
+    It gets the reports' ``style``, and a ``policy`` under which no script runs but its own.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    style = _file("report.css")
+    return environment.from_string(_file("table.html.jinja") + template).render(
+        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'",
+        style=style,
+        script=script,
+        **values,
+    )
+
+
+def inline_png(image: bytes) -> str:
+    """Give a picture as an address that holds it."""
+    return _inline(image, "image/png")
 
 
 def _file(name: str) -> str:
@@ -131,7 +149,7 @@ def _figure(plot: Plot, image: bytes, labels: tuple[str, ...]) -> Mapping[str, A
         "wide": width > WIDE * height,
         "words": f"{plot.title} {plot.where} {plot.observable} {plot.name}".lower(),
         "where": plot.where,
-        "image": _inline(image, "image/png"),
+        "image": inline_png(image),
         "width": width,
         "height": height,
         "data": _inline(data, kind),
