@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
+from caloforge.io.shipped import shipped_showers
+from caloforge.io.shower_file import ShowerFile, write
 from caloforge.showers import Showers
 
 SMALL_GRID = Grid("small", (3, 4, 5), cell_size=(5.1, 5.1), layer_pitch_mm=3.5, threshold_MeV=0.001)
@@ -45,6 +48,15 @@ def random_showers(n: int, grid: Grid = SMALL_GRID, *, seed: int = 1, occupancy:
         pdg_id=np.full(n, 11, np.int32),
         provenance={"program": "tests", "seed": seed},
     )
+
+
+def write_core(path: Path, n: int) -> Path:
+    """Write the core, 7x7x6 cells, of Geant4 showers that ship."""
+    with ShowerFile(shipped_showers("train")) as file:
+        showers = file.read(0, n)
+    grid = replace(showers.grid, name="core", shape=(7, 7, 6))
+    write(path, replace(showers, deposits=showers.deposits[:, 9:16, 9:16, 4:10].copy(), grid=grid))
+    return path
 
 
 def write_datasets(path: Path, **datasets: NDArray[np.generic]) -> Path:

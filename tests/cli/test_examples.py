@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import Caloforge, Ran
 from launchers import put_srun
-from shower_samples import PHOTON_LAYERS, binning_xml, write_calochallenge, write_clic
+from shower_samples import PHOTON_LAYERS, binning_xml, write_calochallenge, write_clic, write_core
 
 from caloforge.cli import main
 
@@ -19,17 +19,19 @@ SHORTER = {
     "train": "--set max_steps={steps} --set batch_size=4 --set check_showers=4",
     "demo": "--minutes 0.02",
     "bench": "--minutes 0.01",
+    "search": "--trials 2 --each 0.2",
 }
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the public files that the examples of convert name."""
+    """A folder with the public files that the examples of convert name, and showers for those of search."""
     for name in ("EleEscan_1_1.h5", "EleEscan_1_2.h5"):
         write_clic(tmp_path / name)
     binning = tmp_path / "binning_dataset_1_photons.xml"
     binning.write_text(binning_xml((22, "photon", PHOTON_LAYERS)))
     write_calochallenge(tmp_path / "dataset_1_photons_1.hdf5", 368)
+    write_core(tmp_path / "train.h5", 170)
     put_srun(tmp_path / "bin", monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path / "cache"))

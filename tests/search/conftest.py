@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from caloforge.io.shipped import shipped_showers
-from caloforge.io.shower_file import ShowerFile, write
+from shower_samples import write_core
 
 SMALL_SPACE = """
 models:
@@ -28,13 +25,7 @@ models:
 
 @pytest.fixture(scope="session")
 def core_showers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with ShowerFile(shipped_showers("train")) as file:
-        showers = file.read(0, 170)
-    grid = replace(showers.grid, name="core", shape=(7, 7, 6))
-    core = replace(showers, deposits=showers.deposits[:, 9:16, 9:16, 4:10].copy(), grid=grid)
-    path = tmp_path_factory.mktemp("search") / "core.h5"
-    write(path, core)
-    return path
+    return write_core(tmp_path_factory.mktemp("search") / "core.h5", 170)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ EXAMPLES = (
     "caloforge bench loader --minutes 0.1",
     "caloforge bench loader --data showers.h5 --minutes 0.1",
     "caloforge bench scaling --minutes 2 -o scaling.json",
+    "caloforge bench search --minutes 30 -o search.json",
     "caloforge bench train --batch 1 --minutes 0.01",
 )
 
@@ -28,6 +29,7 @@ class Bench(StrEnum):
     generate = "generate"
     loader = "loader"
     scaling = "scaling"
+    search = "search"
     train = "train"
 
 

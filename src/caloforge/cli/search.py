@@ -32,7 +32,7 @@ EXAMPLES = (
     "caloforge search tpe --out study --trials 40",
     "caloforge search evolution --data train.h5 --out next --core-seconds 3000 --each 60 --from study",
     "caloforge launch --nproc 2 search random --data train.h5 --out baseline --trials 20 --each 30",
-    "caloforge search policy --data train.h5 --out fast --trials 20 --objective auc.low --objective ms",
+    "caloforge search policy --data train.h5 --out fast --trials 20 --objective legacy --objective ms",
     "caloforge search tpe --out study --report",
 )
 

@@ -15,7 +15,7 @@ from caloforge.inference.generate import Generator, generate_file, like_file, lo
 from caloforge.io.shower_file import ShowerFile
 from caloforge.physics.accumulate import Sample, accumulate
 from caloforge.physics.comparison import Comparison, Metrics
-from caloforge.physics.measure import MIN_JUDGED, measure_auc
+from caloforge.physics.measure import measure_auc
 from caloforge.physics.selections import Selection, choose_selections
 from caloforge.physics.validate import DEFAULT_THRESHOLD_MEV
 
@@ -84,13 +84,9 @@ class Judge:
     """Compares networks with the showers of a file that none of them was trained on."""
 
     def __init__(self, reference: Path, objectives: Sequence[str]) -> None:
-        """Read the file. Raises UsageError where it holds too few showers for a classifier."""
+        """Read the file. Raises CaloforgeError where it is damaged."""
         self._path, self._objectives = reference, objectives
         with ShowerFile(reference) as file:
-            if len(file) < MIN_JUDGED:
-                raise UsageError(
-                    f"{reference}: expected at least {MIN_JUDGED} showers to judge by, got {len(file)}"
-                )
             self._grid = replace(
                 file.grid, threshold_MeV=file.grid.threshold_MeV or DEFAULT_THRESHOLD_MEV
             )

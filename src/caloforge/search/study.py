@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ from typing import IO, Any
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.io.durable import write_json
 from caloforge.io.shower_file import write
+from caloforge.physics.measure import MIN_JUDGED
 from caloforge.search.evolution import BURST, evolve_one
 from caloforge.search.judge import check_objectives
 from caloforge.search.policy import policy
@@ -116,7 +117,14 @@ class Study:
             folder.mkdir(exist_ok=True)
             with _locked(folder):
                 if not (folder / SETTINGS).is_file():  # nobody was quicker
-                    _begin(folder, wanted, earlier)
+                    try:
+                        _begin(folder, wanted, earlier)
+                    except BaseException:
+                        for name in ("judge.h5", ".lock"):
+                            (folder / name).unlink(missing_ok=True)
+                        with suppress(OSError):
+                            folder.rmdir()
+                        raise
         study = cls(folder)
         if wanted is not None:
             study._require(wanted)
@@ -262,5 +270,10 @@ def _begin(folder: Path, wanted: Settings, earlier: Path | None) -> None:
     config = load_config(base={"seed": wanted.seed, "validation_fraction": VALIDATION_FRACTION})
     store = prepare_data(config, [Path(path) for path in wanted.data])
     kept_N = Split.of(store, config).validation_N[:MAX_JUDGING]
+    if len(kept_N) < MIN_JUDGED:
+        raise UsageError(
+            f"{wanted.data[0]}: expected at least {round(MIN_JUDGED / VALIDATION_FRACTION)} showers, "
+            f"{VALIDATION_FRACTION:.0%} of them to judge by, got {len(store)}"
+        )
     write(folder / "judge.h5", store.showers(kept_N))
     write_json(folder / SETTINGS, asdict(wanted) | {"first": first})
