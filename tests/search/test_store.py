@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caloforge.errors import CaloforgeError
@@ -58,15 +60,13 @@ store.finish(trial, "done", [1.0])
 """
 
 
-def run(program: str, *arguments: object) -> subprocess.Popen[str]:
-    line = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+def run(program: str, *arguments: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)])
 
 
-def ended(processes: Sequence[subprocess.Popen[str]]) -> None:
+def ended(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in processes:
-        _, problem = process.communicate(timeout=300)
-        assert process.returncode == 0, problem
+        assert process.wait(timeout=600) == 0
 
 
 def test_what_is_told_is_read_by_others(tmp_path: Path) -> None:
@@ -95,19 +95,19 @@ def test_nothing_is_told_twice(tmp_path: Path) -> None:
 
 
 def test_writers_side_by_side_lose_nothing(tmp_path: Path) -> None:
-    ended([run(WRITER, tmp_path, name, 12) for name in ("a", "b", "c")])
+    ended([run(WRITER, tmp_path, name, 12) for name in ("a", "b")])
     trials = Store(tmp_path / "journal.log", 1).trials()
     told = [(trial.proposal.memo["writer"], trial.proposal.memo["number"]) for trial in trials]
-    assert sorted(told) == [(name, number) for name in ("a", "b", "c") for number in range(12)]
+    assert sorted(told) == [(name, number) for name in ("a", "b") for number in range(12)]
     assert all(trial.objectives == (float(trial.proposal.memo["number"]),) for trial in trials)
-    assert sum(trial.core_seconds for trial in trials) == 36
+    assert sum(trial.core_seconds for trial in trials) == 24
 
 
 @pytest.mark.parametrize("missing", [1, 9])
 def test_a_writer_that_is_killed_in_a_line_stops_nobody(tmp_path: Path, missing: int) -> None:
     """Also where it held the lock: the kernel frees it."""
-    killed = run(KILLED, tmp_path, missing)
-    assert killed.wait(300) == -9
+    line = [sys.executable, "-c", KILLED, str(tmp_path), str(missing)]
+    assert subprocess.run(line, check=False).returncode == -signal.SIGKILL
     journal = tmp_path / "journal.log"
     assert not journal.read_bytes().endswith(b"\n")
     store = Store(journal, 1)
@@ -119,9 +119,8 @@ def test_a_writer_that_is_killed_in_a_line_stops_nobody(tmp_path: Path, missing:
 
 
 @given(st.integers(1, 400))
+@settings(max_examples=15)
 def test_a_journal_cut_anywhere_in_its_last_lines_is_read_up_to_there(cut: int) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal.log"
         store = Store(journal, 1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import h5py
@@ -9,10 +10,15 @@ import torch
 from torch import nn
 
 from caloforge.detector import Grid
-from caloforge.errors import CaloforgeError
+from caloforge.errors import CaloforgeError, UsageError
+from caloforge.io.tensors import load_into, load_tensors
 from caloforge.models.families import MODELS, ThreeDGAN
 from caloforge.models.layers import Convolution
+from caloforge.models.saved import load_model
+from caloforge.training.checkpoint import checkpoints
+from caloforge.training.config import load_config
 from caloforge.training.initialise import initialise_from
+from caloforge.training.loop import train
 from caloforge.units import GEV
 
 GRID = Grid("small", (9, 9, 11))
@@ -82,3 +88,53 @@ def test_weights_that_fit_neither_network_are_refused(tmp_path: Path) -> None:
     save_as_keras(tmp_path / "other.hdf5", nn.Sequential(nn.Linear(3, 2)))
     with pytest.raises(CaloforgeError, match=r"other\.hdf5: fits neither network"):
         initialise_from([tmp_path / "other.hdf5"], networks(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "small", "large"),
+    [
+        ("mixer", {"width": 4, "latent": 3, "blocks": 1}, {"width": 8, "latent": 5, "blocks": 2}),
+        ("copula", {"factors": 3}, {"factors": 5}),
+        ("3dgan", {"filters": 3, "latent": 9}, {"filters": 5, "latent": 12, "critic_filters": 9}),
+    ],
+)
+def test_a_larger_network_begins_with_what_a_smaller_one_does(
+    small_showers: Path, tmp_path: Path, model: str, small: dict[str, int], large: dict[str, int]
+) -> None:
+    quick = {"batch_size": 8, "check_showers": 4, "validation_fraction": 0.15, "max_steps": 1}
+    for name, sizes in (("small", small), ("large", large)):
+        config = load_config(base={**quick, "architecture": sizes}, model=model)
+        begun = [tmp_path / "small"] if name == "large" else []
+        train(config, [small_showers], tmp_path / name, init_from=begun)
+    given, ours = (load_model(tmp_path / name)[0] for name in ("small", "large"))
+    if model != "copula":  # which begins with the averaged weights
+        tensors, _ = load_tensors(checkpoints(tmp_path / "small" / "checkpoints")[-1])
+        load_into(given, tensors, "generator")
+    tensors, note = load_tensors(checkpoints(tmp_path / "large" / "checkpoints")[0])
+    assert note["step"] == 0
+    load_into(ours, tensors, "generator")
+    for network in (given, ours):
+        network.eval().prepare()
+    added = ours.noise_size - given.noise_size
+    own = next((sizes for name, sizes in small.items() if name in ("latent", "factors")), 0)
+    noise_BL = torch.randn(4, given.noise_size)
+    more_BL = torch.cat([noise_BL[:, :own], torch.randn(4, added), noise_BL[:, own:]], 1)
+    energy_B, theta_B = torch.tensor([2e4, 5e4, 1e5, 3e5]), torch.full((4,), math.pi / 2)
+    with torch.no_grad():
+        before, after = given(energy_B, theta_B, noise_BL), ours(energy_B, theta_B, more_BL)
+    # A cell near its threshold may be hit in one and not in the other: rounding.
+    away = (after - before).abs() > 1e-3 * before.abs() + 1e-5 * float(before.abs().max())
+    assert float(away.double().mean()) < 0.002
+
+
+def test_what_cannot_grow_into_another_is_refused(small_showers: Path, tmp_path: Path) -> None:
+    quick = {"batch_size": 8, "check_showers": 4, "validation_fraction": 0.15, "max_steps": 1}
+    for name, width in (("large", 8), ("small", 4)):
+        config = load_config(base={**quick, "architecture": {"width": width}}, model="mixer")
+        if name == "large":
+            train(config, [small_showers], tmp_path / name)
+        else:
+            with pytest.raises(
+                UsageError, match=r"large: architecture\.width: expected a multiple of 8"
+            ):
+                train(config, [small_showers], tmp_path / name, init_from=[tmp_path / "large"])

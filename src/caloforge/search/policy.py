@@ -63,7 +63,7 @@ def policy(trials: Sequence[Trial], space: Space, seed: int) -> Proposal:
         while len(moves) < MOVES:
             with torch.no_grad():
                 log_odds = controller(_features(choice, space)) + _mask(choice, actions, bool(moves))
-            number = int(rng.choice(len(log_odds), p=torch.softmax(log_odds, 0).double().numpy()))
+            number = int(rng.choice(len(log_odds), p=torch.softmax(log_odds.double(), 0).numpy()))
             moves.append(number)
             if number == ENOUGH:
                 break

@@ -97,7 +97,7 @@ class Store:
                 directions=["minimize"] * objectives,
                 load_if_exists=True,
             )
-        except (ValueError, KeyError, AssertionError) as error:
+        except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise CaloforgeError(f"{path}: not a journal of trials: {error}") from None
 
     def trials(self) -> list[Trial]:
