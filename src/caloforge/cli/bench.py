@@ -17,7 +17,6 @@ EXAMPLES = (
     "caloforge bench loader --minutes 0.1",
     "caloforge bench loader --data showers.h5 --minutes 0.1",
     "caloforge bench scaling --minutes 2 -o scaling.json",
-    "caloforge bench search --minutes 30 -o search.json",
     "caloforge bench train --batch 1 --minutes 0.01",
 )
 

@@ -144,27 +144,32 @@ class Study:
     @contextmanager
     def taken(self, limits: Limits) -> Iterator[Trial | None]:
         """Give a trial to work on, left behind or new, for the length of the block; None if there is none."""
-        lock: IO[str] | None = None
-        trial: Trial | None = None
         with _locked(self.folder):
-            trials = self.store.trials()
-            for number in [trial.number for trial in trials if trial.state == "running"]:
-                lock = self._lock(number)
-                if lock is not None:
-                    trial = self.store.trials()[number]
-                    if trial.state == "running":
-                        break
-                    lock.close()  # it ended just now
-            else:
-                lock = trial = None
-                if self._has_room(trials, limits):
-                    lock = self._lock(len(trials))
-                    trial = self.store.begin(self._next(trials), self.space)
-        try:
+            found = self._left_behind() or self._new(limits)
+        if found is None:
+            yield None
+            return
+        trial, lock = found
+        with lock:
             yield trial
-        finally:
+
+    def _left_behind(self) -> tuple[Trial, IO[str]] | None:
+        for trial in self.store.trials():
+            lock = self._lock(trial.number) if trial.state == "running" else None
             if lock is not None:
-                lock.close()
+                now = self.store.trials()[trial.number]
+                if now.state == "running":
+                    return now, lock
+                lock.close()  # it ended just now
+        return None
+
+    def _new(self, limits: Limits) -> tuple[Trial, IO[str]] | None:
+        trials = self.store.trials()
+        if not self._has_room(trials, limits):
+            return None
+        lock = self._lock(len(trials))
+        assert lock is not None
+        return self.store.begin(self._next(trials), self.space), lock
 
     def _next(self, trials: Sequence[Trial]) -> Proposal:
         first = self.settings.first
