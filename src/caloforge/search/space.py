@@ -84,10 +84,11 @@ class Parameter(BaseModel):
         low, high = self._ends()
         # A whole number has as much room as any other.
         margin = 0.5 if self.whole else 0.0
-        low, high = (self._bent(end) for end in (low - margin, high + margin))
-        value = low + place * (high - low)
+        first, last = (self._bent(end) for end in (low - margin, high + margin))
+        value = first + place * (last - first)
         value = math.exp(value) if self.log else value
-        return int(min(max(round(value), self._ends()[0]), self._ends()[1])) if self.whole else value
+        value = min(max(round(value) if self.whole else value, low), high)
+        return int(value) if self.whole else value
 
     def place(self, value: Value) -> float:
         """Give the place of a value, from 0 to 1; of one beyond the range, its end; of no choice, the nearest."""
