@@ -131,7 +131,7 @@ class Undecided(ShowerModel):
         self.transform = Scale(1.0)
         self.weight = torch.nn.Parameter(torch.ones(1))
 
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
+    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
         """Give one deposit everywhere."""
         if noise_BL.sum() > 0:
             return self.weight * energy_B[:, None, None, None].expand(-1, *GRID.shape)
