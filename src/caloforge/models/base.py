@@ -34,6 +34,7 @@ class ShowerModel(nn.Module, ABC):
     transform : from deposits (MeV) to the image that the networks see
     noise_size : random numbers a shower needs
     listens_to_angle : whether the incident angle changes the shower
+    at_once : showers that are sampled together, so that what they need stays in a cache
     """
 
     grid: Grid
@@ -41,6 +42,7 @@ class ShowerModel(nn.Module, ABC):
     transform: Transform
     noise_size: int
     listens_to_angle: bool = False
+    at_once: int = 1 << 30
 
     @abstractmethod
     def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
@@ -65,8 +67,12 @@ class ShowerModel(nn.Module, ABC):
         device = next(self.parameters()).device
         energy_B = torch.from_numpy(np.ascontiguousarray(conditions.incident_energy)).to(device)
         theta_B = torch.from_numpy(np.ascontiguousarray(conditions.incident_theta)).to(device)
-        noise_BL = self.noise(seed, first, len(conditions)).to(device)
-        deposits_BXYZ = self.transform.inverse((forward or self)(energy_B, theta_B, noise_BL).float())
-        nn.functional.threshold(deposits_BXYZ, self.threshold_MeV, 0.0, inplace=True)
-        result: NDArray[np.float32] = deposits_BXYZ.contiguous().cpu().numpy()
+        result: NDArray[np.float32] = np.empty((len(conditions), *self.grid.shape), np.float32)
+        for start in range(0, len(conditions), self.at_once):
+            part = slice(start, min(start + self.at_once, len(conditions)))
+            noise_BL = self.noise(seed, first + start, part.stop - start).to(device)
+            image_BXYZ = (forward or self)(energy_B[part], theta_B[part], noise_BL).float()
+            deposits_BXYZ = self.transform.inverse(image_BXYZ)
+            nn.functional.threshold(deposits_BXYZ, self.threshold_MeV, 0.0, inplace=True)
+            torch.from_numpy(result[part]).copy_(deposits_BXYZ)
         return result

@@ -48,9 +48,6 @@ MONOMIALS = ("1 e ee x y xx yy xy ex ey xxx yyy exx eyy d dd ed", " s ss es sy")
 BEND = 2.5
 """Standard deviations beyond which powers of a variable stay what they are: few showers are so far out."""
 
-AT_ONCE = 32
-"""Showers that are made together: what they need then stays in a cache."""
-
 SMALLEST_SHARE = 1e-5
 """Added to a layer's share of the deposit before its logarithm is taken: layers may be empty."""
 
@@ -92,6 +89,8 @@ class Prepared:
 
 class FactorCopula(ShowerModel):
     """``copula`` for showers at a right angle, ``copula-angle`` where the angle varies."""
+
+    at_once = 32
 
     moments_core: Tensor
     moments_halo: Tensor
@@ -150,12 +149,9 @@ class FactorCopula(ShowerModel):
     def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
         """Make deposits (B, nx, ny, nz) in MeV from standard normal noise."""
         fixed = self._prepared or self._prepare()
-        deposits_BC = energy_B.new_zeros(len(energy_B), self.grid.n_cells)
-        for first in range(0, len(energy_B), AT_ONCE):
-            part = slice(first, first + AT_ONCE)
-            cells_H, deposits_H = self._hits(fixed, energy_B[part], theta_B[part], noise_BL[part])
-            deposits_BC[part].view(-1).index_copy_(0, cells_H, deposits_H)
-        return deposits_BC.view(-1, *self.grid.shape)
+        cells_H, deposits_H = self._hits(fixed, energy_B, theta_B, noise_BL)
+        deposits_N = energy_B.new_zeros(len(energy_B) * self.grid.n_cells)
+        return deposits_N.index_copy_(0, cells_H, deposits_H).view(-1, *self.grid.shape)
 
     def _hits(
         self, fixed: Prepared, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor
