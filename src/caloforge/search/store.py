@@ -41,7 +41,8 @@ NAME = "search"
 STARTUP = 8
 """Trials that are done before TPE begins to learn from them."""
 
-LEAST_FOR_IMPORTANCE = 8
+LEAST_FOR_IMPORTANCE = 20
+"""Trials that are done; the shares of fewer are chance."""
 
 STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
