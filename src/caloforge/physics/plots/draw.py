@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -38,7 +38,7 @@ try:
 except ImportError:
     raise MissingExtraError("validate", "report") from None
 
-__all__ = ["render", "render_all"]
+__all__ = ["picture", "render", "render_all"]
 
 DPI = 110
 FAINT = 0.45
@@ -55,14 +55,19 @@ def render(plot: Plot, labels: Sequence[str]) -> bytes:
         "matrix": panels.matrices,
         "display": panels.displays,
     }
+    names = [plain(label) for label in plot.of(labels)]
+    if plot.kind != "display":
+        names = [f"{name} ({n})" for name, n in zip(names, plot.showers, strict=True)]
+    return picture(lambda figure: drawers[plot.kind](figure, plot, names))
+
+
+def picture(fill: Callable[[Figure], None]) -> bytes:
+    """Let a function fill an empty figure, in the style of all. Gives the bytes of a PNG file."""
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # A label may hold characters that the font lacks: they show as boxes, and that is all.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        names = [plain(label) for label in plot.of(labels)]
-        if plot.kind != "display":
-            names = [f"{name} ({n})" for name, n in zip(names, plot.showers, strict=True)]
         figure = Figure(dpi=DPI)
-        drawers[plot.kind](figure, plot, names)
+        fill(figure)
         canvas: Any = FigureCanvasAgg(figure)
         canvas.draw()
         size = canvas.get_width_height()

@@ -1,0 +1,1 @@
+"""The right network for a detector, searched for and not guessed."""
