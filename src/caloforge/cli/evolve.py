@@ -30,7 +30,6 @@ class StudyName(StrEnum):
     hybrid = "hybrid"
     architecture = "architecture"
     encoding = "encoding"
-    asynchronous = "asynchronous"
     gan = "gan"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from caloforge.streams import stream
 
 __all__ = ["search_architectures", "train_alone"]
 
-AT_ONCE = 10
 MOST_CHANGES = 3
 BREED = 2
 
@@ -37,8 +35,9 @@ def train_alone(
     network = Individual.of(first_network(seed, start, 0))
     course, meter = Course(network), Meter(evaluations, start, progress)
     batch_of = batches(task.train, batch, seed, "batch")
+    meter.check(course, task, [network])
     while meter.left:
-        network = _stepped(network, list(islice(batch_of, AT_ONCE)), learning_rate, meter)
+        network = _stepped(network, next(batch_of), learning_rate, meter)
         meter.check(course, task, [network])
     return course
 
@@ -60,6 +59,7 @@ def search_architectures(
     """
     first = Individual.of(first_network(seed, start, 0))
     course, meter = Course(first), Meter(evaluations, start, progress)
+    meter.check(course, task, [first])
     tried: list[tuple[float, Architecture]] = []
     for trial in range(trials):
         architecture = start if not tried else _changed(tried, stream(seed, "architecture", trial))
@@ -67,7 +67,7 @@ def search_architectures(
         network = Individual.of((architecture, weights_W))
         batch_of: Iterator[Projections] = batches(task.train, batch, seed, f"batch {trial}")
         while meter.spent < evaluations * (trial + 1) / trials:
-            network = _stepped(network, list(islice(batch_of, AT_ONCE)), learning_rate, meter)
+            network = _stepped(network, next(batch_of), learning_rate, meter)
             meter.check(course, task, [network])
         predicted_B = answers([network], task.validation)[0]
         tried.append((accuracy(predicted_B, task.validation.energy_B).rmse_GeV, architecture))
@@ -85,10 +85,10 @@ def _changed(tried: list[tuple[float, Architecture]], draws: np.random.Generator
 
 
 def _stepped(
-    network: Individual, taken: list[Projections], learning_rate: float, meter: Meter
+    network: Individual, showers: Projections, learning_rate: float, meter: Meter
 ) -> Individual:
-    meter.add(network.architecture, GRADIENT_COST * sum(map(len, taken)))
+    meter.add(network.architecture, GRADIENT_COST * len(showers))
     weights_W, squares_W = descend(
-        network.architecture, network.weights_W, network.squares_W, taken, learning_rate
+        network.architecture, network.weights_W, network.squares_W, [showers], learning_rate
     )
     return Individual(network.architecture, weights_W, squares_W)

@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from caloforge.progress import Progress, silent
 from caloforge.search.genetic.baselines import search_architectures, train_alone
 from caloforge.search.genetic.evolution import Course, Recipe, answers, evolve
@@ -139,7 +137,7 @@ def _outcome(course: Course, task: Task) -> dict[str, Any]:
         "figures": {
             "rmse_GeV": quoted.rmse_GeV,
             "resolution": quoted.resolution,
-            "course_GeV": float(np.exp(np.mean(np.log(course.rmse_GeV)))),
+            "course_GeV": course.average(),
             "core_s": course.core_s[-1],
             "weights": best.architecture.n_weights,
         },

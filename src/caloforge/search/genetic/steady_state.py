@@ -19,7 +19,7 @@ from caloforge.errors import UsageError
 from caloforge.io.tensors import load_tensors, save_tensors
 from caloforge.search.genetic.tickets import Tickets
 
-__all__ = ["Member", "Problem", "advance"]
+__all__ = ["Member", "Problem", "advance", "living"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,23 +51,25 @@ class Problem(Protocol):
         """Make an individual from those that live, or from nothing: tensors and note."""
 
 
+def living(problem: Problem, folder: Path, notes: Mapping[int, Any]) -> list[Member]:
+    """List those that live on, of all that were made in a folder."""
+    return [Member(n, notes[n], _weights(folder, n)) for n in problem.survivors(notes)]
+
+
 def advance(
     problem: Problem, folder: Path, children: int, go_on: Callable[[], bool] = lambda: True
 ) -> Iterator[dict[int, Any]]:
     """Make children until there are so many; give all notes after each."""
     tickets = Tickets(folder, children, problem.manifest)
 
-    def living() -> list[Member]:
-        notes = tickets.results()
-        return [Member(n, notes[n], _weights(folder, n)) for n in problem.survivors(notes)]
-
     def make(number: int) -> dict[str, Any]:
         while True:
+            parents = living(problem, folder, tickets.results())
             try:
-                tensors, note = problem.child(number, living())
+                tensors, note = problem.child(number, parents)
                 break
             except UsageError:  # a parent died between a look and the reading
-                if all(member.path.exists() for member in living()):
+                if all(parent.path.exists() for parent in parents):
                     raise
         save_tensors(_weights(folder, number), tensors, note)
         return note

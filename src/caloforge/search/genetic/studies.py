@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from caloforge.search.genetic.evolution import Recipe
 from caloforge.search.genetic.regression_arms import Arm, alone, architectures, encoded, evolved
+from caloforge.search.genetic.steady_arms import gan
 
 __all__ = ["STUDIES", "Claim", "Study"]
 
@@ -36,9 +37,9 @@ class Study:
         "resolution",
         "course_GeV",
         "core_s",
-        "rmse_at_equal_core_s",
+        "at_equal_core_s",
     )
-    evaluations: float = 1e6
+    evaluations: float = 3e5
 
 
 SMALL = {"channels": 1, "hidden": (2,)}
@@ -129,7 +130,7 @@ STUDIES: dict[str, Study] = {
                 ("architecture alone",),
             ),
         ),
-        ("rmse_GeV", "resolution", "course_GeV", "core_s", "rmse_at_equal_core_s", "weights"),
+        ("rmse_GeV", "resolution", "course_GeV", "core_s", "at_equal_core_s", "weights"),
     ),
     "encoding": Study(
         "How short is a network as the chain of its mutations?",
@@ -149,6 +150,13 @@ STUDIES: dict[str, Study] = {
             "grow_s",
             "equal_bits",
         ),
+    ),
+    "gan": Study(
+        "Does a hybrid of evolution and adversarial steps train a GAN better than these steps alone?",
+        {"GAN alone": gan(parents=0), "hybrid": gan(parents=3)},
+        (Claim("the hybrid makes better showers", ("hybrid",), ("GAN alone",), "fitness"),),
+        ("fitness", "physics", "diversity", "core_s"),
+        evaluations=3200,
     ),
 }
 """Every study by name."""

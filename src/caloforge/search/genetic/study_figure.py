@@ -47,7 +47,7 @@ def _courses(axes: Any, arms: Sequence[str], runs: Sequence[Mapping[str, Any]], 
     axes.set_yscale("log")
     for index, arm in enumerate(arms):
         courses = [run["course"] for run in runs if run["arm"] == arm]
-        first = max(course[cost][0] for course in courses)
+        first = max(course[cost][1] for course in courses)  # before it nothing was spent
         last = min(course[cost][-1] for course in courses)
         x = np.geomspace(max(first, 1e-6), max(last, first, 1e-6) * 1.0001, POINTS)
         logs_SP = np.array([np.log(_at(course, cost, x)) for course in courses])

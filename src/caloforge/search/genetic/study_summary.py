@@ -22,7 +22,7 @@ FEWEST_SEEDS = 3
 def summarise(study: Study, runs: Runs) -> dict[str, Any]:
     """Give each arm's figures as pairs of mean and standard error over seeds, and a verdict on each claim.
 
-    Where runs have a course, ``rmse_at_equal_core_s`` is the validation's error when the quickest run of all was at
+    Where runs have a course, ``at_equal_core_s`` is the validation's error when the quickest run of all was at
     its end.
     """
     runs = _at_equal_seconds(runs)
@@ -74,7 +74,7 @@ def _mean(figures: Sequence[Mapping[str, float]], name: str) -> tuple[float, flo
 
 
 def _at_equal_seconds(runs: Runs) -> Runs:
-    if not all("course" in run and "core_s" in run["course"] for run in runs):
+    if not all("course" in run for run in runs):
         return runs
     end = min(run["course"]["core_s"][-1] for run in runs)
     found = []
@@ -82,5 +82,5 @@ def _at_equal_seconds(runs: Runs) -> Runs:
         course = run["course"]
         last = int(np.searchsorted(course["core_s"], end, side="right")) - 1
         value = course["error"][max(last, 0)]
-        found.append({**run, "figures": {**run["figures"], "rmse_at_equal_core_s": value}})
+        found.append({**run, "figures": {**run["figures"], "at_equal_core_s": value}})
     return found
