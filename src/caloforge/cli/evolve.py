@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from caloforge.cli.console import Json, print_result, print_table, progress
+from caloforge.cli.console import Json, print_result, progress
 
 EXAMPLES = (
     "caloforge evolve rmsprop --data showers.h5 --evaluations 2000 --seeds 3 -o rmsprop.json --figure rmsprop.png",
@@ -30,6 +31,7 @@ class StudyName(StrEnum):
     hybrid = "hybrid"
     architecture = "architecture"
     encoding = "encoding"
+    asynchronous = "asynchronous"
     gan = "gan"
 
 
@@ -77,6 +79,7 @@ def run(
     from caloforge.search.genetic.studies import STUDIES
     from caloforge.search.genetic.study_runs import Request, run_study
     from caloforge.search.genetic.study_summary import summarise
+    from caloforge.search.genetic.study_table import as_markdown
 
     for path in (output, figure):
         if path is not None:
@@ -98,28 +101,18 @@ def run(
         "test": None if test is None else str(test),
         "evaluations": request.evaluations,
         "seeds": seeds,
+        "figures": what.figures,
         "machine": describe_machine(),
         "versions": package_versions(),
         **summary,
         "runs": runs,
     }
-    if output is not None:
-        write_json(output, result)
     if figure is not None:
         draw_study(figure, what.question, runs, what.figures[0])
+    if output is not None:
+        write_json(output, result)
+        shutil.rmtree(folder)  # not before its numbers have their place
     if json:
         print_result(result, as_json=True)
         return
-    columns = ("arm", *(name for name in what.figures if name in summary["table"][0]))
-    title = f"{what.question} {request.evaluations:.3g} evaluations a run, {seeds} seeds"
-    print_table(title, columns, [[_cell(row[name]) for name in columns] for row in summary["table"]])
-    for claim in summary["claims"]:
-        ratio = f"{claim['by']} {claim['ratio']:.3f} ± {claim['ratio_error']:.3f}"
-        print(f"{claim['claim']}: {claim['verdict']} ({claim['worse']} / {claim['better']}: {ratio})")
-
-
-def _cell(value: str | list[float | None] | tuple[float, float | None]) -> str:
-    if isinstance(value, str):
-        return value
-    mean, error = value
-    return f"{mean:.4g}" if error is None else f"{mean:.4g} ± {error:.2g}"
+    print(as_markdown(result))

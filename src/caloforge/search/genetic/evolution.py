@@ -182,9 +182,9 @@ def evolve(
     rate, generation = recipe.first_rate, 0
     meter.check(course, task, population)
     while meter.left:
-        showers = next(batch_of)
+        showers, draws = next(batch_of), stream(seed, "children", generation)
         born = [
-            _born(population, recipe, rate, Address(seed, generation, number), batch_of, meter)
+            _born(population, recipe, rate, Address(seed, generation, number), draws, batch_of, meter)
             for number in range(recipe.offspring)
         ]
         everyone = [*population, *(birth.child for birth in born)]
@@ -231,7 +231,7 @@ def batches(showers: Projections, size: int, seed: int, name: str) -> Iterator[P
 
 
 class Address(NamedTuple):
-    """Where in which evolution a child is born; its random numbers depend on nothing else."""
+    """Where in which evolution a child is born; how it is mutated depends on nothing else."""
 
     seed: int
     generation: int
@@ -251,10 +251,10 @@ def _born(
     recipe: Recipe,
     rate: float,
     where: Address,
+    draws: np.random.Generator,
     batch_of: Iterator[Projections],
     meter: Meter,
 ) -> Birth:
-    draws = stream(where.seed, "child", where.generation, where.number)
     place = int(draws.integers(len(population)))
     child = population[place]
     if draws.random() < recipe.crossover:

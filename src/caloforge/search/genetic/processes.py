@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from typing import Any
 
 import torch
+
+from caloforge.errors import CaloforgeError
 
 __all__ = ["helped_by"]
 
@@ -41,4 +43,5 @@ def helped_by(count: int, work: Callable[..., None], *arguments: Any) -> Iterato
 
 def _help(parent: int, work: Callable[..., None], *arguments: Any) -> None:
     torch.set_num_threads(1)
-    work(*arguments, lambda: os.getppid() == parent)
+    with suppress(CaloforgeError):  # which the other process meets too, and tells
+        work(*arguments, lambda: os.getppid() == parent)

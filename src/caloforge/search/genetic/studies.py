@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from caloforge.search.genetic.evolution import Recipe
 from caloforge.search.genetic.regression_arms import Arm, alone, architectures, encoded, evolved
-from caloforge.search.genetic.steady_arms import gan
+from caloforge.search.genetic.steady_arms import asynchronous, gan
 
 __all__ = ["STUDIES", "Claim", "Study"]
 
@@ -26,7 +26,7 @@ class Claim:
 class Study:
     """Arms at equal cost, and what is claimed of them; ``figures`` are the columns of its table.
 
-    ``evaluations`` is a budget that tells the arms apart.
+    ``evaluations`` is a budget for a run; ``has_processes`` marks arms that start some.
     """
 
     question: str
@@ -40,6 +40,7 @@ class Study:
         "at_equal_core_s",
     )
     evaluations: float = 3e5
+    has_processes: bool = False
 
 
 SMALL = {"channels": 1, "hidden": (2,)}
@@ -150,6 +151,14 @@ STUDIES: dict[str, Study] = {
             "grow_s",
             "equal_bits",
         ),
+    ),
+    "asynchronous": Study(
+        "How much faster is a population that two processes share?",
+        {"1 process": asynchronous(1), "2 processes": asynchronous(2)},
+        (Claim("two processes are faster", ("2 processes",), ("1 process",), "s_per_child"),),
+        ("s_per_child", "core_s_per_child", "workers", "children", "rmse_GeV"),
+        evaluations=1e6,
+        has_processes=True,
     ),
     "gan": Study(
         "Does a hybrid of evolution and adversarial steps train a GAN better than these steps alone?",

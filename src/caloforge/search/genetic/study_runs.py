@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from caloforge.errors import UsageError
 from caloforge.io.durable import sha256
-from caloforge.io.hdf5 import require_file
 from caloforge.progress import Part, Progress, silent
 from caloforge.search.genetic.processes import helped_by
 from caloforge.search.genetic.regression_arms import Files, Setting
@@ -43,8 +41,6 @@ class Request:
     def tickets(self, folder: Path) -> Tickets:
         """Open the folder of the runs. Raises UsageError if it holds those of another request."""
         files = [path for path in (self.files.data, self.files.test) if path is not None]
-        for path in files:
-            require_file(path, "a shower file")
         manifest = {
             "study": self.study,
             "data": [sha256(path) for path in files],
@@ -57,18 +53,21 @@ class Request:
 def run_study(
     request: Request, folder: Path, *, workers: int = 1, progress: Progress = silent
 ) -> list[Run]:
-    """Run a study, or what is left of it in ``folder``; the folder goes once all is done.
+    """Run a study, or what is left of it in ``folder``.
 
     Figures other than seconds depend on the request alone, not on ``workers`` nor on interruptions. Raises
     UsageError or CaloforgeError.
     """
+    if workers > 1 and STUDIES[request.study].has_processes:
+        raise UsageError(f"--workers: {request.study} measures processes and starts its own")
+    assert request.files.projections  # a file that cannot be read leaves no folder behind
     with _alone(folder):
         tickets = request.tickets(folder)
-        with helped_by(workers - 1, _help, request, folder):
+        for_others = replace(request, files=replace(request.files))  # without what was read
+        with helped_by(workers - 1, _help, for_others, folder):
             for _ in _share(request, tickets, progress):
                 pass
         results = tickets.results()
-        shutil.rmtree(folder)
     return [results[number] for number in sorted(results)]
 
 
