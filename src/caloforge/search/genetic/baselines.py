@@ -8,7 +8,7 @@ import numpy as np
 
 from caloforge.progress import Progress, silent
 from caloforge.search.genetic.evolution import Course, Individual, Meter, answers, batches
-from caloforge.search.genetic.gradients import GRADIENT_COST, descend
+from caloforge.search.genetic.gradients import GRADIENT_COST
 from caloforge.search.genetic.mutations import MUTATIONS, STRUCTURAL
 from caloforge.search.genetic.networks import Architecture, first_weights
 from caloforge.search.genetic.projections import Projections, Task, accuracy
@@ -88,7 +88,4 @@ def _stepped(
     network: Individual, showers: Projections, learning_rate: float, meter: Meter
 ) -> Individual:
     meter.add(network.architecture, GRADIENT_COST * len(showers))
-    weights_W, squares_W = descend(
-        network.architecture, network.weights_W, network.squares_W, [showers], learning_rate
-    )
-    return Individual(network.architecture, weights_W, squares_W)
+    return network.descended([showers], learning_rate)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from caloforge.search.genetic.evolution import WORST_GEV, Individual, answers, batches
-from caloforge.search.genetic.gradients import GRADIENT_COST, descend
+from caloforge.search.genetic.evolution import WORST_GEV, Individual, answers, batches, mutated
+from caloforge.search.genetic.gradients import GRADIENT_COST
 from caloforge.search.genetic.mutations import STRUCTURAL
 from caloforge.search.genetic.networks import Architecture
 from caloforge.search.genetic.projections import Task, accuracy
-from caloforge.search.genetic.seed_chains import Gene, first_network, mutate
+from caloforge.search.genetic.seed_chains import Gene, first_network
 from caloforge.search.genetic.steady_state import Member
 from caloforge.streams import stream
 
@@ -70,15 +70,13 @@ class EnergyProblem:
         else:
             parent = living[int(draws.integers(len(living)))]
             rate = float(parent.note["rate"]) * float(np.exp(RATE_SPREAD * draws.standard_normal()))
-            kinds = ["update"]
+            network, gene = self.read(parent), Gene("update", number, 0, rate)
             if draws.random() < STRUCTURE:
-                kinds.insert(0, str(draws.choice(STRUCTURAL)))
-            network = self._mutated(self.read(parent), [Gene(kind, number, 0, rate) for kind in kinds])
+                structural = gene._replace(kind=str(draws.choice(STRUCTURAL)))
+                network = mutated(self.seed, network, structural)
+            network = mutated(self.seed, network, gene)
         taken = islice(batches(self.task.train, self.batch, self.seed, f"batch {number}"), self.steps)
-        weights_W, squares_W = descend(
-            network.architecture, network.weights_W, network.squares_W, taken, self.learning_rate
-        )
-        network = Individual(network.architecture, weights_W, squares_W)
+        network = network.descended(taken, self.learning_rate)
         predicted_B = answers([network], self.task.validation)[0]
         rmse = accuracy(predicted_B, self.task.validation.energy_B).rmse_GeV
         note = {
@@ -91,7 +89,10 @@ class EnergyProblem:
             "ended_s": time.monotonic(),
             "core_s": time.process_time(),
         }
-        tensors = {"weights": torch.from_numpy(weights_W), "squares": torch.from_numpy(squares_W)}
+        tensors = {
+            "weights": torch.from_numpy(network.weights_W),
+            "squares": torch.from_numpy(network.squares_W),
+        }
         return tensors, note
 
     def read(self, member: Member) -> Individual:
@@ -105,13 +106,3 @@ class EnergyProblem:
     def _start(self) -> Architecture:
         _, patches, cells = self.task.train.patches_BNK.shape
         return Architecture(patches, cells)
-
-    def _mutated(self, parent: Individual, genes: Sequence[Gene]) -> Individual:
-        network = (parent.architecture, parent.weights_W)
-        for gene in genes:
-            network = mutate(self.seed, network, gene)
-        architecture, weights_W = network
-        kept = architecture == parent.architecture
-        return Individual(
-            architecture, weights_W, parent.squares_W if kept else np.zeros_like(weights_W)
-        )

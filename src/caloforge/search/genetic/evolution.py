@@ -10,7 +10,7 @@ costs by its multiplications; a gradient step three times its showers, for forwa
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -26,7 +26,17 @@ from caloforge.search.genetic.projections import Projections, Task, accuracy
 from caloforge.search.genetic.seed_chains import Chain, Gene, first_network, mutate
 from caloforge.streams import stream
 
-__all__ = ["Course", "Individual", "Meter", "Recipe", "answers", "batches", "evolve"]
+__all__ = [
+    "WORST_GEV",
+    "Course",
+    "Individual",
+    "Meter",
+    "Recipe",
+    "answers",
+    "batches",
+    "evolve",
+    "mutated",
+]
 
 SUCCESS, PATIENCE = 0.2, 0.3
 """Of the children should be better; how fast the rate follows."""
@@ -83,6 +93,13 @@ class Individual:
         """Begin without any gradient steps."""
         architecture, weights_W = network
         return cls(architecture, weights_W, np.zeros_like(weights_W), first, lineage)
+
+    def descended(self, taken: Iterable[Projections], learning_rate: float) -> Individual:
+        """Take a step of RMSprop on each batch; no chain tells of it."""
+        weights_W, squares_W = descend(
+            self.architecture, self.weights_W, self.squares_W, taken, learning_rate
+        )
+        return Individual(self.architecture, weights_W, squares_W)
 
     def chain(self, seed: int, start: Architecture) -> Chain | None:
         """Give the chain that grows this network, if one does."""
@@ -179,14 +196,11 @@ def evolve(
     course = Course(population[0])
     meter = Meter(evaluations, start, progress)
     batch_of = batches(task.train, recipe.batch, seed, "batch")
-    rate, generation = recipe.first_rate, 0
+    births = Births(recipe, seed, batch_of, meter)
+    rate, generation = np.float32(recipe.first_rate), 0
     meter.check(course, task, population)
     while meter.left:
-        showers, draws = next(batch_of), stream(seed, "children", generation)
-        born = [
-            _born(population, recipe, rate, Address(seed, generation, number), draws, batch_of, meter)
-            for number in range(recipe.offspring)
-        ]
+        showers, born = next(batch_of), births(population, float(rate), generation)
         everyone = [*population, *(birth.child for birth in born)]
         for each in everyone:
             meter.add(each.architecture, len(showers))
@@ -198,8 +212,8 @@ def evolve(
             if birth.mutated
         ]
         if better:
-            rate *= float(np.exp(PATIENCE * (np.mean(better) - SUCCESS)))
-            rate = min(max(rate, LOWEST_RATE), 1.0)
+            grown = rate * np.exp(PATIENCE * (np.mean(better) - SUCCESS))
+            rate = np.float32(np.clip(grown, LOWEST_RATE, 1))  # as genes keep it
         population = [everyone[i] for i in np.argsort(loss_P, kind="stable")[: recipe.parents]]
         generation += 1
         meter.check(course, task, population)
@@ -230,14 +244,6 @@ def batches(showers: Projections, size: int, seed: int, name: str) -> Iterator[P
         step += 1
 
 
-class Address(NamedTuple):
-    """Where in which evolution a child is born; how it is mutated depends on nothing else."""
-
-    seed: int
-    generation: int
-    number: int
-
-
 class Birth(NamedTuple):
     """A child, the place of its parent, and whether its weights were mutated."""
 
@@ -246,43 +252,47 @@ class Birth(NamedTuple):
     mutated: bool
 
 
-def _born(
-    population: Sequence[Individual],
-    recipe: Recipe,
-    rate: float,
-    where: Address,
-    draws: np.random.Generator,
-    batch_of: Iterator[Projections],
-    meter: Meter,
-) -> Birth:
-    place = int(draws.integers(len(population)))
-    child = population[place]
-    if draws.random() < recipe.crossover:
-        child = _crossed(child, population[int(draws.integers(len(population)))], draws)
-    if draws.random() < recipe.structure:
-        child = _mutated(child, str(draws.choice(STRUCTURAL)), rate, where)
-    mutated = draws.random() >= recipe.gradient
-    if mutated:
-        return Birth(_mutated(child, recipe.mutation, rate, where), place, mutated)
-    taken = [next(batch_of) for _ in range(recipe.gradient_steps)]
-    meter.add(child.architecture, GRADIENT_COST * sum(map(len, taken)))
-    weights_W, squares_W = descend(
-        child.architecture, child.weights_W, child.squares_W, taken, recipe.learning_rate
-    )
-    return Birth(Individual(child.architecture, weights_W, squares_W), place, mutated)
+@dataclass(frozen=True)
+class Births:
+    """Makes the children of a generation; gradient steps take their batches and count their cost."""
+
+    recipe: Recipe
+    seed: int
+    batch_of: Iterator[Projections]
+    meter: Meter
+
+    def __call__(self, population: Sequence[Individual], rate: float, generation: int) -> list[Birth]:
+        """Make them, with mutations of this rate."""
+        recipe, draws = self.recipe, stream(self.seed, "children", generation)
+        born = []
+        for number in range(recipe.offspring):
+            place, other = (int(n) for n in draws.integers(len(population), size=2))
+            child, gene = population[place], Gene(recipe.mutation, generation, number, rate)
+            if draws.random() < recipe.crossover:
+                child = crossed(child, population[other], draws)
+            if draws.random() < recipe.structure:
+                child = mutated(self.seed, child, gene._replace(kind=str(draws.choice(STRUCTURAL))))
+            by_gradient = bool(draws.random() < recipe.gradient)
+            child = self._trained(child) if by_gradient else mutated(self.seed, child, gene)
+            born.append(Birth(child, place, not by_gradient))
+        return born
+
+    def _trained(self, child: Individual) -> Individual:
+        taken = [next(self.batch_of) for _ in range(self.recipe.gradient_steps)]
+        self.meter.add(child.architecture, GRADIENT_COST * sum(map(len, taken)))
+        return child.descended(taken, self.recipe.learning_rate)
 
 
-def _crossed(one: Individual, other: Individual, draws: np.random.Generator) -> Individual:
+def crossed(one: Individual, other: Individual, draws: np.random.Generator) -> Individual:
     """Mix two individuals where they are of one architecture; no chain tells of it."""
     if other is one or other.architecture != one.architecture:
         return one
-    crossed_W = cross(one.weights_W, other.weights_W, draws)
-    return Individual(one.architecture, crossed_W, one.squares_W)
+    return Individual(one.architecture, cross(one.weights_W, other.weights_W, draws), one.squares_W)
 
 
-def _mutated(each: Individual, kind: str, rate: float, where: Address) -> Individual:
-    gene = Gene(kind, where.generation, where.number, float(np.float32(rate)))
-    architecture, weights_W = mutate(where.seed, (each.architecture, each.weights_W), gene)
+def mutated(seed: int, each: Individual, gene: Gene) -> Individual:
+    """Mutate an individual; where its architecture changes RMSprop begins again."""
+    architecture, weights_W = mutate(seed, (each.architecture, each.weights_W), gene)
     squares_W = each.squares_W if architecture == each.architecture else np.zeros_like(weights_W)
     lineage = None if each.first is None else Lineage(gene, each.lineage)
     return Individual(architecture, weights_W, squares_W, each.first, lineage)
