@@ -6,7 +6,7 @@ import pytest
 
 from caloforge.search.genetic.studies import Claim, Study
 from caloforge.search.genetic.study_summary import judge, summarise
-from caloforge.search.genetic.study_table import rounded
+from caloforge.search.genetic.study_table import fill, rounded
 
 CLAIM = Claim("a beats the others", ("a1", "a2"), ("b", "c"))
 
@@ -67,3 +67,26 @@ def test_numbers_are_written_to_two_digits_of_their_error() -> None:
     assert rounded(12.3456, 0.0234) == "12.346 ± 0.023"
     assert rounded(1234.5, 87.6) == "1234 ± 88"
     assert rounded(3.14159, None) == rounded(3.14159, 0.0) == "3.142"
+
+
+def test_a_document_is_filled_with_what_a_result_says() -> None:
+    result = {
+        "study": "bias",
+        "question": "With or without?",
+        "evaluations": 1000.0,
+        "seeds": 3,
+        "data": "/somewhere/train.h5",
+        "test": None,
+        "date": "2026-11-27",
+        "machine": {"cpu": "Xeon", "cores": 2},
+        "figures": ["rmse_GeV", "core_s"],
+        "table": [{"arm": "a", "seeds": 3, "rmse_GeV": [1.25, 0.1]}],
+        "claims": [judge(Claim("a wins", ("a",), ("b",)), runs(a=[1, 1, 1.01], b=[2, 2, 2.01]))],
+    }
+    text = fill("before <!-- bias --><!-- end --> <!-- other --><!-- end -->", result)
+    assert fill(text, result) == text
+    assert text.startswith("before <!-- bias -->")
+    assert text.endswith("<!-- end --> <!-- other --><!-- end -->")
+    assert "$ caloforge evolve bias --data train.h5 --evaluations 1000 --seeds 3 -o bias.json" in text
+    assert "| a | 1.25 ± 0.10 |" in text
+    assert "- a wins: **confirmed** (RMSE, GeV, b over a: 1.99" in text

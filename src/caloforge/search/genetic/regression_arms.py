@@ -25,9 +25,12 @@ class Files:
     data: Path
     test: Path | None
 
+    def read(self) -> tuple[Projections, Projections | None]:
+        """Read both files' projections, once. Raises UsageError or CaloforgeError."""
+        return self._projections
+
     @cached_property
-    def projections(self) -> tuple[Projections, Projections | None]:
-        """Read both files' projections."""
+    def _projections(self) -> tuple[Projections, Projections | None]:
         return project(self.data), None if self.test is None else project(self.test)
 
 
@@ -44,7 +47,7 @@ class Setting:
     @property
     def task(self) -> Task:
         """Split the projections by the seed."""
-        return Task.of(*self.files.projections, self.seed)
+        return Task.of(*self.files.read(), self.seed)
 
 
 Arm = Callable[[Setting], dict[str, Any]]

@@ -51,7 +51,7 @@ def asynchronous(processes: int) -> Arm:
 
 
 def _help(files: Files, seed: int, folder: Path, children: int, go_on: Callable[[], bool]) -> None:
-    problem = EnergyProblem(Task.of(*files.projections, seed), seed)
+    problem = EnergyProblem(Task.of(*files.read(), seed), seed)
     for _ in advance(problem, folder, children, go_on):
         pass
 

@@ -60,7 +60,7 @@ def run_study(
     """
     if workers > 1 and STUDIES[request.study].has_processes:
         raise UsageError(f"--workers: {request.study} measures processes and starts its own")
-    assert request.files.projections  # a file that cannot be read leaves no folder behind
+    request.files.read()  # a file that cannot be read leaves no folder behind
     with _alone(folder):
         tickets = request.tickets(folder)
         for_others = replace(request, files=replace(request.files))  # without what was read
