@@ -86,7 +86,7 @@ def test_a_step_of_RMSprop_is_that_of_torch(task: Task) -> None:
     for showers in taken:
         loss = (predict(START, weights, showers.patches_BNK) - showers.energy_B).square().mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     found_W, _ = descend(START, weights_W, np.zeros_like(weights_W), taken, 0.01)
     np.testing.assert_allclose(found_W, weights.detach()[0].numpy(), rtol=1e-4, atol=1e-6)

@@ -45,7 +45,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         for claim in result["claims"]
     ]
     title = (
-        f"{result['question']} {result['evaluations']:.3g} evaluations a run, {result['seeds']} seeds."
+        f"{result['question']} {result['evaluations']:,.0f} evaluations a run, {result['seeds']} seeds."
     )
     return "\n".join([title, "", *table, *([""] if verdicts else []), *verdicts])
 
