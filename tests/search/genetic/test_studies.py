@@ -43,7 +43,7 @@ def test_each_study_gives_its_figures_and_verdicts(
     name: str, tmp_path: Path, shower_file: Path, caloforge: Caloforge
 ) -> None:
     output, figure = tmp_path / "results.json", tmp_path / "figure.png"
-    budget = {"asynchronous": 60_000, "gan": 160}.get(name, 800)
+    budget = {"asynchronous": 60_000, "gan": 320}.get(name, 800)
     arguments = ("--data", shower_file, "--evaluations", budget, "--seeds", 2)
     ran = caloforge("evolve", name, *arguments, "-o", output, "--figure", figure)
     assert ran.code == 0, ran.err

@@ -15,6 +15,7 @@ from caloforge.physics.plots.style import heading, look
 __all__ = ["draw_study"]
 
 POINTS = 60
+MARGIN = 1.2
 COSTS = (("evaluations", "Evaluations"), ("core_s", "Core-seconds"))
 
 
@@ -32,7 +33,7 @@ def draw_study(path: Path, question: str, runs: Sequence[Mapping[str, Any]], fig
                 _courses(axes, arms, runs, cost)
                 axes.set_xlabel(label)
             frames[0].set_ylabel(runs[0]["course_of"])
-            frames[0].legend(fontsize=9)
+            frames[0].legend(loc="upper right", fontsize=9)
         _ends(frames[-1], arms, runs, figure)
         canvas.text(0.02, 0.95, question, **heading(question, 90))
 
@@ -45,9 +46,14 @@ def _courses(axes: Any, arms: Sequence[str], runs: Sequence[Mapping[str, Any]], 
     """Draw each arm's geometric mean over seeds with its standard error, where all of its runs are known."""
     axes.set_xscale("log")
     axes.set_yscale("log")
+    errors = [run["course"]["error"] for run in runs]
+    shown = [
+        error for course in errors for error in course[1:] or course
+    ]  # the first is of new networks
+    axes.set_ylim(min(shown) / MARGIN, max(shown) * MARGIN)  # also where nothing was learned
     for index, arm in enumerate(arms):
         courses = [run["course"] for run in runs if run["arm"] == arm]
-        first = max(course[cost][1] for course in courses)  # before it nothing was spent
+        first = max(next(spent for spent in course[cost] if spent > 0) for course in courses)
         last = min(course[cost][-1] for course in courses)
         x = np.geomspace(max(first, 1e-6), max(last, first, 1e-6) * 1.0001, POINTS)
         logs_SP = np.array([np.log(_at(course, cost, x)) for course in courses])
