@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from caloforge.bench import Row, search
-from caloforge.physics.plots.draw import render_figure
+from caloforge.physics.plots.draw import picture
 
 ROWS: list[Row] = [
     {
@@ -43,6 +43,6 @@ def test_the_summary_has_means_and_errors_of_the_last_best() -> None:
 
 
 def test_the_curves_are_drawn() -> None:
-    image = render_figure(lambda figure: search.draw(figure, ROWS), 6, 4)
+    image = picture(lambda figure: search.draw(figure, ROWS), (6, 4))
     assert image.startswith(b"\x89PNG")
     assert len(image) > 5000

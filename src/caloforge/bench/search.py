@@ -132,7 +132,7 @@ def draw(figure: Any, rows: Sequence[Row]) -> None:
 
 
 if __name__ == "__main__":
-    from caloforge.physics.plots.draw import render_figure
+    from caloforge.physics.plots.draw import picture
 
     result = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    Path(sys.argv[2]).write_bytes(render_figure(lambda it: draw(it, result["rows"]), 8, 5))
+    Path(sys.argv[2]).write_bytes(picture(lambda it: draw(it, result["rows"]), (8, 5)))

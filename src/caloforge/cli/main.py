@@ -16,6 +16,7 @@ from caloforge.cli import (
     bench,
     convert,
     demo,
+    evolve,
     generate,
     inspect,
     launch,
@@ -39,7 +40,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = (simulate, convert, inspect, train, generate, launch, validate, models, search, bench, demo)
+COMMANDS = (
+    simulate,
+    convert,
+    inspect,
+    train,
+    generate,
+    launch,
+    validate,
+    models,
+    search,
+    evolve,
+    bench,
+    demo,
+)
 
 # typer brings its own click or the installed one, by version: take the class that it raises.
 WrongUse: Any = typer.BadParameter.__base__

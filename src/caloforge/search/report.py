@@ -86,7 +86,7 @@ def write_report(study: Study) -> dict[str, Any]:
 
     Raises MissingExtraError without the packages that draw.
     """
-    from caloforge.physics.plots.draw import render_figure
+    from caloforge.physics.plots.draw import picture
     from caloforge.physics.report.builder import fill_page, inline_png
 
     found, trials = results(study), study.store.trials()
@@ -107,7 +107,7 @@ def write_report(study: Study) -> dict[str, Any]:
         front=_table(study, best),
         settings=text,
         figures=[
-            {"title": title, "image": inline_png(render_figure(_drawer(draw, study, found), 8, height))}
+            {"title": title, "image": inline_png(picture(_drawer(draw, study, found), (8, height)))}
             for title, draw, height in figures
         ],
         trials=_table(study, trials),

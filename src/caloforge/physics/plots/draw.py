@@ -38,7 +38,7 @@ try:
 except ImportError:
     raise MissingExtraError("validate", "report") from None
 
-__all__ = ["render", "render_all", "render_figure"]
+__all__ = ["picture", "render", "render_all"]
 
 DPI = 110
 FAINT = 0.45
@@ -55,31 +55,31 @@ def render(plot: Plot, labels: Sequence[str]) -> bytes:
         "matrix": panels.matrices,
         "display": panels.displays,
     }
+    names = [plain(label) for label in plot.of(labels)]
+    if plot.kind != "display":
+        names = [f"{name} ({n})" for name, n in zip(names, plot.showers, strict=True)]
+    return picture(lambda figure: drawers[plot.kind](figure, plot, names))
+
+
+def picture(fill: Callable[[Figure], None], inches: tuple[float, float] | None = None) -> bytes:
+    """Let a function fill an empty figure, in the style of all. Gives the bytes of a PNG file.
+
+    A function that sets no size and places nothing itself is given a figure of so many ``inches``.
+    """
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # A label may hold characters that the font lacks: they show as boxes, and that is all.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        names = [plain(label) for label in plot.of(labels)]
-        if plot.kind != "display":
-            names = [f"{name} ({n})" for name, n in zip(names, plot.showers, strict=True)]
-        figure = Figure(dpi=DPI)
-        drawers[plot.kind](figure, plot, names)
-        return _png(figure)
+        figure = Figure(figsize=inches, dpi=DPI, layout="constrained" if inches else None)
+        fill(figure)
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+        size = canvas.get_width_height()
+        image = Image.frombuffer("RGBA", size, canvas.buffer_rgba()).convert("RGB")
+    return _png(image)
 
 
-def render_figure(draw: Callable[[Any], None], width: float, height: float) -> bytes:
-    """Draw what is no comparison of showers in the same style; ``draw`` fills a figure (inches)."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-        draw(figure)
-        return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
+def _png(image: Image.Image) -> bytes:
     """Write a picture with 256 colours: lines and text keep their looks at a third of the size."""
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    size = canvas.get_width_height()
-    image = Image.frombuffer("RGBA", size, canvas.buffer_rgba()).convert("RGB")
     reduced = image.quantize(256, method=Image.Quantize.FASTOCTREE)  # six times as fast as the default
     palette = reduced.getpalette()
     assert palette is not None
