@@ -111,8 +111,9 @@ class Study:
             if wanted is None:
                 raise UsageError("--data: expected one or more shower files")
             _check(wanted)
-            others = [p for p in folder.iterdir() if p.name[0] != "."] if folder.is_dir() else []
-            if others and not {p.name for p in others} <= {"judge.h5"}:
+            others = {p.name for p in folder.iterdir() if p.name[0] != "."} if folder.is_dir() else set()
+            # Looked at last: another worker may have begun the study meanwhile.
+            if others - {"judge.h5"} and not (folder / SETTINGS).is_file():
                 raise UsageError(f"{folder}: expected a new or empty folder, or that of a search")
             folder.mkdir(exist_ok=True)
             with _locked(folder):
