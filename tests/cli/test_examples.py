@@ -19,7 +19,7 @@ SHORTER = {
     "train": "--set max_steps={steps} --set batch_size=4 --set check_showers=4",
     "demo": "--minutes 0.02",
     "bench": "--minutes 0.01",
-    "search": "--trials 2 --each 0.2",
+    "search": "--trials 1 --each 0.1",
 }
 
 
