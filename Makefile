@@ -22,7 +22,7 @@ test: $(VENV)/.dev
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/sp-repo-review --show err .
-	$(BIN)/pytest -n 2 --cov
+	$(BIN)/pytest -n 2
 	$(BIN)/mkdocs build --strict --quiet
 
 clean:
