@@ -22,7 +22,7 @@ test: $(VENV)/.dev
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/sp-repo-review --show err .
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 	$(BIN)/mkdocs build --strict --quiet
 
 clean:

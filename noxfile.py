@@ -46,9 +46,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def tests(session: nox.Session) -> None:
-    """Run the tests with the newest releases of the dependencies; arguments go to pytest."""
+    """Run all tests, slow ones too, with the newest releases of the dependencies; arguments go to pytest."""
     install(session, "test")
-    session.run("pytest", "-n", "2", "--cov", *session.posargs)
+    session.run("pytest", "-n", "2", "--cov", "-m", "", *session.posargs)
 
 
 @nox.session(python="3.11", default=False)

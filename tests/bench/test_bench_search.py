@@ -24,6 +24,7 @@ ROWS: list[Row] = [
 ]
 
 
+@pytest.mark.slow
 def test_every_method_and_seed_has_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path))
     monkeypatch.setattr(search, "SEEDS", 1)

@@ -26,6 +26,8 @@ from caloforge.physics.selections import choose_selections
 from caloforge.showers import Showers
 from caloforge.streams import stream
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(str(resources.files("caloforge"))) / "data"
 FOUND = 3.3
 """Errors beyond which a number is taken to have found something: one false alarm in a thousand."""
