@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from caloforge.errors import UsageError
@@ -87,6 +87,7 @@ def test_quantiles_invert_the_cumulative_distribution(spectrum: Spectrum, u: flo
         )
     elif spectrum.kind == "log":
         width = math.log(high) - math.log(low)
+        assume(width > 0)  # the ends' logarithms may round to the same number
         assert (math.log(value) - math.log(low)) / width == pytest.approx(u, abs=1e-9 + 1e-13 / width)
     else:
         assert spectrum.values[int(u * len(spectrum.values))] == value
