@@ -38,6 +38,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_examples_in_the_help_run(workplace: Path, caloforge: Caloforge) -> None:
     steps = 1
     for module in main.COMMANDS:
