@@ -34,6 +34,7 @@ def chain(caloforge: Caloforge, showers: Path, model: str) -> Path:
     return folder / "report"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_detectors())
 def test_every_shipped_detector(name: str, caloforge: Caloforge, tmp_path: Path) -> None:
     showers = tmp_path / "showers.h5"

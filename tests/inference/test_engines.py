@@ -47,7 +47,16 @@ def a_model(name: str) -> ShowerModel:
     return model
 
 
-@pytest.mark.parametrize("name", ["copula", "copula-angle", "mixer", "3dgan", "3dgan-angle"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "copula",
+        pytest.param("copula-angle", marks=pytest.mark.slow),
+        "mixer",
+        "3dgan",
+        pytest.param("3dgan-angle", marks=pytest.mark.slow),
+    ],
+)
 def test_engines_agree(name: str) -> None:
     pytest.importorskip("onnxscript")
     for kept in (convolution._merge, convolution._transforms):
