@@ -22,22 +22,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from caloforge import cache
 from caloforge.io.shower_file import ShowerFile
-from caloforge.io.store import ShowerStore, prepare_store
+from caloforge.io.store import ShowerStore
 from caloforge.search.genetic.gan_fitness import ShowerFitness
 from caloforge.search.genetic.steady_state import Member
 from caloforge.streams import stream, stream_seed
 from caloforge.training.checkpoint import Trainee
 from caloforge.training.config import TrainingConfig, load_config
 from caloforge.training.loader import Loader
-from caloforge.training.loop import Split
+from caloforge.training.loop import Split, prepare_data
 from caloforge.training.objective import Objective
 from caloforge.training.objectives import build_objective
 
 __all__ = ["GanProblem"]
 
-THRESHOLD_MEV = 0.001
 HELD, JUDGED = 0.4, 200
 """Of the showers nothing is trained on: half of them judge, at most so many, and half test."""
 
@@ -129,7 +127,7 @@ class GanProblem:
 
     @cached_property
     def _store(self) -> ShowerStore:
-        return prepare_store([self.data], cache.cache_folder("stores"), threshold_MeV=THRESHOLD_MEV)
+        return prepare_data(self._config, [self.data])
 
     @cached_property
     def _split(self) -> Split:
