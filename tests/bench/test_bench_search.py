@@ -14,7 +14,9 @@ ROWS: list[Row] = [
         "method": method,
         "seed": seed,
         "core_seconds": at,
-        "best_auc": best - 0.1 * (at == 2.0),
+        "auc": best - 0.1 * (at == 2.0),
+        "chosen_by_auc": 0.5,
+        "model": "copula",
         "trials": 3 * at,
         "stopped": 1,
     }
@@ -33,14 +35,15 @@ def test_every_method_and_seed_has_a_curve(tmp_path: Path, monkeypatch: pytest.M
     assert len(rows) == 4 * search.POINTS
     for row in rows:
         assert row["seed"] == 4
-        assert 0.4 < float(row["best_auc"]) <= 1
+        assert 0.4 < float(row["auc"]) <= 1
+        assert 0.4 < float(row["chosen_by_auc"]) <= 1
         assert float(row["core_seconds"]) <= 0.1 / 4 + 1e-3
 
 
 def test_the_summary_has_means_and_errors_of_the_last_best() -> None:
     lines = search.summary(ROWS).splitlines()
-    assert lines[2] == "| random | 0.800 ± 0.058 | 6.0 | 1.0 |"
-    assert lines[3] == "| tpe | 0.600 ± 0.000 | 6.0 | 1.0 |"
+    assert lines[2] == "| random | 0.800 ± 0.058 | 0.500 ± 0.000 | 6.0 | 1.0 |"
+    assert lines[3] == "| tpe | 0.600 ± 0.000 | 0.500 ± 0.000 | 6.0 | 1.0 |"
 
 
 def test_the_curves_are_drawn() -> None:

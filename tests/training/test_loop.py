@@ -10,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from launchers import faulty
 
+import caloforge as cf
 from caloforge.errors import CaloforgeError, UsageError
 from caloforge.inference.generate import load
 from caloforge.io.tensors import load_tensors
+from caloforge.models.base import ShowerModel
 from caloforge.training.checkpoint import checkpoints
 from caloforge.training.config import TrainingConfig, load_config
 from caloforge.training.loader import Batch, Loader
@@ -234,6 +237,22 @@ def test_weights_that_went_astray_end_the_run_with_the_last_good_ones(
     tensors, _ = final_state(run)
     assert all(torch.isfinite(value).all() for value in tensors.values())
     assert (run / "model.json").exists()
+
+
+def test_a_run_without_finite_showers_ends_without_a_model(
+    small_showers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, said = tmp_path / "run", list[str]()
+    # As copulas do at a learning rate of 3, though not on every processor.
+    shape = cf.read(small_showers).grid.shape
+    monkeypatch.setattr(
+        ShowerModel, "sample", lambda _, given, *__: np.full((len(given), *shape), np.inf)
+    )
+    with pytest.raises(CaloforgeError, match="the showers after step 2 are not finite"):
+        train(quick("max_steps=2"), [small_showers], run, say=said.append)
+    assert any("not a model, the showers" in line for line in said)
+    assert not (run / "model.json").exists()
+    assert "NaN" not in (run / "metrics.jsonl").read_text()
 
 
 def test_other_data_is_refused_on_resume(undisturbed: Path, tmp_path: Path) -> None:

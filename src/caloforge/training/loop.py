@@ -195,9 +195,12 @@ def train(
             """Check the physics of the averaged weights; they become the model if `choose` says so."""
             nonlocal best
             figures = check(average.average, group)
-            folder.log({"step": step, "epoch": epoch(step), "check": figures})
-            events.write(step, {f"check/{name}": value for name, value in figures.items()})
-            if config.choose == "last" or figures["score"] < best["score"]:
+            known = {name: value for name, value in figures.items() if math.isfinite(value)}
+            folder.log({"step": step, "epoch": epoch(step), "check": known})
+            events.write(step, {f"check/{name}": value for name, value in known.items()})
+            if "score" not in known:
+                say(f"step {step}: not a model, the showers of the averaged weights are not finite")
+            elif config.choose == "last" or figures["score"] < best["score"]:
                 best = {**figures, "step": step}
                 if group.leads:
                     save_model(out, average.average, replace(card, metrics=best))
@@ -309,6 +312,11 @@ def train(
             which = "a checkpoint" if saved == step else f"the checkpoint of step {saved}"
             say(f"stopped after step {step} with {which}: --resume continues")
             raise KeyboardInterrupt
+        if without_model():
+            raise CaloforgeError(
+                f"{out}: the showers after step {step} are not finite, nor were those of earlier checks; "
+                "expected finite deposits (a smaller learning_rate may help)"
+            )
     return {"run": str(out), "steps": step, "epochs": epoch(step), "best": best}
 
 

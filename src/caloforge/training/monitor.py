@@ -40,25 +40,27 @@ class PhysicsCheck:
 
         ``sampling_fraction_ratio`` is the mean over energy bins of generated over real fraction,
         ``sampling_fraction_error`` the mean of the ratio's distance from 1, and ``shape_*_error``
-        the absolute difference of the mean profiles along an axis, both normalised to 1, summed.
-        The workers share the showers out among them; the figures are the same for any number of them.
+        the absolute difference of the mean profiles along an axis, both normalised to 1, summed;
+        those of deposits that are not finite are not finite either. The workers share the showers out
+        among them; the figures are the same for any number of them.
         """
         conditions, deposits = self._real.conditions, np.zeros_like(self._real.deposits)
         for first in range(group.rank * AT_ONCE, len(conditions), group.world * AT_ONCE):
             part = slice(first, first + AT_ONCE)
             deposits[part] = model.sample(conditions[part], self._seed, first)
         group.add_up(torch.from_numpy(deposits))
-        fake = replace(self._real, deposits=deposits)
-        ratio = sampling_fraction_by_energy(fake, self._edges_MeV) / self._fraction
-        result = {
-            "sampling_fraction_ratio": float(ratio.mean()),
-            "sampling_fraction_error": float(np.abs(ratio - 1).mean()),
-        }
-        profiles = normalised_profiles(fake)
-        shapes = {
-            f"shape_{axis}_error": float(np.abs(profiles[axis] - real).sum())
-            for axis, real in self._profiles.items()
-        }
+        with np.errstate(over="ignore", invalid="ignore"):
+            fake = replace(self._real, deposits=deposits)
+            ratio = sampling_fraction_by_energy(fake, self._edges_MeV) / self._fraction
+            result = {
+                "sampling_fraction_ratio": float(ratio.mean()),
+                "sampling_fraction_error": float(np.abs(ratio - 1).mean()),
+            }
+            profiles = normalised_profiles(fake)
+            shapes = {
+                f"shape_{axis}_error": float(np.abs(profiles[axis] - real).sum())
+                for axis, real in self._profiles.items()
+            }
         score = result["sampling_fraction_error"] + float(np.mean(list(shapes.values())))
         return {**result, **shapes, "score": score}
 
