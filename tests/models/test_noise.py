@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from caloforge.models.noise import normal_rows
+from caloforge.models.noise import Uniforms, normal_rows
 
 
 @given(width=st.integers(1, 40), first=st.integers(0, 2**40), count=st.integers(0, 5))
@@ -38,3 +38,19 @@ def test_numbers_are_normal_and_independent() -> None:
 def test_another_seed_or_shower_has_other_numbers() -> None:
     assert not torch.equal(normal_rows(8, 0, 1, 1, "noise"), normal_rows(8, 0, 1, 2, "noise"))
     assert not torch.equal(normal_rows(8, 0, 1, 1, "noise"), normal_rows(8, 1, 1, 1, "noise"))
+
+
+def test_uniform_numbers_are_uniform_and_follow_from_the_seed() -> None:
+    like = torch.empty(999, 1001)  # an odd number of them
+    draw, again, other = Uniforms(5, like), Uniforms(5, like), Uniforms(6, like)
+    first, second = draw(), draw()
+    assert first.shape == like.shape
+    assert torch.equal(again(), first)
+    assert torch.equal(again(), second)
+    assert not torch.equal(other(), first)
+    for numbers in (first, second):
+        assert 0 <= float(numbers.min()) < 1e-5
+        assert 1 - 1e-5 < float(numbers.max()) <= 1
+        assert stats.kstest(numbers.numpy().ravel(), "uniform").pvalue > 1e-3
+    for one, two in ((first, second), (first[:, :-1], first[:, 1:])):
+        assert abs(np.corrcoef(one.numpy().ravel(), two.numpy().ravel())[0, 1]) < 4 / 1000

@@ -19,7 +19,7 @@ from caloforge.io.tensors import load_tensors
 from caloforge.models.factor_copula import FactorCopula, depth, log_shares
 from caloforge.showers import Conditions
 from caloforge.training.config import load_config
-from caloforge.training.likelihood import LikelihoodObjective
+from caloforge.training.likelihood import LikelihoodObjective, normal_below
 from caloforge.training.loader import Batch
 from caloforge.training.loop import train
 
@@ -117,6 +117,17 @@ def test_laws_and_factors_are_found_again() -> None:
     assert float(torch.corrcoef(torch.stack([found, wanted]))[0, 1]) > 0.9
     slope = float((found * wanted).sum() / (wanted * wanted).sum())
     assert slope == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("limit", "mean", "spread"), [(0.5, -0.3, 0.6), (-2.0, 0.4, 0.9), (6.0, 0.0, 1.0)]
+)
+def test_hidden_scores_are_normal_below_their_limit(limit: float, mean: float, spread: float) -> None:
+    uniform = torch.rand(50_000, generator=torch.Generator().manual_seed(3))
+    drawn = normal_below(torch.full((50_000,), limit), torch.tensor(mean), torch.tensor(spread), uniform)
+    law = stats.truncnorm(-np.inf, (limit - mean) / spread, loc=mean, scale=spread)
+    assert float(drawn.max()) < limit + 1e-3
+    assert stats.kstest(drawn.numpy(), law.cdf).pvalue > 1e-3
 
 
 def test_a_step_leaves_factors_at_unit_size() -> None:

@@ -29,7 +29,7 @@ from caloforge.progress import Progress, silent
 __all__ = ["measure", "summary"]
 
 SEEDS = 3
-TRIALS = 25
+TRIALS = 60
 """Trials that a method could train to their end for its core-seconds."""
 
 POINTS = 12

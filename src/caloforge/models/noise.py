@@ -1,4 +1,4 @@
-"""Standard normal numbers for showers: many, fast, and the same for a shower in whatever batch it is made."""
+"""Random numbers for showers: many, fast, and standard normal ones the same for a shower in whatever batch it is made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from caloforge.streams import words
 
-__all__ = ["normal_rows"]
+__all__ = ["Uniforms", "normal_rows"]
 
 
 def normal_rows(width: int, first: int, count: int, seed: int, *address: str | int) -> Tensor:
@@ -30,3 +30,21 @@ def normal_rows(width: int, first: int, count: int, seed: int, *address: str | i
     angle_BP.cos_().mul_(radius_BP)
     radius_BP.copy_(sines_BP)
     return numbers_B2P.view(count, 2 * pairs)[:, :width]
+
+
+class Uniforms:
+    """Uniform numbers from 0 to 1 in the form of a tensor, drawn anew by each call; several times as fast as torch's.
+
+    Source: C. Doty-Humphrey's SFC64 (PractRand), as numpy has it.
+    """
+
+    def __init__(self, seed: int, like: Tensor) -> None:
+        self._like, self._words = like, np.random.SFC64(seed)
+
+    def __call__(self) -> Tensor:
+        """Draw the next ones."""
+        like = self._like
+        if not like.is_cpu:
+            return torch.rand_like(like)
+        words = self._words.random_raw(-(-like.numel() // 2)).view(np.int32)[: like.numel()]
+        return torch.from_numpy(words).float().abs_().mul_(2.0**-31).view_as(like)

@@ -21,11 +21,12 @@ from caloforge.models.factor_copula import (
     places,
     score_above,
 )
+from caloforge.models.noise import Uniforms
 from caloforge.models.shower_frame import STEEPEST_RAD
 from caloforge.training.loader import Batch
 from caloforge.training.objective import Turn
 
-__all__ = ["LikelihoodObjective"]
+__all__ = ["LikelihoodObjective", "normal_below"]
 
 SWEEPS = 6
 """Times that scores of empty cells and factors are drawn from each other in a step."""
@@ -157,19 +158,16 @@ class LikelihoodObjective:
 
         # Of cells out of sight the scores may be anything.
         limit_BC = threshold_BC if seen_BC is None else threshold_BC + UNLIMITED * (1 - seen_BC)
-        hit_score_BC = torch.zeros_like(threshold_BC)
-        hit_score_BC.view(-1)[hits.places_H] = hits.scores_H
-        drawn_BC = normal_quantile(normal_cdf(limit_BC) * torch.rand_like(limit_BC))
+        uniforms = Uniforms(int(torch.randint(1 << 62, ())), limit_BC)
+        score_BC = normal_below(limit_BC, limit_BC.new_zeros(()), limit_BC.new_ones(()), uniforms())
         for sweep in range(SWEEPS + 1):
-            score_BC = torch.where(hits.true_BC, hit_score_BC, drawn_BC)
+            score_BC.view(-1).index_copy_(0, hits.places_H, hits.scores_H)
             if sweep == SWEEPS:
                 break
             mean_BK = (score_BC @ weighted_CK + sum_scores_BM @ sums_weighted_MK) @ covariance_KK
             factors_BK = mean_BK + torch.randn_like(mean_BK) @ spread_KK.T
             common_BC = factors_BK @ loadings_CK.T
-            below_BC = normal_cdf((limit_BC - common_BC).div_(own_C))
-            drawn_BC = normal_quantile(below_BC.mul_(torch.rand_like(below_BC)))
-            drawn_BC = drawn_BC.mul_(own_C).add_(common_BC)
+            score_BC = normal_below(limit_BC, common_BC, own_C, uniforms())
 
         second_KK = factors_BK.T @ factors_BK / len(score_BC)
         moments_CK = score_BC.T @ factors_BK / len(score_BC)
@@ -227,6 +225,16 @@ class LikelihoodObjective:
         made_RZ = together_RZ(made_BZO.float() - chance_BZO)
         excess_RZ = (seen_RZ - made_RZ) / (together_RZ(spread_BZO) + 1)
         model.neighbours_RZ.add_(weight * excess_RZ).clamp_(0, LARGEST_SHARE)
+
+
+def normal_below(limit: Tensor, mean: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
+    """Draw normal numbers that stay below a limit: the quantile of ``uniform`` times the chance of the limit.
+
+    In place: most of a step's time goes by here.
+    """
+    twice_the_chance = (limit - mean).mul_(-(0.5**0.5) / spread).erfc_()
+    score = twice_the_chance.mul_(uniform).clamp_(2e-7, 2 - 2e-7).sub_(1).erfinv_()
+    return score.mul_(2**0.5 * spread).add_(mean)
 
 
 def _standardise(values: Tensor, laws: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
