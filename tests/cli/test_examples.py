@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from commands import Caloforge, Ran
 from launchers import put_srun
 from shower_samples import PHOTON_LAYERS, binning_xml, write_calochallenge, write_clic, write_core
 
-from caloforge.cli import main
+from caloforge.cli import bench, main
+from caloforge.io.shipped import shipped_showers
 
 # What an example trains, measures or draws for minutes is cut short; all else is as in the help.
 SHORTER = {
@@ -38,29 +40,47 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 def test_the_examples_in_the_help_run(workplace: Path, caloforge: Caloforge) -> None:
     steps = 1
     for module in main.COMMANDS:
         for example in module.EXAMPLES:
-            # A launcher's line starts two processes here.
-            launcher, name, rest = re.sub(r"(per-node) 4", r"\1 2", example).rpartition("caloforge ")
-            assert name
-            command, *arguments = shlex.split(rest)
+            command = _split(example)[1]
             steps += command == "train"
-            shortened = arguments[2] if command == "launch" else command
-            arguments += shlex.split(SHORTER.get(shortened, "").format(steps=steps))
-            if launcher:
-                line = [*shlex.split(launcher + name), command, *arguments]
-                ran = subprocess.run(line, capture_output=True, text=True, check=False)
-                assert ran.returncode == 0, f"{example}: {ran.stderr}"
-            else:
-                here: Ran = caloforge(command, *arguments)
-                assert here.code == 0, f"{example}: {here.err}"
-            for flag in ("-o", "--out"):
-                if flag in arguments:
-                    made = workplace / arguments[arguments.index(flag) + 1]
-                    assert made.exists(), example
+            if command != "bench":
+                _run(example, workplace, caloforge, steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", bench.EXAMPLES)
+def test_the_examples_of_bench_run(example: str, workplace: Path, caloforge: Caloforge) -> None:
+    shutil.copy(shipped_showers("test"), workplace / "showers.h5")
+    _run(example, workplace, caloforge, 1)
+
+
+def _split(example: str) -> tuple[str, str, list[str]]:
+    """Split into a launcher's line, the command, and its arguments."""
+    # A launcher's line starts two processes here.
+    launcher, name, rest = re.sub(r"(per-node) 4", r"\1 2", example).rpartition("caloforge ")
+    assert name
+    command, *arguments = shlex.split(rest)
+    return launcher and launcher + name, command, arguments
+
+
+def _run(example: str, workplace: Path, caloforge: Caloforge, steps: int) -> None:
+    launcher, command, arguments = _split(example)
+    shortened = arguments[2] if command == "launch" else command
+    arguments += shlex.split(SHORTER.get(shortened, "").format(steps=steps))
+    if launcher:
+        line = [*shlex.split(launcher), command, *arguments]
+        ran = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{example}: {ran.stderr}"
+    else:
+        here: Ran = caloforge(command, *arguments)
+        assert here.code == 0, f"{example}: {here.err}"
+    for flag in ("-o", "--out"):
+        if flag in arguments:
+            made = workplace / arguments[arguments.index(flag) + 1]
+            assert made.exists(), example
 
 
 def test_the_help_of_every_command_shows_its_examples(caloforge: Caloforge) -> None:

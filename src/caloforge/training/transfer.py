@@ -43,8 +43,9 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
         names = monomial_names(model.listens_to_angle)
         mean_F = _mean_monomials(model, given, names)
         layers_ZZ = _layers(model.sum_location[0, 1:], (mean_F @ given.sum_location)[1:])
+        # The total deposit's law is the material's own, and quickly learned: only the layers have given ones.
         mixing_MM = torch.zeros(model.sums, given.sums)
-        mixing_MM[0, 0], mixing_MM[1:, 1:] = 1, layers_ZZ
+        mixing_MM[1:, 1:] = layers_ZZ
         field_OZC = torch.cat([given.frame.expand(given.core, given.halo), _loadings(given)], 2)
         field_OZC = torch.einsum("zy,oyc->ozc", layers_ZZ, field_OZC[_cells(model, given)])
         own_OZC = model.frame.expand(model.core, model.halo)
@@ -54,6 +55,8 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
             field_OZC[..., first] = own_OZC[..., first] - varying_OZ
         core, halo = model.frame.project(field_OZC)
         laws = own_OZC.shape[2]
+        covariance_MM = mixing_MM @ given.covariance_sums @ mixing_MM.T
+        covariance_MM[0, 0] = 1
         location_FM, log_width_FM = given.sum_location @ mixing_MM.T, given.sum_log_width @ mixing_MM.T
         location_FM[0] = model.sum_location[0] - mean_F[1:] @ location_FM[1:]
         log_width_FM[0] = model.sum_log_width[0] - mean_F[1:] @ log_width_FM[1:]
@@ -72,7 +75,7 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
             "sum_skew": given.sum_skew @ mixing_MM.T,
             "sum_log_tail": given.sum_log_tail @ mixing_MM.T,
             "moments_sums": mixing_MM @ given.moments_sums,
-            "covariance_sums": mixing_MM @ given.covariance_sums @ mixing_MM.T,
+            "covariance_sums": covariance_MM,
             "steps_seen": given.steps_seen.clamp(max=MEMORY_STEPS),
         }
         measured = MEASURED | {"energy_scale.log_slope"}

@@ -11,12 +11,15 @@ import numpy as np
 from caloforge.io.durable import atomic_path
 from caloforge.physics.plots.draw import picture
 from caloforge.physics.plots.style import heading, look
+from caloforge.search.genetic.study_table import LABELS
 
 __all__ = ["draw_study"]
 
 POINTS = 60
 MARGIN = 1.2
 COSTS = (("evaluations", "Evaluations"), ("core_s", "Core-seconds"))
+DECADES = 1e3
+"""Of the cost that are shown: before them everything is new."""
 
 
 def draw_study(path: Path, question: str, runs: Sequence[Mapping[str, Any]], figure: str) -> None:
@@ -32,10 +35,12 @@ def draw_study(path: Path, question: str, runs: Sequence[Mapping[str, Any]], fig
             for axes, (cost, label) in zip(frames, COSTS, strict=False):
                 _courses(axes, arms, runs, cost)
                 axes.set_xlabel(label)
+                _few_ticks(axes.xaxis)
+                _few_ticks(axes.yaxis)
             frames[0].set_ylabel(runs[0]["course_of"])
             frames[0].legend(loc="upper right", fontsize=9)
         _ends(frames[-1], arms, runs, figure)
-        canvas.text(0.02, 0.95, question, **heading(question, 90))
+        canvas.text(0.02, 0.95, question, **heading(question, 90 if with_course else 42))
 
     content = picture(fill)
     with atomic_path(path) as temporary:
@@ -55,7 +60,8 @@ def _courses(axes: Any, arms: Sequence[str], runs: Sequence[Mapping[str, Any]], 
         courses = [run["course"] for run in runs if run["arm"] == arm]
         first = max(next(spent for spent in course[cost] if spent > 0) for course in courses)
         last = min(course[cost][-1] for course in courses)
-        x = np.geomspace(max(first, 1e-6), max(last, first, 1e-6) * 1.0001, POINTS)
+        last = max(last, first, 1e-6)
+        x = np.geomspace(max(first, last / DECADES), last * 1.0001, POINTS)
         logs_SP = np.array([np.log(_at(course, cost, x)) for course in courses])
         mean, error = logs_SP.mean(0), logs_SP.std(0, ddof=min(1, len(courses) - 1))
         error = error / len(courses) ** 0.5
@@ -64,6 +70,17 @@ def _courses(axes: Any, arms: Sequence[str], runs: Sequence[Mapping[str, Any]], 
         axes.fill_between(
             x, np.exp(mean - error), np.exp(mean + error), color=colour, alpha=0.18, linewidth=0
         )
+
+
+def _few_ticks(axis: Any) -> None:
+    """Label a logarithmic axis with plain numbers where it has less than two decades, else its decades alone."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _at(course: Mapping[str, Any], cost: str, x: Any) -> Any:
@@ -83,4 +100,4 @@ def _ends(axes: Any, arms: Sequence[str], runs: Sequence[Mapping[str, Any]], fig
     axes.set_xticks(range(len(arms)), arms, rotation=20, ha="right", fontsize=9)
     axes.set_xlim(-0.5, len(arms) - 0.3)
     axes.set_ylim(0)
-    axes.set_ylabel(figure)
+    axes.set_ylabel(LABELS.get(figure, figure))

@@ -16,7 +16,7 @@ from typing import Any
 
 from caloforge.io.durable import write_text
 
-__all__ = ["as_markdown", "fill", "rounded"]
+__all__ = ["LABELS", "as_markdown", "fill", "rounded"]
 
 LABELS = {
     "rmse_GeV": "RMSE, GeV",
