@@ -8,17 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import resources
 from pathlib import Path
 
 import pytest
 from commands import Caloforge
-from shower_samples import random_showers
+from shower_samples import random_showers, write_core
 
 from caloforge.detector import Grid
 from caloforge.io import shower_file
-
-SHIPPED = Path(str(resources.files("caloforge"))) / "data" / "clic-ecal-test.h5"
 
 
 @pytest.fixture
@@ -136,9 +133,12 @@ def test_require_fails_when_something_is_not_met_and_the_report_is_there(
         assert ("requirements not met: 1" in ran.err) == (code == 1)
 
 
-def test_ctrl_c_while_drawing_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_ctrl_c_while_drawing_leaves_nothing_behind(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A real process, its workers included, interrupted as a terminal does: the whole group at once."""
-    command = [sys.executable, "-m", "caloforge", "validate", str(SHIPPED), str(SHIPPED), "-o"]
+    showers = str(write_core(tmp_path_factory.mktemp("showers") / "core.h5", 60))
+    command = [sys.executable, "-m", "caloforge", "validate", showers, showers, "-o"]
     process = subprocess.Popen(
         [*command, str(tmp_path / "report")],
         stdout=subprocess.PIPE,
