@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -16,9 +17,11 @@ from commands import Caloforge
 
 from caloforge.errors import UsageError
 from caloforge.io.shower_file import ShowerFile, write
-from caloforge.search.judge import check_objectives
+from caloforge.progress import silent
+from caloforge.search.judge import OBJECTIVES, check_objectives
 from caloforge.search.study import Limits, Settings, Study
 from caloforge.search.trial import FIRST_STEPS
+from caloforge.search.worker import work
 
 KILLED = """
 import os, signal, sys
@@ -135,6 +138,17 @@ def test_an_earlier_studys_best_come_first(study: Study, small_space: Path, tmp_
     after = Study.joined(tmp_path / "next", study.settings, study.folder)
     best = study.store.trials()[2].choice
     assert after.settings.first[2] == best
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_a_network_that_cannot_be_judged_has_failed(
+    study: Study, monkeypatch: pytest.MonkeyPatch, value: float | None
+) -> None:
+    monkeypatch.setitem(OBJECTIVES, "parameters", ("", lambda _: value))
+    work(study, Limits(trials=1), watch=lambda _: None, progress=silent)
+    (trial,) = study.store.trials()
+    assert trial.state == "failed"
+    assert "objective parameters is undefined" in trial.notes["error"]
 
 
 def test_a_killed_workers_trial_is_finished_by_those_who_are_left(

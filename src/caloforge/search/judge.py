@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -104,7 +105,7 @@ class Judge:
         judged = Judged(generator, Comparison(self._reference, self._read(made)))
         found = {name: self._measure(name, judged) for name in self._objectives}
         for name, value in found.items():
-            if value is None:
+            if value is None or not math.isfinite(value):
                 raise CaloforgeError(f"{made}: objective {name} is undefined")
         return {name: float(value) for name, value in found.items() if value is not None}
 
