@@ -33,12 +33,12 @@ try:
     import mplhep
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
     from PIL import Image
 except ImportError:
     raise MissingExtraError("validate", "report") from None
 
-__all__ = ["picture", "render", "render_all"]
+__all__ = ["few_ticks", "picture", "render", "render_all"]
 
 DPI = 110
 FAINT = 0.45
@@ -76,6 +76,15 @@ def picture(fill: Callable[[Figure], None], inches: tuple[float, float] | None =
         size = canvas.get_width_height()
         image = Image.frombuffer("RGBA", size, canvas.buffer_rgba()).convert("RGB")
     return _png(image)
+
+
+def few_ticks(axis: Any) -> None:
+    """Label a logarithmic axis with plain numbers where it has less than two decades, else its decades alone."""
+    low, high = axis.get_view_interval()
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _png(image: Image.Image) -> bytes:

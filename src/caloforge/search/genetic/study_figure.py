@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from caloforge.io.durable import atomic_path
-from caloforge.physics.plots.draw import picture
+from caloforge.physics.plots.draw import few_ticks, picture
 from caloforge.physics.plots.style import heading, look
 from caloforge.search.genetic.study_table import LABELS
 
@@ -35,8 +35,8 @@ def draw_study(path: Path, question: str, runs: Sequence[Mapping[str, Any]], fig
             for axes, (cost, label) in zip(frames, COSTS, strict=False):
                 _courses(axes, arms, runs, cost)
                 axes.set_xlabel(label)
-                _few_ticks(axes.xaxis)
-                _few_ticks(axes.yaxis)
+                few_ticks(axes.xaxis)
+                few_ticks(axes.yaxis)
             frames[0].set_ylabel(runs[0]["course_of"])
             frames[0].legend(loc="upper right", fontsize=9)
         _ends(frames[-1], arms, runs, figure)
@@ -70,17 +70,6 @@ def _courses(axes: Any, arms: Sequence[str], runs: Sequence[Mapping[str, Any]], 
         axes.fill_between(
             x, np.exp(mean - error), np.exp(mean + error), color=colour, alpha=0.18, linewidth=0
         )
-
-
-def _few_ticks(axis: Any) -> None:
-    """Label a logarithmic axis with plain numbers where it has less than two decades, else its decades alone."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axis.get_view_interval()
-    if high < 100 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _at(course: Mapping[str, Any], cost: str, x: Any) -> Any:
