@@ -13,7 +13,7 @@ from commands import Caloforge, Ran
 from launchers import put_srun
 from shower_samples import PHOTON_LAYERS, binning_xml, write_calochallenge, write_clic, write_core
 
-from caloforge.cli import bench, main
+from caloforge.cli import bench, main, validate
 from caloforge.io.shipped import shipped_showers
 
 # What an example trains, measures or draws for minutes is cut short; all else is as in the help.
@@ -23,6 +23,8 @@ SHORTER = {
     "bench": "--minutes 0.01",
     "search": "--trials 1 --each 0.1",
 }
+
+LONG = (*bench.EXAMPLES, *validate.EXAMPLES[1:])
 
 
 @pytest.fixture
@@ -46,14 +48,17 @@ def test_the_examples_in_the_help_run(workplace: Path, caloforge: Caloforge) -> 
         for example in module.EXAMPLES:
             command = _split(example)[1]
             steps += command == "train"
-            if command != "bench":
+            if example not in LONG:
                 _run(example, workplace, caloforge, steps)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", bench.EXAMPLES)
-def test_the_examples_of_bench_run(example: str, workplace: Path, caloforge: Caloforge) -> None:
-    shutil.copy(shipped_showers("test"), workplace / "showers.h5")
+@pytest.mark.parametrize("example", LONG)
+def test_the_examples_that_take_a_minute_each_run(
+    example: str, workplace: Path, caloforge: Caloforge
+) -> None:
+    for name in ("showers", "generated", "like"):
+        shutil.copy(shipped_showers("test"), workplace / f"{name}.h5")
     _run(example, workplace, caloforge, 1)
 
 
