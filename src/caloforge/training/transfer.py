@@ -27,7 +27,7 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
     with loadings of zero, fewer are learned anew. On another detector
     the laws' means, and the scale of deposits, are the new showers'; how laws depend on conditions, their
     shapes, and the factors are those of ``given``: of the cell at the same place across, and of the depth
-    at which as large a part of the energy is deposited.
+    at which as large a part of the energy is deposited. The total deposit's law is learned anew.
 
     Raises UsageError for weights that have no such correspondence.
     """
