@@ -91,16 +91,18 @@ def test_another_material_keeps_its_own_constants_and_takes_the_rest() -> None:
         given.spectrum_2.copy_(model.spectrum_2)
     constants = [k * model.monomials for k in range(3)]
     own, scale = model.core[..., constants].clone(), model.energy_scale.log_slope.clone()
+    laws = ("sum_location", "sum_log_width", "sum_skew", "sum_log_tail")
     with torch.no_grad():
-        for one in (given.sum_location, given.sum_log_width, given.sum_skew, given.sum_log_tail):
-            one[1:] = 0.5
+        for name in laws:
+            getattr(given, name)[1:] = 0.5
     total = model.sum_location[0, 0].clone()
     take_over(model, given)
     # Of the total deposit, whose law is the material's, nothing; of the layers' shares all.
     assert model.sum_location[0, 0] == total
-    for one in (model.sum_location, model.sum_log_width, model.sum_skew, model.sum_log_tail):
-        assert (one[1:, 0] == 0).all()
-        torch.testing.assert_close(one[1:, 1:], torch.full_like(one[1:, 1:], 0.5))
+    for name in laws:
+        law = getattr(model, name)
+        assert (law[1:, 0] == 0).all()
+        torch.testing.assert_close(law[1:, 1:], torch.full_like(law[1:, 1:], 0.5))
     assert model.covariance_sums[0, 0] == 1
     assert torch.equal(model.core[..., constants], own)
     assert torch.equal(model.energy_scale.log_slope, scale)
