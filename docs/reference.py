@@ -15,10 +15,11 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from caloforge.cli.main import app
+from caloforge.comparison import correlations, differences, equal_conditions
+from caloforge.comparison import metrics as measured
+from caloforge.comparison.requirements import load_requirements
 from caloforge.detector import load_detector, shipped_detectors
-from caloforge.physics import adjusted, comparison, correlations, measure
-from caloforge.physics.observables import OBSERVABLES
-from caloforge.physics.requirements import load_requirements
+from caloforge.observables.definitions import OBSERVABLES
 from caloforge.training.config import TrainingConfig
 
 
@@ -106,7 +107,7 @@ def observables() -> Iterator[str]:
 
 def metrics() -> Iterator[str]:
     """Turn the lists of numbers in the modules' docstrings into Markdown lists of definitions."""
-    for module in (comparison, adjusted, correlations, measure):
+    for module in (differences, equal_conditions, correlations, measured):
         text = inspect.cleandoc(module.__doc__ or "").replace(":func:", "").replace(":mod:", "")
         term = False
         for line in text.splitlines()[2:]:

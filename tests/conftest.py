@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+from dataclasses import replace
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from commands import Caloforge, Ran
@@ -24,7 +29,7 @@ settings.load_profile("caloforge")
 
 @pytest.fixture
 def caloforge(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Caloforge:
-    """Give a function that runs the command line in this process: ``caloforge("inspect", path)``."""
+    """Return a function that runs the command line in this process: ``caloforge("inspect", path)``."""
     from caloforge.cli.main import main
 
     def run(*arguments: object) -> Ran:
@@ -37,3 +42,35 @@ def caloforge(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         return Ran(stop.value.code, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def small_showers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small detector's real showers: the core of the Geant4 showers that ship, 9 x 9 x 11 cells."""
+    from caloforge.files.shower_file import ShowerFile, write
+
+    source = Path(str(resources.files("caloforge"))) / "data" / "clic-ecal-train.h5"
+    with ShowerFile(source) as file:
+        showers = file.read(0, 48)
+    grid = replace(showers.grid, name="core", shape=(9, 9, 11))
+    core = replace(showers, deposits=showers.deposits[:, 8:17, 8:17, 2:13].copy(), grid=grid)
+    path = tmp_path_factory.mktemp("small") / "core.h5"
+    write(path, core)
+    return path
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is cached in the test run's own folder."""
+    monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def keras_reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that ``keras_reference.py`` filled: networks built in Keras."""
+    if find_spec("keras") is None:
+        pytest.skip("keras is not installed")
+    folder = tmp_path_factory.mktemp("keras")
+    script = Path(__file__).with_name("keras_reference.py")
+    subprocess.run([sys.executable, script, folder], check=True, capture_output=True, timeout=600)
+    return folder

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from caloforge.cli.main import main
-from caloforge.ranks import Ranks
+from caloforge.foundations.ranks import Ranks
 
 
 def die() -> None:
@@ -45,7 +45,7 @@ def before(owner: Any, name: str, act: Callable[..., None]) -> None:
 
 def prepare(fault: str, when: int, rank: int, words: list[str]) -> None:
     """Put the fault where it will come."""
-    from caloforge.io import durable
+    from caloforge.foundations import durable
     from caloforge.training.gradients import SummedGradients
 
     data, run = (Path(words[words.index(option) + 1]) for option in ("--data", "--out"))

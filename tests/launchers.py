@@ -59,7 +59,7 @@ def put_srun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def mpiexec(n: int) -> list[str]:
-    """Give the command that starts ``n`` processes with Open MPI; skip the test where there is none."""
+    """Return the command that starts ``n`` processes with Open MPI; skip the test where there is none."""
     beside = Path(sys.executable).parent
     path = shutil.which("mpiexec", path=os.pathsep.join((str(beside), os.environ["PATH"])))
     if path is None:

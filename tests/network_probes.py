@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from caloforge.models.layers import Convolution
+from caloforge.models.threedgan.layers import Convolution
 
 GRIDS = [(25, 25, 25), (51, 51, 25), (15, 15, 30), (11, 11, 22), (9, 16, 45)]
 

@@ -12,16 +12,16 @@ import hist
 import numpy as np
 from PIL import Image, ImageDraw
 
-from caloforge.io import shower_file
-from caloforge.io.shower_file import ShowerFile
-from caloforge.physics.accumulate import accumulate
-from caloforge.physics.comparison import Comparison, Metrics
-from caloforge.physics.observables import OBSERVABLES
-from caloforge.physics.plots.catalogue import TOPICS
-from caloforge.physics.plots.histograms import Plot
-from caloforge.physics.report.content import Report, Source
-from caloforge.physics.requirements import judge, load_requirements
-from caloforge.physics.selections import INCLUSIVE, Selection
+from caloforge.comparison.differences import Comparison, Metrics
+from caloforge.comparison.requirements import judge, load_requirements
+from caloforge.comparison.samples import accumulate
+from caloforge.comparison.selections import INCLUSIVE, Selection
+from caloforge.files import shower_file
+from caloforge.files.shower_file import ShowerFile
+from caloforge.observables.definitions import OBSERVABLES
+from caloforge.report.page.content import Report, Source
+from caloforge.report.plots.catalogue import TOPICS
+from caloforge.report.plots.histograms import Plot
 
 DATA = Path(str(resources.files("caloforge"))) / "data" / "clic-ecal-test.h5"
 
@@ -76,7 +76,7 @@ def small_report(folder: Path, *candidates: Metrics, labels: tuple[str, ...] = (
         comparisons=tuple(Comparison(samples[0], sample) for sample in samples[1:]),
         metrics=candidates,
         verdicts=tuple(judge(numbers, required) for numbers in candidates),
-        notes=("Too thin to draw: 50 ± 5 GeV (3 and 4).",),
+        caveats=("Too thin to draw: 50 ± 5 GeV (3 and 4).",),
         made="2026-01-02 03:04 UTC",
     )
 

@@ -12,10 +12,10 @@ import pytest
 
 import caloforge as cf
 from caloforge.detector import Grid
-from caloforge.inference.generate import load
+from caloforge.generation.sampler import load
 from caloforge.showers import Conditions, Showers
 from caloforge.training.config import load_config
-from caloforge.training.loop import train
+from caloforge.training.trainer import train
 
 
 def tool() -> Any:

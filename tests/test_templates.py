@@ -17,7 +17,7 @@ from launchers import put_srun
 from typer.main import get_command
 
 from caloforge.cli.main import app
-from caloforge.io.shower_file import ShowerFile, read, write
+from caloforge.files.shower_file import ShowerFile, read, write
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / "templates"

@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import caloforge
-from caloforge.cache import cache_folder
-from caloforge.errors import CaloforgeError, UsageError
-from caloforge.inference.generate import generate_file, like_file, load
-from caloforge.io.durable import write_text
-from caloforge.io.shower_file import ShowerFile
-from caloforge.io.store import prepare_store
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.training_store import prepare_store
+from caloforge.foundations.cache import cache_folder
+from caloforge.foundations.durable import write_text
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.units import DEGREE, GEV
+from caloforge.generation.sampler import generate_file, like_file, load
 from caloforge.models.saved import ModelCard, read_card
-from caloforge.physics.validate import validate
+from caloforge.report.validate import validate
 from caloforge.training.config import load_config
 from caloforge.training.run_folder import RunFolder
-from caloforge.units import DEGREE, GEV
 
 WEIGHTS = Path(caloforge.__file__).parent / "weights"
 FILES = ("model.safetensors", "model.json")

@@ -11,11 +11,11 @@ import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from caloforge.io.shower_file import read, write
+from caloforge.files.shower_file import read, write
 from caloforge.showers import Showers
 
 if TYPE_CHECKING:
-    from caloforge.inference.generate import Generator, load
+    from caloforge.generation.sampler import Generator, load
 
 __all__ = ["Generator", "Showers", "__version__", "load", "read", "write"]
 
@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def __getattr__(name: str) -> Any:
     # torch takes a second to import; reading files needs none of it.
     if name in ("Generator", "load"):
-        from caloforge.inference import generate
+        from caloforge.generation import sampler as generate
 
         return getattr(generate, name)
     raise AttributeError(f"module 'caloforge' has no attribute {name!r}")

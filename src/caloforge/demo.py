@@ -8,17 +8,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from caloforge.detector import load_detector
-from caloforge.errors import UsageError
-from caloforge.inference.generate import generate_file, like_file, load
-from caloforge.io.shipped import shipped_showers
-from caloforge.physics.report.content import Report
-from caloforge.physics.validate import validate
-from caloforge.progress import Progress
-from caloforge.simulation.request import SimulationRequest
-from caloforge.simulation.run import simulate
+from caloforge.files.shipped import shipped_showers
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.progress import Progress
+from caloforge.foundations.units import GEV, Spectrum
+from caloforge.geant4.request import SimulationRequest
+from caloforge.geant4.simulate import simulate
+from caloforge.generation.sampler import generate_file, like_file, load
+from caloforge.report.page.content import Report
+from caloforge.report.validate import validate
 from caloforge.training.config import load_config
-from caloforge.training.loop import train
-from caloforge.units import GEV, Spectrum
+from caloforge.training.trainer import train
 
 __all__ = ["demo"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from commands import Caloforge
 
-from caloforge.errors import MissingExtraError
+from caloforge.foundations.errors import MissingExtraError
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from caloforge.bench import Row, generate
 from caloforge.bench.generate import Way, measure
 from caloforge.bench.generation_tables import summary
 from caloforge.bench.roofline import Cost, copy_bytes_per_s, matmul_flop_per_s
-from caloforge.errors import UsageError
+from caloforge.foundations.errors import UsageError
 
 
 def cost(name: str) -> Cost:

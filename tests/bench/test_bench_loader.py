@@ -11,8 +11,8 @@ import pytest
 
 from caloforge.bench.loader import measure
 from caloforge.detector import Grid
-from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.shower_file import ShowerFile, write
+from caloforge.files.shower_file import ShowerFile, write
+from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Showers
 
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from caloforge.bench import keras_baseline, train
 from caloforge.bench.train import as_written, iteration_flops, measure
-from caloforge.errors import CaloforgeError, MissingExtraError
-from caloforge.launch import Topology
-from caloforge.models.layers import Dropout
-from caloforge.models.threedgan import Discriminator3DGAN
+from caloforge.foundations.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.processes import Topology
+from caloforge.models.threedgan.fixed_angle import Discriminator3DGAN
+from caloforge.models.threedgan.layers import Dropout
 
 needs_keras = pytest.mark.skipif(
     importlib.util.find_spec("keras") is None, reason="keras is not installed"

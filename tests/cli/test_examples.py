@@ -14,7 +14,7 @@ from launchers import put_srun
 from shower_samples import PHOTON_LAYERS, binning_xml, write_calochallenge, write_clic, write_core
 
 from caloforge.cli import bench, main, validate
-from caloforge.io.shipped import shipped_showers
+from caloforge.files.shipped import shipped_showers
 
 # What an example trains, measures or draws for minutes is cut short; all else is as in the help.
 SHORTER = {

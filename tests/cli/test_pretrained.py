@@ -9,8 +9,8 @@ import pytest
 from commands import Caloforge
 
 import caloforge as cf
-from caloforge.io.shipped import shipped_showers, shipped_weights
-from caloforge.io.tensors import load_tensors
+from caloforge.files.shipped import shipped_showers, shipped_weights
+from caloforge.files.tensors import load_tensors
 from caloforge.models.saved import read_card
 
 NAMES = sorted(shipped_weights())

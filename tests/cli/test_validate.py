@@ -15,7 +15,7 @@ from commands import Caloforge
 from shower_samples import random_showers, write_core
 
 from caloforge.detector import Grid
-from caloforge.io import shower_file
+from caloforge.files import shower_file
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_the_table_is_the_verdict(
     caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "caloforge.physics.plots.catalogue.catalogue", lambda *_: []
+        "caloforge.report.plots.catalogue.catalogue", lambda *_: []
     )  # displays alone are drawn
     monkeypatch.setenv("COLUMNS", "150")
     monkeypatch.chdir(tmp_path)
@@ -121,7 +121,7 @@ def test_the_table_is_the_verdict(
 def test_require_fails_when_something_is_not_met_and_the_report_is_there(
     caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caloforge.physics.plots.catalogue.catalogue", lambda *_: [])
+    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", lambda *_: [])
     for limit, code in ((3, 0), (5, 1)):
         mine = tmp_path / "mine.yaml"
         mine.write_text(f"requirements:\n- {{metric: n_candidate, at_least: {limit}}}\n")

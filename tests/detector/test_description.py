@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caloforge.detector import Detector, Grid, load_detector, shipped_detectors
-from caloforge.errors import UsageError
+from caloforge.foundations.errors import UsageError
 
 GOOD = """\
 name: stack

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from caloforge.detector import Grid, load_detector, shipped_detectors
 from caloforge.detector.grid import CARTESIAN, CYLINDRICAL, MAX_CELLS
-from caloforge.errors import CaloforgeError
+from caloforge.foundations.errors import CaloforgeError
 
 length = st.floats(1e-3, 1e4)
 count = st.integers(1, 200)

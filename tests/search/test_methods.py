@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from caloforge.detector import Grid
-from caloforge.models.families import MODELS
-from caloforge.models.growth import grow
+from caloforge.models.registry import MODELS
+from caloforge.models.shared.growth import grow
 from caloforge.search.evolution import BURST, evolve_one
 from caloforge.search.policy import _actions, _features, _learned, policy
 from caloforge.search.space import MODEL, Choice, Space, parse_space

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caloforge.errors import UsageError
+from caloforge.foundations.errors import UsageError
 from caloforge.search.space import MODEL, Parameter, load_space, parse_space
 from caloforge.training.config import load_config
 

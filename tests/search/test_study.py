@@ -15,9 +15,9 @@ import pytest
 import yaml
 from commands import Caloforge
 
-from caloforge.errors import UsageError
-from caloforge.io.shower_file import ShowerFile, write
-from caloforge.progress import silent
+from caloforge.files.shower_file import ShowerFile, write
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.progress import silent
 from caloforge.search.judge import OBJECTIVES, check_objectives
 from caloforge.search.study import Limits, Settings, Study
 from caloforge.search.trial import FIRST_STEPS

@@ -18,15 +18,15 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from caloforge.io.tensors import load_tensors
-from caloforge.ranks import Ranks
+from caloforge.files.tensors import load_tensors
+from caloforge.foundations.ranks import Ranks
 from caloforge.training.all_reduce import AllReduce, Grid
 from caloforge.training.checkpoint import checkpoints
 from caloforge.training.config import load_config
-from caloforge.training.distributed import Group, join
+from caloforge.training.data_parallel import Group, join
 from caloforge.training.gradients import BUCKET, SummedGradients
 from caloforge.training.grids import Way
-from caloforge.training.loop import train
+from caloforge.training.trainer import train
 
 PER_NODE = 2
 
@@ -41,7 +41,7 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.fixture
 def together(pool: ProcessPoolExecutor, tmp_path: Path) -> Together:
-    """Give a function that calls another in workers, two on each of what they take for nodes."""
+    """Return a function that calls another in workers, two on each of what they take for nodes."""
 
     def call(world: int, way: Way, work: Callable[..., Any], *arguments: Any) -> list[Any]:
         futures = [
@@ -111,7 +111,7 @@ class _Deep(nn.Module):
 
 
 def _gradients(group: Group, bf16: bool) -> tuple[list[torch.Tensor], list[str]]:
-    """Give the gradients of a pass, and in which order it ended and messages began to leave."""
+    """Return the gradients of a pass, and in which order it ended and messages began to leave."""
     network, frozen = _Deep(), _Deep()
     gradients = SummedGradients(network, group, bf16=bf16)
     nothing = SummedGradients(frozen, group)

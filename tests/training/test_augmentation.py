@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
-from caloforge.errors import UsageError
-from caloforge.physics.observables import observables
+from caloforge.foundations.errors import UsageError
+from caloforge.observables.definitions import observables
 from caloforge.showers import Conditions, Showers
 from caloforge.training.augmentation import (
     SYMMETRIES,

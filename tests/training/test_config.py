@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from caloforge.errors import UsageError
+from caloforge.foundations.errors import UsageError
 from caloforge.training.config import TrainingConfig, load_config
 
 

@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from caloforge.detector import Grid
-from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.tensors import load_into, load_tensors
-from caloforge.models.families import MODELS, ThreeDGAN
-from caloforge.models.layers import Convolution
+from caloforge.files.tensors import load_into, load_tensors
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.units import GEV
+from caloforge.models.registry import MODELS, ThreeDGAN
 from caloforge.models.saved import load_model
+from caloforge.models.threedgan.layers import Convolution
 from caloforge.training.checkpoint import checkpoints
 from caloforge.training.config import load_config
 from caloforge.training.initialise import initialise_from
-from caloforge.training.loop import train
-from caloforge.units import GEV
+from caloforge.training.trainer import train
 
 GRID = Grid("small", (9, 9, 11))
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from launchers import faulty, mpirun, srun, torchrun
 
-from caloforge.io.tensors import load_tensors
+from caloforge.files.tensors import load_tensors
 from caloforge.training.checkpoint import checkpoints
 
 SETTINGS = ["batch_size=4", "check_showers=4", "checkpoint_every_steps=3", "validation_fraction=0.15"]
@@ -126,7 +126,7 @@ def test_the_others_end_within_seconds_and_the_job_goes_on_when_it_is_queued_aga
 
 
 def all_ended(workers: list[subprocess.Popen[str]]) -> tuple[list[int], str]:
-    """Give all exit codes, and what was said on stderr beside the progress."""
+    """Return all exit codes, and what was said on stderr beside the progress."""
     results = [ended(process) for process in workers]
     said = [line for _, _, err in results for line in err.splitlines()]
     return [code for code, _, _ in results], "\n".join(line for line in said if line[:7] != "train: ")

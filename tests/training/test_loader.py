@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
-from caloforge.errors import UsageError
-from caloforge.io.shower_file import write
-from caloforge.io.store import ShowerStore, prepare_store
+from caloforge.files.shower_file import write
+from caloforge.files.training_store import ShowerStore, prepare_store
+from caloforge.foundations.errors import UsageError
 from caloforge.showers import Showers
-from caloforge.training.loader import Batch, Loader
+from caloforge.showers.batch import Batch
+from caloforge.training.loader import Loader
 
 SHAPE = (4, 4, 3)
 N = 103

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caloforge.detector import Grid
-from caloforge.models.families import MODELS
-from caloforge.training.adversarial import AdversarialObjective, SamplingFraction, mape
+from caloforge.models.registry import MODELS
+from caloforge.models.threedgan.losses import AdversarialObjective, SamplingFraction, mape
+from caloforge.showers.batch import Batch
 from caloforge.training.config import ObjectiveConfig
-from caloforge.training.loader import Batch
 
 GRID = Grid("small", (9, 9, 11))
 BATCH = 4

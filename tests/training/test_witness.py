@@ -22,7 +22,7 @@ import os, signal, sys, time
 from dataclasses import replace
 from datetime import timedelta
 from torch.distributed import TCPStore
-from caloforge.ranks import ALONE
+from caloforge.foundations.ranks import ALONE
 from caloforge.training.witness import BEAT_S, Witness
 port, pid = map(int, sys.argv[1:])
 store = TCPStore("localhost", port, 2, False, timedelta(seconds=30))

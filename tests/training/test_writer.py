@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from caloforge.errors import CaloforgeError
-from caloforge.io.tensors import save_tensors
-from caloforge.training.checkpoint import Standing, Trainee, checkpoints, newest_valid
+from caloforge.files.tensors import save_tensors
+from caloforge.foundations.errors import CaloforgeError
+from caloforge.training.checkpoint import TrainingProgress, TrainState, checkpoints, newest_valid
 from caloforge.training.config import load_config
-from caloforge.training.loop import train
+from caloforge.training.trainer import train
 from caloforge.training.writer import CheckpointWriter
 
 PATIENCE_S = 600
@@ -54,17 +54,17 @@ def until_it_raises(call: Callable[[], None]) -> NoReturn:
         call()
 
 
-def trainee() -> tuple[nn.Linear, Trainee]:
+def state() -> tuple[nn.Linear, TrainState]:
     network = nn.Linear(2, 1)
-    return network, Trainee({"network": network}, {})
+    return network, TrainState({"network": network}, {})
 
 
 def test_it_writes_the_state_of_the_moment_it_was_told(
     disk: Disk, writer: CheckpointWriter, tmp_path: Path
 ) -> None:
-    network, training = trainee()
+    network, training = state()
     before = network.weight.detach().clone()
-    writer.save(training, Standing(step=5))
+    writer.save(training, TrainingProgress(step=5))
     with torch.no_grad():
         network.weight.add_(1)
     disk.free.set()
@@ -76,9 +76,9 @@ def test_it_writes_the_state_of_the_moment_it_was_told(
 
 
 def test_the_second_waits_for_the_first(disk: Disk, writer: CheckpointWriter, tmp_path: Path) -> None:
-    _, training = trainee()
-    writer.save(training, Standing(step=1))
-    second = threading.Thread(target=writer.save, args=(training, Standing(step=2)))
+    _, training = state()
+    writer.save(training, TrainingProgress(step=1))
+    second = threading.Thread(target=writer.save, args=(training, TrainingProgress(step=2)))
     second.start()
     assert disk.asked.acquire(timeout=PATIENCE_S)
     assert not disk.asked.acquire(timeout=0.2)  # too early would be seen, late is as it should be
@@ -95,14 +95,14 @@ def test_the_second_waits_for_the_first(disk: Disk, writer: CheckpointWriter, tm
 def test_an_error_comes_with_the_next_call_and_older_ones_stay(
     disk: Disk, writer: CheckpointWriter, tmp_path: Path, then: str
 ) -> None:
-    _, training = trainee()
+    _, training = state()
     disk.free.set()
-    writer.save(training, Standing(step=1))
+    writer.save(training, TrainingProgress(step=1))
     writer.wait()
     disk.full = True
-    writer.save(training, Standing(step=2))
+    writer.save(training, TrainingProgress(step=2))
     calls: dict[str, Callable[[], None]] = {
-        "save": lambda: writer.save(training, Standing(step=3)),
+        "save": lambda: writer.save(training, TrainingProgress(step=3)),
         "wait": writer.wait,
         "check": lambda: until_it_raises(writer.check),  # it does not wait itself
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from caloforge.progress import Progress
+from caloforge.foundations.progress import Progress
 
 __all__ = ["Measure", "Row"]
 

@@ -9,12 +9,12 @@ from statistics import fmean, stdev
 
 from caloforge.bench import Row
 from caloforge.detector import load_detector, shipped_detectors
-from caloforge.progress import Progress, silent
-from caloforge.simulation.physics_data import find_physics_data
-from caloforge.simulation.pool import WorkerPool
-from caloforge.simulation.request import SimulationRequest
-from caloforge.simulation.run import require_geant4
-from caloforge.units import GEV, Spectrum
+from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.units import GEV, Spectrum
+from caloforge.geant4.physics_data import find_physics_data
+from caloforge.geant4.pool import WorkerPool
+from caloforge.geant4.request import SimulationRequest
+from caloforge.geant4.simulate import require_geant4
 
 __all__ = ["measure"]
 

@@ -28,24 +28,24 @@ from caloforge.bench.keras_baseline import started
 from caloforge.bench.roofline import Cost, copy_bytes_per_s, count_cost, matmul_flop_per_s
 from caloforge.bench.train import as_written
 from caloforge.detector import load_detector
-from caloforge.errors import UsageError
-from caloforge.inference.engines import installed
-from caloforge.inference.generate import Generator, drawn, generate_file, load, with_engine
-from caloforge.inference.parallel import Streams
-from caloforge.io.shipped import shipped_showers, shipped_weights
-from caloforge.io.shower_file import ShowerFile
+from caloforge.files.shipped import shipped_showers, shipped_weights
+from caloforge.files.shower_file import ShowerFile
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.units import GEV, Spectrum
+from caloforge.geant4.physics_data import find_physics_data
+from caloforge.geant4.pool import WorkerPool
+from caloforge.geant4.request import SimulationRequest
+from caloforge.geant4.simulate import require_geant4
+from caloforge.generation.engines.engine import installed
+from caloforge.generation.sampler import Generator, drawn, generate_file, load, with_engine
+from caloforge.generation.threads import Streams
 from caloforge.models.base import ShowerModel
-from caloforge.models.factor_copula import FactorCopula
-from caloforge.models.families import MODELS
+from caloforge.models.copula.fit import LikelihoodObjective
+from caloforge.models.copula.model import FactorCopula
+from caloforge.models.registry import MODELS
 from caloforge.models.saved import ModelCard, read_card
-from caloforge.progress import Progress, silent
-from caloforge.simulation.physics_data import find_physics_data
-from caloforge.simulation.pool import WorkerPool
-from caloforge.simulation.request import SimulationRequest
-from caloforge.simulation.run import require_geant4
-from caloforge.training.likelihood import LikelihoodObjective
-from caloforge.training.loader import Batch
-from caloforge.units import GEV, Spectrum
+from caloforge.showers.batch import Batch
 
 __all__ = ["measure", "summary"]
 
@@ -198,7 +198,7 @@ def _connect(
 
 
 def _geant4(way: Way, pool: WorkerPool, seconds: float) -> Callable[[bool], float]:
-    """Give the seconds of a mean shower. It takes half of the time, as its showers differ."""
+    """Return the seconds of a mean shower. It takes half of the time, as its showers differ."""
     showers = pool.showers(count())
     times: list[float] = []
 
@@ -252,7 +252,7 @@ def _warm_up(way: Way) -> None:
 
 
 def _generator(name: str) -> Generator:
-    """Give the shipped model of this network and detector, or an untrained one."""
+    """Return the shipped model of this network and detector, or an untrained one."""
     for shipped, folder in shipped_weights().items():
         card = read_card(folder)
         if card.name == name and card.grid.name == DETECTOR:

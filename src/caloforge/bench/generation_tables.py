@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from caloforge.bench import Row
-from caloforge.bench.scaling_tables import Tables, fill, table
-from caloforge.io.durable import write_text
+from caloforge.foundations.durable import write_text
+from studies.scaling.scaling_tables import Tables, fill, table
 
 __all__ = ["TABLES", "summary"]
 
@@ -69,7 +69,7 @@ TABLES: Tables = {
 
 
 def summary(rows: list[Row]) -> str:
-    """Give the tables as Markdown."""
+    """Return the tables as Markdown."""
     notes = (
         []
         if any("Keras" in str(row["engine"]) for row in rows)

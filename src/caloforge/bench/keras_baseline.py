@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from caloforge.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.errors import CaloforgeError, MissingExtraError
 
 __all__ = ["discriminator", "generator", "iteration", "sampling", "started"]
 
@@ -87,7 +87,7 @@ def discriminator(filters: int = 8) -> Any:
 
 
 def iteration(batch: int) -> Callable[[], None]:
-    """Give one training iteration: discriminator on real and on fake, two generator steps."""
+    """Return one training iteration: discriminator on real and on fake, two generator steps."""
     import keras
 
     def compiled(model: Any) -> Any:
@@ -120,7 +120,7 @@ def iteration(batch: int) -> Callable[[], None]:
 
 
 def sampling(batch: int) -> Callable[[], None]:
-    """Give what makes one batch, from energies to deposits in MeV."""
+    """Return what makes one batch, from energies to deposits in MeV."""
     image_maker = generator()
     random = np.random.default_rng(1)
     energy = np.linspace(0.1, 5, batch, dtype=np.float32)[:, None]

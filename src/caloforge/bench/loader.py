@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.bench import Row
-from caloforge.errors import CaloforgeError
-from caloforge.io.hdf5 import open_hdf5
-from caloforge.io.shipped import shipped_showers
-from caloforge.io.shower_file import ShowerFile
-from caloforge.io.store import ShowerStore, prepare_store
-from caloforge.progress import Progress, silent
-from caloforge.streams import stream
+from caloforge.files.hdf5 import open_hdf5
+from caloforge.files.shipped import shipped_showers
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.training_store import ShowerStore, prepare_store
+from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.randomness import stream
 from caloforge.training.augmentation import allowed_symmetries
 from caloforge.training.loader import Loader
 
@@ -95,7 +95,7 @@ def measure(
 def _readers(
     store: ShowerStore, deposits: Any, memory: NDArray[np.float32], batch: int, seed: int
 ) -> dict[str, Callable[[], int]]:
-    """Give functions that read one batch and return its length, by name."""
+    """Return functions that read one batch and return its length, by name."""
     n = len(store)
     out = np.empty((batch, *store.grid.shape), np.float32)
     draws = stream(seed, "bench-loader")

@@ -14,7 +14,7 @@ PACKAGES = ("caloforge", "torch", "numpy", "h5py", "geant4-pybind", "keras", "on
 
 
 def describe_machine() -> dict[str, str | int | float]:
-    """Give the processor's model, its cores that this process may use, the memory (GiB), the system."""
+    """Return the processor's model, its cores that this process may use, the memory (GiB), the system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "cpu": _cpu_model(),
@@ -25,7 +25,7 @@ def describe_machine() -> dict[str, str | int | float]:
 
 
 def package_versions() -> dict[str, str]:
-    """Give the versions of Python and of those of :data:`PACKAGES` that are installed."""
+    """Return the versions of Python and of those of :data:`PACKAGES` that are installed."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from caloforge.foundations.units import GEV
 from caloforge.models.base import ShowerModel
-from caloforge.units import GEV
 
 __all__ = ["Cost", "copy_bytes_per_s", "count_cost", "matmul_flop_per_s"]
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from caloforge.errors import CaloforgeError
+from caloforge.foundations.errors import CaloforgeError
 
 __all__ = ["Times", "training_ranks"]
 

@@ -21,16 +21,16 @@ import torch.distributed as dist
 from torch import nn
 
 from caloforge.detector import load_detector
-from caloforge.models.families import MODELS
-from caloforge.ranks import Ranks
-from caloforge.streams import stream
-from caloforge.training.adversarial import AdversarialObjective, SamplingFraction
+from caloforge.foundations.randomness import stream
+from caloforge.foundations.ranks import Ranks
+from caloforge.foundations.units import GEV
+from caloforge.models.registry import MODELS
+from caloforge.models.threedgan.losses import AdversarialObjective, SamplingFraction
+from caloforge.showers.batch import Batch
 from caloforge.training.config import ObjectiveConfig
-from caloforge.training.distributed import Group
+from caloforge.training.data_parallel import Group
 from caloforge.training.gradients import SummedGradients
-from caloforge.training.loader import Batch
 from caloforge.training.memory import keep_freed_memory
-from caloforge.units import GEV
 
 __all__ = ["GRIDS", "TurnTimes", "main"]
 
@@ -45,7 +45,7 @@ TurnTimes = dict[str, float | list[list[float]]]
 in the order in which its gradient is finished the bytes, and how long before the end (s)."""
 
 
-class Trainee:
+class TrainState:
     """Networks, optimisers and a stream of showers; the same weights on every rank of a seed."""
 
     def __init__(self, model: str, seed: int, ranks: Ranks, *, within: bool) -> None:
@@ -148,7 +148,7 @@ def main(rank: int, world: int, store: str, seed: int, cpus: str = "") -> None:
     keep_freed_memory()  # as the training loop does
     dist.init_process_group("gloo", f"file://{store}", TIMEOUT, world, rank)
     ranks = Ranks(rank, world, rank, world)
-    trainee = cache(lambda model, sending: Trainee(model, seed, ranks, within=sending == "within"))
+    trainee = cache(lambda model, sending: TrainState(model, seed, ranks, within=sending == "within"))
     for line in sys.stdin:
         model, size, sending = line.split()
         sys.stdout.write(json.dumps(trainee(model, sending).step(int(size))) + "\n")

@@ -28,27 +28,27 @@ from torch import Tensor, nn
 from caloforge.bench import Row
 from caloforge.bench.keras_baseline import started
 from caloforge.bench.step_ranks import training_ranks
-from caloforge.io.shipped import shipped_showers
-from caloforge.io.shower_file import ShowerFile
-from caloforge.launch import Topology
-from caloforge.models.convolution import Pads, Triple, plain
-from caloforge.models.factor_copula import FactorCopula
-from caloforge.models.families import MODELS
-from caloforge.models.layers import LEAK, Convolution, Dropout, LeakyDropout
-from caloforge.models.threedgan import LATENT, Discriminator3DGAN, Generator3DGAN
-from caloforge.progress import Progress, silent
+from caloforge.files.shipped import shipped_showers
+from caloforge.files.shower_file import ShowerFile
+from caloforge.foundations.processes import Topology
+from caloforge.foundations.progress import Progress, silent
+from caloforge.models.copula.fit import LikelihoodObjective
+from caloforge.models.copula.model import FactorCopula
+from caloforge.models.objective import Objective
+from caloforge.models.registry import MODELS
+from caloforge.models.threedgan.convolution import Pads, Triple, plain
+from caloforge.models.threedgan.fixed_angle import LATENT, Discriminator3DGAN, Generator3DGAN
+from caloforge.models.threedgan.layers import LEAK, Convolution, Dropout, LeakyDropout
+from caloforge.models.threedgan.losses import AdversarialObjective, SamplingFraction
 from caloforge.showers import Showers
-from caloforge.training.adversarial import AdversarialObjective, SamplingFraction
+from caloforge.showers.batch import Batch
 from caloforge.training.config import ObjectiveConfig
-from caloforge.training.likelihood import LikelihoodObjective
-from caloforge.training.loader import Batch
 from caloforge.training.memory import keep_freed_memory
-from caloforge.training.objective import Objective
 
 __all__ = ["as_written", "iteration_flops", "measure"]
 
 Form = Callable[..., Tensor]
-"""A way to convolve: see :mod:`caloforge.models.convolution`."""
+"""A way to convolve: see :mod:`caloforge.models.threedgan.convolution`."""
 
 BATCH, COPULA_BATCH = 16, 64
 LEAST_ROUNDS = 3
@@ -217,7 +217,7 @@ def _ours(
     compiled: bool = False,
     precision: torch.dtype = torch.float32,
 ) -> Callable[[], float]:
-    """Give a function that trains one iteration, as the training loop does, and returns seconds."""
+    """Return a function that trains one iteration, as the training loop does, and returns seconds."""
     family = MODELS[name]
     model, critic = family.generator(showers.grid, 0.001), family.critic(showers.grid)
     if form is not None:
@@ -243,7 +243,7 @@ def _ours(
 
 
 def _copula(showers: Showers, count: int) -> Callable[[], float]:
-    """Give a function that trains the copula on its usual batch, and returns the seconds for ``count`` showers."""
+    """Return a function that trains the copula on its usual batch, and returns the seconds for ``count`` showers."""
     model, batch = FactorCopula(showers.grid, 0.001), _batch(showers)
     iterate = _iterations(LikelihoodObjective(model, batch, len(showers)), batch)
     return lambda: iterate() * count / len(showers)
@@ -304,7 +304,7 @@ def _layer_flops(network: nn.Module, x: Tensor) -> list[int]:
 
 
 def _products(batch: int, precision: torch.dtype) -> Callable[[], float]:
-    """Give a function that says how long an iteration's products take at a matrix product's speed."""
+    """Return a function that says how long an iteration's products take at a matrix product's speed."""
     a = torch.randn(MATRIX, MATRIX).to(precision)
     flops = iteration_flops() * batch
 

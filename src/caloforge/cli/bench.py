@@ -16,7 +16,6 @@ EXAMPLES = (
     "caloforge bench generate --only 'copula, torch, batch 128' --only Geant4 --streams 1,2",
     "caloforge bench loader --minutes 0.1",
     "caloforge bench loader --data showers.h5 --minutes 0.1",
-    "caloforge bench scaling --minutes 2 -o scaling.json",
     "caloforge bench train --batch 1 --minutes 0.01",
 )
 
@@ -27,8 +26,6 @@ class Bench(StrEnum):
     geant4 = "geant4"
     generate = "generate"
     loader = "loader"
-    scaling = "scaling"
-    search = "search"
     train = "train"
 
 
@@ -64,8 +61,8 @@ def run(
 
     from caloforge.bench import Row
     from caloforge.bench.machine import describe_machine, package_versions
-    from caloforge.errors import UsageError
-    from caloforge.io.durable import check_output_path, write_json
+    from caloforge.foundations.durable import check_output_path, write_json
+    from caloforge.foundations.errors import UsageError
 
     if output is not None:
         check_output_path(output)
@@ -104,7 +101,7 @@ def run(
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:
-    from caloforge.errors import UsageError
+    from caloforge.foundations.errors import UsageError
 
     if text is None:
         return None

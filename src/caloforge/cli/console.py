@@ -21,9 +21,9 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from caloforge.errors import INTERRUPTED, CaloforgeError
-from caloforge.progress import Progress, silent
-from caloforge.ranks import Ranks
+from caloforge.foundations.errors import INTERRUPTED, CaloforgeError
+from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.ranks import Ranks
 
 __all__ = ["Json", "print_result", "print_table", "progress", "progress_of", "say"]
 
@@ -61,7 +61,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Progress]:
-    """Give a callback that draws a bar on a terminal, and prints plain lines elsewhere.
+    """Return a callback that draws a bar on a terminal, and prints plain lines elsewhere.
 
     Both show the rate in ``unit`` per second and the time left; they go to stderr.
     """
@@ -74,7 +74,7 @@ def progress(what: str, unit: str) -> Iterator[Progress]:
 
 @contextmanager
 def progress_of(ranks: Ranks, what: str, unit: str) -> Iterator[Progress]:
-    """Give :func:`progress` to the first rank; the others are silent, also when all are interrupted."""
+    """Return :func:`progress` to the first rank; the others are silent, also when all are interrupted."""
     if ranks.leads:
         with progress(what, unit) as callback:
             yield callback

@@ -27,7 +27,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Read showers as they were published and write one shower file, MeV and rad, checked."""
-    from caloforge.io.layouts import convert
+    from caloforge.files.layouts import convert
 
     with progress("convert", "showers") as report:
         result = convert(inputs, output, layout=layout, binning=binning, report=report)

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress_of, say
-from caloforge.errors import UsageError
-from caloforge.ranks import Ranks
-from caloforge.units import DEGREE, GEV, Spectrum
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.ranks import Ranks
+from caloforge.foundations.units import DEGREE, GEV, Spectrum
 
 EXAMPLES = (
     "caloforge generate clic-ecal --events 100 --energy 10:500 -o first.h5",
@@ -62,7 +62,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Generate showers, streamed to a file in bounded memory."""
-    from caloforge.inference.generate import (
+    from caloforge.generation.sampler import (
         check_conditions,
         drawn,
         generate_file,
@@ -70,7 +70,7 @@ def run(
         load,
         with_engine,
     )
-    from caloforge.inference.parallel import Streams
+    from caloforge.generation.threads import Streams
 
     if like is None:
         if energy is None or events is None:

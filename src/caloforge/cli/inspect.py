@@ -17,7 +17,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Show shapes, units, ranges, occupancy and provenance of a shower file, and check every value."""
-    from caloforge.io.summary import summarize
+    from caloforge.files.summary import summarize
 
     with progress("inspect", "showers") as report:
         summary = summarize(file, report)

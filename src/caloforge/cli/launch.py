@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from caloforge.errors import UsageError
-from caloforge.ranks import Ranks
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.ranks import Ranks
 
 EXAMPLES = (
     "caloforge launch --nproc 2 generate run --events 8 --energy 10:500 -o two.h5",
@@ -38,7 +38,7 @@ def run(
 
     Under srun or mpirun with one task on each node, the processes of all nodes are one job.
     """
-    from caloforge.launch import Topology, run_all
+    from caloforge.foundations.processes import Topology, run_all
 
     _check(context, command)
     if nproc is None:

@@ -16,7 +16,6 @@ from caloforge.cli import (
     bench,
     convert,
     demo,
-    evolve,
     generate,
     inspect,
     launch,
@@ -26,7 +25,7 @@ from caloforge.cli import (
     train,
     validate,
 )
-from caloforge.errors import INTERRUPTED, CaloforgeError
+from caloforge.foundations.errors import INTERRUPTED, CaloforgeError
 
 __all__ = ["app", "main"]
 
@@ -50,7 +49,6 @@ COMMANDS = (
     validate,
     models,
     search,
-    evolve,
     bench,
     demo,
 )

@@ -19,8 +19,8 @@ def run(
 ) -> None:
     """List the networks that `caloforge train --model` knows, with their parameters, and shipped weights."""
     from caloforge.detector import load_detector
-    from caloforge.io.shipped import shipped_weights
-    from caloforge.models.families import describe
+    from caloforge.files.shipped import shipped_weights
+    from caloforge.models.registry import describe
 
     rows = describe(load_detector(detector).grid)
     weights = sorted(shipped_weights())

@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.table import Table
 
 from caloforge.cli.console import Json, print_result, print_table, say
-from caloforge.cli.several import SeveralFiles
-from caloforge.errors import INTERRUPTED, CaloforgeError, UsageError
-from caloforge.progress import Progress, silent
-from caloforge.ranks import Ranks
+from caloforge.cli.multi_value_options import SeveralFiles
+from caloforge.foundations.errors import INTERRUPTED, CaloforgeError, UsageError
+from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.ranks import Ranks
 
 if TYPE_CHECKING:
     from caloforge.search.study import Study
@@ -130,7 +130,7 @@ def _wanted(
     each: float | None,
     seed: int | None,
 ) -> Any:
-    """Give the settings of a new study; of one that is there already, those that it has and no option changes."""
+    """Return the settings of a new study; of one that is there already, those that it has and no option changes."""
     from dataclasses import replace
 
     from caloforge.search.space import load_space
@@ -154,7 +154,7 @@ def _wanted(
 
 @contextmanager
 def _watching(study: Study, ranks: Ranks) -> Iterator[tuple[Watch, Progress]]:
-    """Give what shows the trials: a table that moves on a terminal, else a line for each that has ended."""
+    """Return what shows the trials: a table that moves on a terminal, else a line for each that has ended."""
     if not ranks.leads:
         yield lambda _: None, silent
     elif sys.stderr.isatty():

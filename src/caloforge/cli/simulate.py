@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress_of, say
-from caloforge.ranks import Ranks
+from caloforge.foundations.ranks import Ranks
 
 EXAMPLES = (
     "caloforge simulate --detector clic-ecal --events 20 --energy 10:50 -o showers.h5",
@@ -48,11 +48,11 @@ def run(
 ) -> None:
     """Simulate electron showers with Geant4; run an interrupted command again and it goes on."""
     from caloforge.detector import load_detector
-    from caloforge.io.durable import check_output_path
-    from caloforge.simulation.physics_data import find_physics_data
-    from caloforge.simulation.request import SimulationRequest
-    from caloforge.simulation.run import require_geant4, simulate
-    from caloforge.units import DEGREE, GEV, Spectrum
+    from caloforge.foundations.durable import check_output_path
+    from caloforge.foundations.units import DEGREE, GEV, Spectrum
+    from caloforge.geant4.physics_data import find_physics_data
+    from caloforge.geant4.request import SimulationRequest
+    from caloforge.geant4.simulate import require_geant4, simulate
 
     request = SimulationRequest(
         detector=load_detector(detector),

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress, say
-from caloforge.cli.several import SeveralFiles
-from caloforge.errors import UsageError
-from caloforge.progress import silent
-from caloforge.ranks import Ranks
+from caloforge.cli.multi_value_options import SeveralFiles
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.progress import silent
+from caloforge.foundations.ranks import Ranks
 
 COMMAND = SeveralFiles
 
@@ -60,12 +60,12 @@ def run(
     if ranks.world > 1:  # before torch is loaded, which reports a lost connection at length
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
-    from caloforge.io.shipped import shipped_weights
+    from caloforge.files.shipped import shipped_weights
     from caloforge.models.saved import read_card
     from caloforge.training.config import load_config
-    from caloforge.training.distributed import join
-    from caloforge.training.loop import train
+    from caloforge.training.data_parallel import join
     from caloforge.training.run_folder import RunFolder
+    from caloforge.training.trainer import train
 
     with join(ranks, out) as group:
         # A launcher that starts a job again knows nothing of --resume.

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress
-from caloforge.cli.several import LabelledFiles
-from caloforge.errors import CaloforgeError
+from caloforge.cli.multi_value_options import LabelledFiles
+from caloforge.foundations.errors import CaloforgeError
 
 if TYPE_CHECKING:
-    from caloforge.physics.report.content import Report
-    from caloforge.physics.requirements import Judgement
+    from caloforge.comparison.requirements import Judgement
+    from caloforge.report.page.content import Report
 
 COMMAND = LabelledFiles
 
@@ -63,7 +63,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Compare showers with a reference: a verdict, numbers, and more than 300 plots in one page."""
-    from caloforge.physics.validate import validate
+    from caloforge.report.validate import validate
 
     with progress("validate", "%") as callback:
         report = validate(
@@ -101,7 +101,7 @@ def _verdict(judgement: Judgement) -> str:
 
 def print_report(report: Report) -> None:
     """Print the verdict that a report opens with."""
-    from caloforge.physics.headlines import with_error
+    from caloforge.comparison.key_metrics import with_error
 
     for label, metrics, verdict in zip(report.labels[1:], report.metrics, report.verdicts, strict=True):
         rows = [

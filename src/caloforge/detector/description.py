@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from caloforge.detector.grid import MAX_CELLS, Grid
-from caloforge.errors import UsageError
-from caloforge.yaml_model import parse_yaml
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.yaml_model import parse_yaml
 
 __all__ = ["Detector", "LayerStack", "Slab", "load_detector", "shipped_detectors"]
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from caloforge.errors import CaloforgeError
+from caloforge.foundations.errors import CaloforgeError
 
 __all__ = ["CARTESIAN", "CYLINDRICAL", "Grid"]
 
@@ -86,7 +86,7 @@ class Grid:
         return self.shape == other.shape and self.axes == other.axes
 
     def to_json(self) -> dict[str, Any]:
-        """Give the form that a shower file's ``detector`` attribute holds."""
+        """Return the form that a shower file's ``detector`` attribute holds."""
         known = {
             "name": self.name,
             "axes": list(self.axes),

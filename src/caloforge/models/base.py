@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
-from caloforge.models.noise import normal_rows
-from caloforge.models.transforms import Transform
+from caloforge.models.shared.noise import normal_rows
+from caloforge.models.shared.transforms import Transform
 from caloforge.showers import Conditions
 
 __all__ = ["Forward", "ShowerModel"]
@@ -33,7 +33,7 @@ class ShowerModel(nn.Module, ABC):
     threshold_MeV : deposits below it are not read out; samples hold zero there
     transform : from deposits (MeV) to the image that the networks see
     noise_size : random numbers a shower needs
-    listens_to_angle : whether the incident angle changes the shower
+    conditioned_on_angle : whether the incident angle changes the shower
     at_once : showers that are sampled together, so that what they need stays in a cache
     """
 
@@ -41,7 +41,7 @@ class ShowerModel(nn.Module, ABC):
     threshold_MeV: float
     transform: Transform
     noise_size: int
-    listens_to_angle: bool = False
+    conditioned_on_angle: bool = False
     at_once: int = 1 << 30
 
     @abstractmethod

@@ -11,11 +11,11 @@ from typing import Any
 from torch import nn
 
 from caloforge.detector import Grid
-from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.durable import write_json
-from caloforge.io.tensors import load_into, load_tensors, save_tensors
+from caloforge.files.tensors import load_into, load_tensors, save_tensors
+from caloforge.foundations.durable import write_json
+from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.models.base import ShowerModel
-from caloforge.models.families import MODELS, Family
+from caloforge.models.registry import MODELS, Family
 
 __all__ = ["ModelCard", "load_model", "read_card", "save_model"]
 
@@ -27,7 +27,7 @@ VERSION = 1
 class ModelCard:
     """What ``model.json`` says of a model.
 
-    ``architecture`` holds the numbers of its :class:`~caloforge.models.families.Family`, the usual ones where
+    ``architecture`` holds the numbers of its :class:`~caloforge.models.registry.Family`, the usual ones where
     it says none; ``energy_MeV`` and ``theta_rad`` are the (low, high) of the conditions it was trained on;
     ``training_data`` names files and their checksum; ``metrics`` are those of the chosen weights.
     """
@@ -64,7 +64,7 @@ def save_model(folder: Path, model: ShowerModel, card: ModelCard) -> None:
         **asdict(card),
         "grid": card.grid.to_json(),
         "transform": model.transform.to_json(),
-        "conditions": ["incident_energy", *(["incident_theta"] if model.listens_to_angle else [])],
+        "conditions": ["incident_energy", *(["incident_theta"] if model.conditioned_on_angle else [])],
         "units": {"showers": "MeV", "incident_energy": "MeV", "incident_theta": "rad"},
         "parameters": sum(p.numel() for p in model.parameters()),
     }

@@ -2,7 +2,7 @@
 
 There are no generations: whenever a worker is free, the best trials so far are the population, from which a
 tournament picks a parent. Its child is larger in one size, by a mutation that keeps what the network does
-(:mod:`caloforge.models.growth`), or has other settings of the training, its own or another parent's. It inherits
+(:mod:`caloforge.models.shared.growth`), or has other settings of the training, its own or another parent's. It inherits
 the weights and trains for a short burst. Now and then a newcomer is drawn at random.
 
 Sources: steady state and tournaments, E. Real et al., ICML 2017; ranking, K. Deb et al. 2002 (NSGA-II).
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from caloforge.foundations.randomness import stream
 from caloforge.search.space import MODEL, Choice, Parameter, Space, Value
 from caloforge.search.trials import Proposal, Trial, standings
-from caloforge.streams import stream
 
 __all__ = ["BURST", "evolve_one"]
 
@@ -75,7 +75,7 @@ def _growths(choice: Choice, space: Space, rng: np.random.Generator) -> list[tup
 
 
 def _larger(parameter: Parameter, value: Value, rng: np.random.Generator) -> list[Value]:
-    """Give values above one, the nearest to what is drawn first."""
+    """Return values above one, the nearest to what is drawn first."""
     assert not isinstance(value, str)
     if parameter.choices:
         return sorted(

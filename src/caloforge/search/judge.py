@@ -11,14 +11,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from caloforge.errors import CaloforgeError, UsageError
-from caloforge.inference.generate import Generator, generate_file, like_file, load
-from caloforge.io.shower_file import ShowerFile
-from caloforge.physics.accumulate import Sample, accumulate
-from caloforge.physics.comparison import Comparison, Metrics
-from caloforge.physics.measure import measure_auc
-from caloforge.physics.selections import Selection, choose_selections
-from caloforge.physics.validate import DEFAULT_THRESHOLD_MEV
+from caloforge.comparison.differences import Comparison, Metrics
+from caloforge.comparison.metrics import measure_auc
+from caloforge.comparison.samples import Sample, accumulate
+from caloforge.comparison.selections import Selection, choose_selections
+from caloforge.files.shower_file import ShowerFile
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.generation.sampler import Generator, generate_file, like_file, load
+from caloforge.report.validate import DEFAULT_THRESHOLD_MEV
 
 __all__ = ["OBJECTIVES", "Judge", "check_objectives"]
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from caloforge.foundations.randomness import stream, stream_seed
 from caloforge.search.space import MODEL, Choice, Space
 from caloforge.search.trials import Proposal, Trial, draw, standings
-from caloforge.streams import stream, stream_seed
 
 __all__ = ["policy"]
 
@@ -81,7 +81,7 @@ def _actions(space: Space) -> Iterator[Action]:
 
 
 def _mask(choice: Choice, actions: Sequence[Action], may_end: bool) -> Tensor:
-    """Give minus infinity for actions that have no effect on a choice."""
+    """Return minus infinity for actions that have no effect on a choice."""
     model = choice[MODEL]
     fits = [
         action.name != model if action.direction == 0 else action.name in choice for action in actions

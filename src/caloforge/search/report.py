@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from caloforge.io.durable import write_json, write_text
+from caloforge.foundations.durable import write_json, write_text
 from caloforge.search.judge import OBJECTIVES
 from caloforge.search.space import MODEL
 from caloforge.search.store import importances
@@ -26,7 +26,7 @@ COLOURS = {"done": "#0072b2", "stopped": "#c9c9c9", "best": "#d1480f"}
 
 
 def front(trials: Sequence[Trial]) -> list[Trial]:
-    """Give the trials that none is better than in all objectives, the best by the first one first."""
+    """Return the trials that none is better than in all objectives, the best by the first one first."""
     done = standings(trials)
     if not done:
         return []
@@ -46,7 +46,7 @@ def settings_text(trial: Trial) -> str:
 
 
 def results(study: Study) -> dict[str, Any]:
-    """Give all numbers of a study, as ``metrics.json`` has them."""
+    """Return all numbers of a study, as ``metrics.json`` has them."""
     trials, settings = study.store.trials(), study.settings
     return {
         "method": settings.method,
@@ -86,8 +86,8 @@ def write_report(study: Study) -> dict[str, Any]:
 
     Raises MissingExtraError without the packages that draw.
     """
-    from caloforge.physics.plots.draw import picture
-    from caloforge.physics.report.builder import fill_page, inline_png
+    from caloforge.report.page.builder import fill_page, inline_png
+    from caloforge.report.plots.draw import picture
 
     found, trials = results(study), study.store.trials()
     best, objectives = front(trials), study.settings.objectives
@@ -120,7 +120,7 @@ def write_report(study: Study) -> dict[str, Any]:
 
 
 def _table(study: Study, trials: Sequence[Trial]) -> Any:
-    from caloforge.physics.report.cells import Cell, Column, Table, number
+    from caloforge.report.page.cells import Cell, Column, Table, number
 
     names = study.settings.objectives
     kinds: Any = ("number", "short", *("number" for _ in names), "number", "short", "long")
@@ -190,6 +190,6 @@ def _importance(figure: Any, study: Study, found: dict[str, Any]) -> None:
 
 
 def _values(found: dict[str, Any], name: str) -> NDArray[np.float64]:
-    """Give an objective of all trials, NaN where there is none."""
+    """Return an objective of all trials, NaN where there is none."""
     values = [trial["objectives"][name] for trial in found["trials"]]
     return np.array([np.nan if value is None else value for value in values], np.float64)

@@ -16,10 +16,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from caloforge.errors import UsageError
-from caloforge.models.families import MODELS
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.yaml_model import parse_yaml
+from caloforge.models.registry import MODELS
 from caloforge.training.config import load_config
-from caloforge.yaml_model import parse_yaml
 
 __all__ = ["MODEL", "Choice", "Parameter", "Space", "Value", "load_space", "settings_of"]
 
@@ -78,7 +78,7 @@ class Parameter(BaseModel):
         return self
 
     def at(self, place: float) -> Value:
-        """Give the value at a place from 0 to 1."""
+        """Return the value at a place from 0 to 1."""
         if self.choices:
             return self.choices[min(int(place * len(self.choices)), len(self.choices) - 1)]
         low, high = self._ends()
@@ -91,7 +91,7 @@ class Parameter(BaseModel):
         return int(value) if self.whole else value
 
     def place(self, value: Value) -> float:
-        """Give the place of a value, from 0 to 1; of one beyond the range, its end; of no choice, the nearest."""
+        """Return the place of a value, from 0 to 1; of one beyond the range, its end; of no choice, the nearest."""
         if self.choices:
             return (self.choices.index(self.nearest(value)) + 0.5) / len(self.choices)
         low, high = self._ends()
@@ -101,7 +101,7 @@ class Parameter(BaseModel):
         return (at - low) / (high - low)
 
     def nearest(self, value: Value) -> Value:
-        """Give the value itself if it is allowed, else the nearest one; the first where nothing is near."""
+        """Return the value itself if it is allowed, else the nearest one; the first where nothing is near."""
         if not self.choices:
             return self.at(self.place(value)) if not self._holds(value) else value
         if value in self.choices or isinstance(value, str):
@@ -110,7 +110,7 @@ class Parameter(BaseModel):
         return min(numbers, key=lambda choice: abs(choice - value), default=self.choices[0])
 
     def ends(self) -> Sequence[Value]:
-        """Give the values that bound all others: the range's ends, or the choices."""
+        """Return the values that bound all others: the range's ends, or the choices."""
         return self.choices or [self.at(0.0), self.at(1.0)]
 
     def _holds(self, value: Value) -> bool:
@@ -155,13 +155,13 @@ class Space:
         return tuple(self.parameters)
 
     def of(self, choice: Choice) -> Iterator[tuple[str, Parameter]]:
-        """Give the names of the settings that a choice's model has, with their parameters."""
+        """Return the names of the settings that a choice's model has, with their parameters."""
         model = str(choice[MODEL])
         for setting, parameter in self.parameters[model].items():
             yield f"{model}.{setting}", parameter
 
     def usual(self, model: str) -> Choice:
-        """Give a model as it is trained where nobody says otherwise, as far as the space allows."""
+        """Return a model as it is trained where nobody says otherwise, as far as the space allows."""
         family = MODELS[model]
         known = load_config(model=model).model_dump(mode="json")
         known["architecture"] = family.architecture()
@@ -181,7 +181,7 @@ class Space:
         return choice
 
     def allowed(self, choice: Choice) -> Choice:
-        """Give the nearest choice of this space to one of another. Raises UsageError for an unknown model."""
+        """Return the nearest choice of this space to one of another. Raises UsageError for an unknown model."""
         model = str(choice[MODEL])
         if model not in self.parameters:
             raise UsageError(f"model {model}: expected one of {', '.join(self.models)}")
@@ -192,7 +192,7 @@ class Space:
         return nearest
 
     def settings(self, choice: Choice) -> dict[str, Any]:
-        """Give the settings of a training as :func:`~caloforge.training.config.load_config` takes them."""
+        """Return the settings of a training as :func:`~caloforge.training.config.load_config` takes them."""
         return settings_of({**_prefixed(str(choice[MODEL]), self.fixed), **choice})
 
 

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from caloforge.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.randomness import stream_seed
 from caloforge.search.space import MODEL, Choice, Parameter, Space, Value
 from caloforge.search.trials import Proposal, State, Trial
-from caloforge.streams import stream_seed
 
 try:
     import optuna
@@ -102,7 +102,7 @@ class Store:
             raise CaloforgeError(f"{path}: not a journal of trials: {error}") from None
 
     def trials(self) -> list[Trial]:
-        """Give all trials by number, as they are now."""
+        """Return all trials by number, as they are now."""
         return [_ours(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     def begin(self, proposal: Proposal, space: Space) -> Trial:
@@ -206,7 +206,7 @@ def _optunas(trial: Trial, space: Space, objectives: Sequence[float]) -> FrozenT
 
 
 def importances(trials: Sequence[Trial], space: Space, objective: int) -> dict[str, float]:
-    """Give the share of each parameter in what makes trials good by an objective; none of too few trials.
+    """Return the share of each parameter in what makes trials good by an objective; none of too few trials.
 
     Sources: S. Watanabe, A. Bansal, F. Hutter, PED-ANOVA, IJCAI 2023.
     """

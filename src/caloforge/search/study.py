@@ -17,10 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
-from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.durable import write_json
-from caloforge.io.shower_file import write
-from caloforge.physics.measure import MIN_JUDGED
+from caloforge.comparison.metrics import MIN_JUDGED
+from caloforge.files.shower_file import write
+from caloforge.foundations.durable import write_json
+from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.search.evolution import BURST, evolve_one
 from caloforge.search.judge import check_objectives
 from caloforge.search.policy import policy
@@ -29,7 +29,7 @@ from caloforge.search.store import Store, tpe
 from caloforge.search.trial import VALIDATION_FRACTION, Task
 from caloforge.search.trials import Proposal, Proposer, Trial, draw, standings
 from caloforge.training.config import load_config
-from caloforge.training.loop import Split, prepare_data
+from caloforge.training.trainer import Split, prepare_data
 
 __all__ = ["METHODS", "Limits", "Settings", "Study"]
 
@@ -144,7 +144,7 @@ class Study:
 
     @contextmanager
     def taken(self, limits: Limits) -> Iterator[Trial | None]:
-        """Give a trial to work on, left behind or new, for the length of the block; None if there is none."""
+        """Return a trial to work on, left behind or new, for the length of the block; None if there is none."""
         with _locked(self.folder):
             found = self._left_behind() or self._new(limits)
         if found is None:
@@ -184,7 +184,7 @@ class Study:
         return limits.core_seconds is None or self.spent(trials) < limits.core_seconds
 
     def spent(self, trials: Sequence[Trial]) -> float:
-        """Give the core-seconds of all trials; of running and failed ones at least what they may take."""
+        """Return the core-seconds of all trials; of running and failed ones at least what they may take."""
         return sum(
             trial.core_seconds
             if trial.state in ("done", "stopped")
@@ -223,7 +223,7 @@ class Study:
         )
 
     def settings_of(self, trial: Trial) -> dict[str, Any]:
-        """Give the settings for ``caloforge train`` that a trial chose, as long as it and its parents trained."""
+        """Return the settings for ``caloforge train`` that a trial chose, as long as it and its parents trained."""
         epochs, trials, at = 0, self.store.trials(), trial
         while True:
             epochs += int(at.notes.get("plan", {}).get("epochs", 0))

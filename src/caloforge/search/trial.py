@@ -18,11 +18,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from caloforge.errors import CaloforgeError
-from caloforge.io.durable import write_json
-from caloforge.progress import Progress
+from caloforge.foundations.durable import write_json
+from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.progress import Progress
 from caloforge.training.config import load_config
-from caloforge.training.loop import WORST_SCORE, train
+from caloforge.training.trainer import WORST_SCORE, train
 
 __all__ = ["STAGES", "VALIDATION_FRACTION", "Plan", "Task", "run_trial"]
 
@@ -125,7 +125,7 @@ def _run_stage(task: Task, folder: Path, plan: Plan, stage: int, progress: Progr
 
 
 def _end(plan: Plan, stage: int) -> int:
-    """Give the last step of a stage."""
+    """Return the last step of a stage."""
     return math.ceil(STAGES[stage] * plan.steps)
 
 

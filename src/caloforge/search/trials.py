@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.foundations.randomness import stream
 from caloforge.search.space import Choice, Space
-from caloforge.streams import stream
 
 __all__ = ["Proposal", "Proposer", "State", "Trial", "draw", "front_ranks", "standings"]
 
@@ -70,7 +70,7 @@ def draw(trials: Sequence[Trial], space: Space, seed: int) -> Proposal:
 
 
 def front_ranks(objectives_TO: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Give the fronts by number: 0 for what nothing beats in all objectives, 1 for what only front 0 beats, ...
+    """Return the fronts by number: 0 for what nothing beats in all objectives, 1 for what only front 0 beats, ...
 
     Source: K. Deb et al., A fast and elitist multiobjective genetic algorithm: NSGA-II, IEEE Trans. Evol.
     Comput. 6 (2002) 182.
@@ -87,7 +87,7 @@ def front_ranks(objectives_TO: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def crowding(objectives_TO: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give how far from each other the neighbours of each of a front are, infinite at its ends (NSGA-II)."""
+    """Return how far from each other the neighbours of each of a front are, infinite at its ends (NSGA-II)."""
     distance = np.zeros(len(objectives_TO))
     for values in objectives_TO.T:
         order = np.argsort(values, kind="stable")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from caloforge.errors import CaloforgeError, MissingExtraError, UsageError
-from caloforge.progress import Progress
+from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
+from caloforge.foundations.progress import Progress
 from caloforge.search.judge import Judge
 from caloforge.search.study import Limits, Study
 from caloforge.search.trial import run_trial

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from caloforge.ranks import Ranks
+from caloforge.foundations.ranks import Ranks
 from caloforge.training.grids import best_way
 
 __all__ = ["AllReduce", "Grid"]
@@ -98,7 +98,7 @@ class AllReduce:
         self._last: Future[None] | None = None
 
     def grid(self, size_bytes: int, device: torch.device) -> Grid | None:
-        """Give the grid for messages of this size; None where the backend's own way is best.
+        """Return the grid for messages of this size; None where the backend's own way is best.
 
         NCCL knows its network better than we do.
         """

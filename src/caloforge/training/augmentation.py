@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
-from caloforge.errors import UsageError
+from caloforge.foundations.errors import UsageError
 from caloforge.showers import NORMAL_INCIDENCE, Conditions
 
 __all__ = ["SYMMETRIES", "Move", "allowed_symmetries", "check_symmetries", "symmetry_moves"]
@@ -99,7 +99,7 @@ TURNS = {
 
 
 def _images(name: str, cells: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Give what one symmetry can make of an array, the array itself first."""
+    """Return what one symmetry can make of an array, the array itself first."""
     if name == "mirror-x":
         return [cells, cells[::-1]]
     if name == "transpose":

@@ -1,6 +1,6 @@
 """Checkpoints: everything that training needs to go on as if it had never stopped.
 
-Randomness is addressed by step (:mod:`caloforge.streams`), so there is no generator state to keep.
+Randomness is addressed by step (:mod:`caloforge.foundations.randomness`), so there is no generator state to keep.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from caloforge.errors import CaloforgeError
-from caloforge.io.tensors import load_into, load_tensors, save_tensors
+from caloforge.files.tensors import load_into, load_tensors, save_tensors
+from caloforge.foundations.errors import CaloforgeError
 
-__all__ = ["Checkpoint", "Standing", "Trainee", "newest_valid", "save_checkpoint"]
+__all__ = ["Checkpoint", "TrainState", "TrainingProgress", "newest_valid", "save_checkpoint"]
 
 
 @dataclass(frozen=True)
-class Trainee:
+class TrainState:
     """The parts of a training run whose state changes with every step."""
 
     networks: Mapping[str, nn.Module]
@@ -53,7 +53,7 @@ class Trainee:
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrainingProgress:
     """How far a training is, beside its tensors.
 
     ``step`` counts the steps done, ``position`` the steps of the loader, ``steps_per_epoch`` an epoch:
@@ -69,12 +69,12 @@ class Standing:
     scores: Sequence[float] = ()
 
     def note(self) -> dict[str, Any]:
-        """Give all in a form for JSON, which knows no infinity."""
+        """Return all in a form for JSON, which knows no infinity."""
         known = {name: value for name, value in self.best.items() if math.isfinite(value)}
         return {**asdict(self), "best": known}
 
     @classmethod
-    def of(cls, note: Mapping[str, Any]) -> Standing:
+    def of(cls, note: Mapping[str, Any]) -> TrainingProgress:
         """Read a note; one of an older checkpoint has ``step`` and ``best`` alone."""
         complete = {"position": note["step"], **note}
         return cls(**{**complete, "best": {"score": math.inf, **note["best"]}})
@@ -86,11 +86,11 @@ class Checkpoint:
 
     path: Path
     tensors: dict[str, torch.Tensor]
-    standing: Standing
+    standing: TrainingProgress
 
 
 def save_checkpoint(
-    folder: Path, tensors: Mapping[str, torch.Tensor], standing: Standing, keep: int
+    folder: Path, tensors: Mapping[str, torch.Tensor], standing: TrainingProgress, keep: int
 ) -> Path:
     """Save after a step, then remove all but the ``keep`` newest."""
     folder.mkdir(exist_ok=True)
@@ -114,7 +114,7 @@ def newest_valid(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     for path in reversed(checkpoints(folder)):
         try:
             tensors, note = load_tensors(path)
-            return Checkpoint(path, tensors, Standing.of(note)), complaints
+            return Checkpoint(path, tensors, TrainingProgress.of(note)), complaints
         except CaloforgeError as error:
             complaints.append(str(error))
     return None, complaints

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from caloforge.errors import UsageError
-from caloforge.models.families import MODELS
+from caloforge.foundations.errors import UsageError
+from caloforge.models.registry import MODELS
 
 __all__ = ["ObjectiveConfig", "TrainingConfig", "load_config"]
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from caloforge.errors import MissingExtraError
+from caloforge.foundations.errors import MissingExtraError
 
 __all__ = ["EventWriter", "event_writer"]
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from caloforge.training.distributed import Group
+from caloforge.training.data_parallel import Group
 
 __all__ = ["SummedGradients"]
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.tensors import load_into
-from caloforge.models.factor_copula import FactorCopula
-from caloforge.models.families import ThreeDGAN
-from caloforge.models.growth import grow
-from caloforge.models.keras_weights import load_keras_weights
-from caloforge.models.layers import Convolution
+from caloforge.files.tensors import load_into
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.units import GEV
+from caloforge.models.copula.model import FactorCopula
+from caloforge.models.copula.transfer import take_over
+from caloforge.models.registry import ThreeDGAN
 from caloforge.models.saved import load_model, read_card
+from caloforge.models.shared.growth import grow
+from caloforge.models.threedgan.keras_weights import load_keras_weights
+from caloforge.models.threedgan.layers import Convolution
 from caloforge.training.checkpoint import newest_valid
-from caloforge.training.transfer import take_over
-from caloforge.units import GEV
 
 __all__ = ["initialise_from"]
 
@@ -29,7 +29,7 @@ def initialise_from(sources: Sequence[Path], networks: Mapping[str, nn.Module]) 
     """Load weights into generator and critic.
 
     A run folder gives the networks of its newest checkpoint (published transfer learning: both are
-    loaded, nothing is frozen, optimisers start afresh), also to larger ones (:mod:`caloforge.models.growth`);
+    loaded, nothing is frozen, optimisers start afresh), also to larger ones (:mod:`caloforge.models.shared.growth`);
     a Keras HDF5 file gives the one network
     that it fits. A copula, which needs no critic, begins with the model of a run, or one that ships, of the
     same or another detector. Raises UsageError or CaloforgeError naming the source.

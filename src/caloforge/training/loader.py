@@ -5,67 +5,41 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from caloforge.errors import UsageError
-from caloforge.io.store import ShowerStore
-from caloforge.streams import stream
+from caloforge.files.training_store import ShowerStore
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.randomness import stream
+from caloforge.showers.batch import Batch
 from caloforge.training.augmentation import Move, check_symmetries, symmetry_moves
 
-__all__ = ["Batch", "Loader"]
+__all__ = ["Loader", "take_batch"]
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Showers to learn from: deposits (B, nx, ny, nz) and energies (B,) in MeV, angles (B,) in rad.
-
-    Impact points (B, 2) are in mm from the central cell's centre, and zero where they are not known.
-    """
-
-    deposits_BXYZ: torch.Tensor
-    energy_B: torch.Tensor
-    theta_B: torch.Tensor
-    impact_mm_B2: torch.Tensor
-    share: float = 1.0
-    """Of the showers that all workers take in this step: the weight of a mean over this batch."""
-
-    def to(self, device: torch.device) -> Batch:
-        """Give the same batch on a device."""
-        return Batch(
-            self.deposits_BXYZ.to(device),
-            self.energy_B.to(device),
-            self.theta_B.to(device),
-            self.impact_mm_B2.to(device),
-            self.share,
-        )
-
-    @classmethod
-    def of(
-        cls,
-        store: ShowerStore,
-        index_B: NDArray[np.int64],
-        moves: Sequence[Move] | None = None,
-        share: float = 1.0,
-    ) -> Batch:
-        """Take showers of a store, each moved by a symmetry."""
-        conditions = store.conditions[index_B]
-        impact_B2 = np.zeros((len(index_B), 2), np.float32)
-        if store.impact_xy is not None:
-            impact_B2 = np.array(store.impact_xy[index_B])
-            if moves is not None:
-                impact_B2 = np.stack([m.impact(xy) for m, xy in zip(moves, impact_B2, strict=True)])
-        cells = None if moves is None else [move.cells_C for move in moves]
-        return cls(
-            deposits_BXYZ=torch.from_numpy(store.dense(index_B, moves=cells)),
-            energy_B=torch.from_numpy(conditions.incident_energy),
-            theta_B=torch.from_numpy(conditions.incident_theta),
-            impact_mm_B2=torch.from_numpy(impact_B2.astype(np.float32)),
-            share=share,
-        )
+def take_batch(
+    store: ShowerStore,
+    index_B: NDArray[np.int64],
+    moves: Sequence[Move] | None = None,
+    share: float = 1.0,
+) -> Batch:
+    """Read showers of a store as a batch, each moved by a symmetry."""
+    conditions = store.conditions[index_B]
+    impact_B2 = np.zeros((len(index_B), 2), np.float32)
+    if store.impact_xy is not None:
+        impact_B2 = np.array(store.impact_xy[index_B])
+        if moves is not None:
+            impact_B2 = np.stack([m.impact(xy) for m, xy in zip(moves, impact_B2, strict=True)])
+    cells = None if moves is None else [move.cells_C for move in moves]
+    return Batch(
+        deposits_BXYZ=torch.from_numpy(store.dense(index_B, moves=cells)),
+        energy_B=torch.from_numpy(conditions.incident_energy),
+        theta_B=torch.from_numpy(conditions.incident_theta),
+        impact_mm_B2=torch.from_numpy(impact_B2.astype(np.float32)),
+        share=share,
+    )
 
 
 class Loader:
@@ -116,10 +90,10 @@ class Loader:
         moves = None
         if self._moves is not None and move_N is not None:
             moves = [self._moves[m] for m in move_N[index_B]]
-        return Batch.of(self._store, index_B, moves, share=len(index_B) / len(step_N))
+        return take_batch(self._store, index_B, moves, share=len(index_B) / len(step_N))
 
     def iterate(self, first_step: int, last_step: int) -> Iterator[tuple[int, Batch]]:
-        """Give steps ``first_step`` up to, not including, ``last_step`` with their batches.
+        """Return steps ``first_step`` up to, not including, ``last_step`` with their batches.
 
         A thread makes the next batches meanwhile; it ends with the iterator, however that ends.
         """
@@ -136,7 +110,7 @@ class Loader:
                 thread.shutdown(cancel_futures=True)
 
     def _shuffle(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.uint32] | None]:
-        """Give an epoch's order of showers, and the move of cells of every shower of the store."""
+        """Return an epoch's order of showers, and the move of cells of every shower of the store."""
         kept = self._shuffled
         if kept is None or kept[0] != epoch:
             order_N = stream(self._seed, "permutation", epoch).permutation(self._index_N)
@@ -149,7 +123,7 @@ class Loader:
 
 
 def _part(index_N: NDArray[np.int64], parts: int, which: int) -> NDArray[np.int64]:
-    """Give ``np.array_split(index_N, parts)[which]`` without making the other parts."""
+    """Return ``np.array_split(index_N, parts)[which]`` without making the other parts."""
     size, longer = divmod(len(index_N), parts)
     start = which * size + min(which, longer)
     return index_N[start : start + size + (which < longer)]

@@ -10,21 +10,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from caloforge.errors import UsageError
-from caloforge.io.store import ShowerStore
+from caloforge.files.training_store import ShowerStore
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.randomness import stream
 from caloforge.models.base import ShowerModel
-from caloforge.models.factor_copula import FactorCopula
-from caloforge.models.families import MODELS
-from caloforge.models.mixer import Mixer
-from caloforge.models.shower_critic import ShowerCritic
-from caloforge.streams import stream
-from caloforge.training.adversarial import AdversarialObjective, SamplingFraction
-from caloforge.training.cell_likelihood import CellLikelihoodObjective
+from caloforge.models.copula.fit import LikelihoodObjective
+from caloforge.models.copula.model import FactorCopula
+from caloforge.models.mixer.adversarial import RelativisticObjective
+from caloforge.models.mixer.critic import ShowerCritic
+from caloforge.models.mixer.likelihood import CellLikelihoodObjective
+from caloforge.models.mixer.model import Mixer
+from caloforge.models.objective import Objective
+from caloforge.models.registry import MODELS
+from caloforge.models.threedgan.losses import AdversarialObjective, SamplingFraction
+from caloforge.showers.batch import Batch
 from caloforge.training.config import ObjectiveConfig, TrainingConfig
-from caloforge.training.likelihood import LikelihoodObjective
-from caloforge.training.loader import Batch
-from caloforge.training.objective import Objective
-from caloforge.training.relativistic import RelativisticObjective
+from caloforge.training.loader import take_batch
 
 __all__ = ["build_objective"]
 
@@ -71,7 +72,7 @@ def build_objective(config: TrainingConfig, store: ShowerStore, train_N: NDArray
 
 
 def _first_look(config: TrainingConfig, store: ShowerStore, train_N: NDArray[np.int64]) -> Batch:
-    return Batch.of(store, stream(config.seed, "first look").permutation(train_N)[:FIRST_LOOK])
+    return take_batch(store, stream(config.seed, "first look").permutation(train_N)[:FIRST_LOOK])
 
 
 def _relativistic(

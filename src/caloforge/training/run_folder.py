@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from caloforge.errors import CaloforgeError, UsageError
-from caloforge.io.durable import atomic_path, write_text
+from caloforge.foundations.durable import atomic_path, write_text
+from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.training.config import TrainingConfig
 
 __all__ = ["RunFolder"]

@@ -11,7 +11,7 @@ __all__ = ["learning_rate"]
 
 
 def learning_rate(config: TrainingConfig, workers: int, epoch: float, scores: Sequence[float]) -> float:
-    """Give the learning rate after ``epoch`` epochs, of which ``scores`` are the checks (small is good).
+    """Return the learning rate after ``epoch`` epochs, of which ``scores`` are the checks (small is good).
 
     Several workers make the batch as many times larger, and the rate with it: linearly from the rate of one
     in the first ``warmup_epochs`` (Goyal et al. 2017, arXiv:1706.02677). ``step`` then multiplies it by

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 from torch.distributed.distributed_c10d import Store
 
-from caloforge.errors import CaloforgeError
-from caloforge.ranks import Ranks
+from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.ranks import Ranks
 
 __all__ = ["Witness"]
 

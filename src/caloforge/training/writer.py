@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from caloforge.training.checkpoint import Standing, Trainee, save_checkpoint
+from caloforge.training.checkpoint import TrainingProgress, TrainState, save_checkpoint
 
 __all__ = ["CheckpointWriter"]
 
@@ -32,12 +32,10 @@ class CheckpointWriter:
     ) -> None:
         self._thread.shutdown()
 
-    def save(self, trainee: Trainee, standing: Standing) -> None:
+    def save(self, state: TrainState, standing: TrainingProgress) -> None:
         """Copy the state, and leave it to the thread once the checkpoint before is written."""
         self.wait()
-        copies = {
-            name: tensor.detach().to("cpu", copy=True) for name, tensor in trainee.tensors().items()
-        }
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.tensors().items()}
         self._last = self._thread.submit(save_checkpoint, self._folder, copies, standing, self._keep)
 
     def check(self) -> None:

@@ -1,0 +1,250 @@
+"""Means and spreads of observables, candidate over reference, at equal conditions.
+
+Deposits, hits and most else grow with the incident energy, whose spread hides what a candidate gets
+wrong, and two files seldom hold the same energies. So a curve f(E, theta) is fitted for each observable,
+and what counts is how far the showers are from it:
+
+``adjusted_ratio.<observable>``
+    (sum y / sum f) of the candidate over the same of the reference, f being the reference's curve: a
+    ratio estimator (Cochran, Sampling Techniques, chapter 6). 1 if the means agree. Null where the
+    reference's mean is within five of its errors of zero.
+``spread_ratio.<observable>``
+    Width of y / f of the candidate over that of the reference, each about its own curve: 1 if the
+    candidate fluctuates as it should, whatever its mean. The width is that of the central 68.3 %, since
+    some distributions have tails that make a standard deviation a matter of luck. Null where the mean's
+    ratio is null or f is not positive; left out for whole numbers that take few values.
+
+``energy_scale``, ``hit_scale``
+    The same ratio for sampling fraction and hits, the curve fitted in leakage and longitudinal
+    barycentre too: a late shower leaks and deposits less, and what remains at equal depth is the scale
+    of the visible energy, and of the hits, sharper than their means.
+
+Each has ``_err`` beside it, and ``_by_energy`` (with ``_by_energy_err``): the same in each of the
+``energy_bins``. The curve is a polynomial of log E (degree 4) and theta (degree 2), of total degree 4.
+Showers of the candidate outside the reference's range of energies and angles do not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+
+from caloforge.comparison.differences import SIGNIFICANCE, Metrics, finite
+from caloforge.comparison.samples import Sample
+from caloforge.comparison.selections import MIN_SHOWERS
+from caloforge.observables.definitions import OBSERVABLES
+from caloforge.showers import Conditions
+
+__all__ = ["adjusted_metrics", "reference_curve"]
+
+Array = NDArray[np.float64]
+
+_Ratio = Callable[[Array, Array], tuple[float, float]]
+
+DEGREE_ENERGY, DEGREE_THETA = 4, 2
+MIN_WHOLE = 8
+TAIL = 0.1587
+"""What a normal distribution has beyond one standard deviation, on one side."""
+
+
+@dataclass(frozen=True)
+class _Range:
+    """The range of the reference's conditions, and the curve's basis on it."""
+
+    log_energy: tuple[float, float]
+    theta: tuple[float, float]
+
+    @classmethod
+    def of(cls, conditions: Conditions) -> _Range:
+        log_energy, theta = _coordinates(conditions)
+        return cls(
+            (float(log_energy.min()), float(log_energy.max())), (float(theta.min()), float(theta.max()))
+        )
+
+    def holds(self, conditions: Conditions) -> NDArray[np.bool_]:
+        pairs = zip(_coordinates(conditions), (self.log_energy, self.theta), strict=True)
+        within = [(values >= low - 1e-6) & (values <= high + 1e-6) for values, (low, high) in pairs]
+        return np.asarray(within[0] & within[1])
+
+    def basis(self, conditions: Conditions) -> Array:
+        """Products of Chebyshev polynomials of log E and theta, (N, K)."""
+        pairs = zip(_coordinates(conditions), (self.log_energy, self.theta), strict=True)
+        t, u = (
+            2 * (values - low) / (high - low) - 1 if high > low else np.zeros(len(values))
+            for values, (low, high) in pairs
+        )
+        by_energy = chebyshev.chebvander(t, DEGREE_ENERGY)
+        by_theta = chebyshev.chebvander(u, DEGREE_THETA)
+        columns = [
+            by_energy[:, i] * by_theta[:, j]
+            for i in range(DEGREE_ENERGY + 1)
+            for j in range(DEGREE_THETA + 1)
+            if i + j <= DEGREE_ENERGY
+        ]
+        return np.stack(columns, axis=1)
+
+
+def _coordinates(conditions: Conditions) -> tuple[Array, Array]:
+    """Return log E (E in MeV) and theta, which the curves are functions of, twice (N,)."""
+    energy, theta = conditions.incident_energy, conditions.incident_theta
+    return np.log(energy.astype(np.float64)), theta.astype(np.float64)
+
+
+def reference_curve(samples: Sequence[Sample], name: str) -> list[Array]:
+    """Fit an observable's curve to the first sample; give its values for the showers of each, (N,)."""
+    spanned = _Range.of(samples[0].conditions)
+    bases = [spanned.basis(sample.conditions) for sample in samples]
+    curve = _fit(bases[0], samples[0].values[name].astype(np.float64))
+    return [basis @ curve for basis in bases]
+
+
+class _Pair:
+    """Reference and candidate, where both have showers of the same conditions."""
+
+    def __init__(self, reference: Sample, candidate: Sample) -> None:
+        self.samples = (reference, candidate)
+        spanned = _Range.of(reference.conditions)
+        self.inside = [spanned.holds(sample.conditions) for sample in self.samples]
+        self.bases = [spanned.basis(sample.conditions) for sample in self.samples]
+        self.bins = [selection for selection in reference.selections if selection.kind == "energy"]
+        self.masks = [
+            [selection.mask(sample.conditions) for selection in self.bins] for sample in self.samples
+        ]
+
+    def values(self, name: str) -> list[Array]:
+        return [sample.values[name].astype(np.float64) for sample in self.samples]
+
+    def metrics(self, name: str, compute: _Ratio, y: list[Array], f: list[Array]) -> Metrics:
+        """Compute a ratio over all energies and in each bin; y and f are (N,) of both samples."""
+        good = [
+            here & np.isfinite(a) & np.isfinite(b) for here, a, b in zip(self.inside, y, f, strict=True)
+        ]
+        places = [good]
+        places += [
+            [g & m for g, m in zip(good, masks, strict=True)] for masks in zip(*self.masks, strict=True)
+        ]
+        found = [
+            compute(*(np.stack([a[w], b[w]]) for a, b, w in zip(y, f, where, strict=True)))
+            for where in places
+        ]
+        if math.isnan(found[0][0]):  # undefined over all energies: no luckier in a bin
+            found = [(math.nan, math.nan)] * len(found)
+        values, errors = ([finite(pair[i]) for pair in found] for i in (0, 1))
+        return {
+            name: values[0],
+            f"{name}_err": errors[0],
+            f"{name}_by_energy": values[1:],
+            f"{name}_by_energy_err": errors[1:],
+        }
+
+
+def adjusted_metrics(reference: Sample, candidate: Sample) -> Metrics:
+    """Compute the numbers of this module, for every observable of one value that both samples have."""
+    pair = _Pair(reference, candidate)
+    metrics: Metrics = {"energy_bins": [selection.title for selection in pair.bins]}
+    for name in reference.values:
+        if name not in candidate.values or OBSERVABLES[name].learned:
+            continue
+        y = pair.values(name)
+        curves = [_fit(basis, values) for basis, values in zip(pair.bases, y, strict=True)]
+        at_reference = [basis @ curves[0] for basis in pair.bases]
+        metrics |= pair.metrics(f"adjusted_ratio.{name}", _ratio_of_means, y, at_reference)
+        if OBSERVABLES[name].discrete and _too_few_values(y[0]):
+            continue
+        own = [basis @ curve for basis, curve in zip(pair.bases, curves, strict=True)]
+        known = metrics[f"adjusted_ratio.{name}"] is not None
+        metrics |= pair.metrics(
+            f"spread_ratio.{name}", _ratio_of_spreads if known else _undefined, y, own
+        )
+    return metrics | _at_equal_depth(pair)
+
+
+def _at_equal_depth(pair: _Pair) -> Metrics:
+    """Compare sampling fractions and hits at equal conditions and equal depth."""
+    depth = f"moment1_{pair.samples[0].grid.axes[2]}"
+    wanted = {"sampling_fraction", "hits", "leakage", depth}
+    if not all(wanted <= set(sample.values) for sample in pair.samples):
+        return {}
+    tables = [
+        np.column_stack([basis, leakage, leakage**2, mean, mean**2])
+        for basis, leakage, mean in zip(
+            pair.bases, pair.values("leakage"), pair.values(depth), strict=True
+        )
+    ]
+    metrics: Metrics = {}
+    for name, observable in (("energy_scale", "sampling_fraction"), ("hit_scale", "hits")):
+        y = pair.values(observable)
+        curve = _fit(tables[0], y[0])
+        metrics |= pair.metrics(name, _ratio_of_means, y, [table @ curve for table in tables])
+    return metrics
+
+
+def _too_few_values(whole_N: Array) -> bool:
+    """Tell whether the central width of whole numbers is too few of them to be measured."""
+    defined = whole_N[np.isfinite(whole_N)]
+    return len(defined) == 0 or _central_width(defined)[0] < MIN_WHOLE
+
+
+def _undefined(_reference: Array, _candidate: Array) -> tuple[float, float]:
+    return math.nan, math.nan
+
+
+def _fit(basis_NK: Array, y_N: Array) -> Array:
+    """Fit a curve: where few showers or equal conditions leave it open, the shortest one, (K,)."""
+    good_N = np.isfinite(y_N) & np.isfinite(basis_NK).all(axis=1)
+    return np.asarray(np.linalg.lstsq(basis_NK[good_N], y_N[good_N], rcond=None)[0])
+
+
+def _ratio_of_means(reference: Array, candidate: Array) -> tuple[float, float]:
+    """Candidate over reference of sum y / sum f, with its error; each is (2, N): y and f."""
+    if min(reference.shape[1], candidate.shape[1]) < MIN_SHOWERS:
+        return math.nan, math.nan
+    slopes, errors = [], []
+    for y, f in (reference, candidate):
+        total = f.sum()
+        if not abs(total) > 0:
+            return math.nan, math.nan
+        slope = y.sum() / total
+        slopes.append(slope)
+        errors.append(math.sqrt(len(y)) * float(np.std(y - slope * f, ddof=1)) / abs(total))
+    if not abs(slopes[0]) > SIGNIFICANCE * errors[0]:
+        return math.nan, math.nan
+    ratio = slopes[1] / slopes[0]
+    return ratio, math.hypot(errors[1], ratio * errors[0]) / abs(slopes[0])
+
+
+def _ratio_of_spreads(reference: Array, candidate: Array) -> tuple[float, float]:
+    """Candidate over reference of the central width of y / f, with its error."""
+    if min(reference.shape[1], candidate.shape[1]) < MIN_SHOWERS:
+        return math.nan, math.nan
+    spreads, errors = [], []
+    for y, f in (reference, candidate):
+        if f.min() <= 0:
+            return math.nan, math.nan
+        spread, error = _central_width(y / f)
+        spreads.append(spread)
+        errors.append(error)
+    if not spreads[0] > 0:
+        return math.nan, math.nan
+    ratio = spreads[1] / spreads[0]
+    return ratio, math.hypot(errors[1], ratio * errors[0]) / spreads[0]
+
+
+def _central_width(values_N: Array) -> tuple[float, float]:
+    """Width of the central 68.3 % of some values, and its error from the spacing of their quantiles.
+
+    Asymptotic covariance of two quantiles p < q of n values: p (1 - q) / (n density_p density_q).
+    """
+    n = len(values_N)
+    step = math.sqrt(TAIL * (1 - TAIL) / n)
+    levels = [TAIL - step, TAIL, TAIL + step, 1 - TAIL - step, 1 - TAIL, 1 - TAIL + step]
+    below, low, above, under, high, over = np.quantile(values_N, np.clip(levels, 0, 1))
+    error_low, error_high = (above - below) / 2, (over - under) / 2
+    correlation = TAIL / (1 - TAIL)
+    variance = error_low**2 + error_high**2 - 2 * correlation * error_low * error_high
+    return float(high - low), math.sqrt(variance)

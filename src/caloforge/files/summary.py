@@ -1,0 +1,85 @@
+"""A summary of a shower file, from one pass over it that checks every value."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.files.layouts import layout_of
+from caloforge.files.shower_file import OPTIONAL, UNITS, ShowerFile
+from caloforge.foundations.durable import sha256
+from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.progress import Progress, silent
+
+__all__ = ["summarize"]
+
+
+def summarize(path: str | Path, report: Progress = silent) -> dict[str, Any]:
+    """Read the whole file once; give shapes, ranges (MeV, rad, mm), occupancy and provenance.
+
+    Raises CaloforgeError if any part is missing or wrong, so a summary is also a proof of integrity.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        n = len(file)
+        done, hits, total_deposit, smallest, largest = 0, 0, 0.0, np.inf, 0.0
+        report(0, n)
+        for showers in file.chunks():
+            positive = showers.deposits[showers.deposits > 0]
+            hits += positive.size
+            total_deposit += float(positive.sum(dtype=np.float64))
+            if positive.size:
+                smallest = min(smallest, float(positive.min()))
+                largest = max(largest, float(positive.max()))
+            done += len(showers)
+            report(done, n)
+        energy, theta = file.conditions.incident_energy, file.conditions.incident_theta
+        total_energy = float(energy.sum(dtype=np.float64))
+        summary: dict[str, Any] = {
+            "file": str(path),
+            "sha256": sha256(path),
+            "showers": n,
+            "shape": list(file.grid.shape),
+            "axes": list(file.grid.axes),
+            "units": {
+                x: unit for x, unit in UNITS.items() if x not in OPTIONAL or getattr(file, x) is not None
+            },
+            "detector": file.grid.to_json(),
+            "incident_energy_MeV": _range(energy),
+            "incident_theta_rad": _range(theta),
+        }
+        if file.impact_xy is not None:
+            summary["impact_x_mm"], summary["impact_y_mm"] = map(_range, file.impact_xy.T)
+        if file.pdg_id is not None:
+            particles, counts = np.unique(file.pdg_id, return_counts=True)
+            summary["particles"] = {str(p): int(c) for p, c in zip(particles, counts, strict=True)}
+        return summary | {
+            "positive_deposit_MeV": [smallest, largest] if hits else None,
+            "occupancy": hits / max(1, n * file.grid.n_cells),
+            "mean_hits": hits / max(1, n),
+            "mean_deposit_MeV": total_deposit / max(1, n),
+            "sampling_fraction": total_deposit / total_energy if total_energy else None,
+            "provenance": file.provenance,
+            "integrity": "every value read and checked",
+        }
+
+
+def _open(path: Path) -> ShowerFile:
+    try:
+        return ShowerFile(path)
+    except CaloforgeError:
+        layout = layout_of(path)
+        if layout is None:
+            raise
+        command = f"caloforge convert {shlex.quote(str(path))} -o showers.h5"
+        raise CaloforgeError(
+            f"{path}: in the public layout {layout}: `{command}` makes a shower file"
+        ) from None
+
+
+def _range(values: NDArray[np.float32]) -> list[float] | None:
+    return [float(values.min()), float(values.max())] if values.size else None

@@ -1,0 +1,110 @@
+"""The store that training reads: made once from shower files, found again while they are unchanged."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from caloforge.files.hdf5 import require_file
+from caloforge.files.sparse_store import FORMAT, VERSION, ShowerStore, read_json, write_store
+from caloforge.foundations.durable import atomic_folder, sha256, write_json
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.progress import Progress, silent
+
+__all__ = ["ShowerStore", "prepare_store"]
+
+CHECKSUMS = "checksums.json"
+"""Remembers in the cache's folder which file had which checksum, by size and times."""
+
+
+def prepare_store(
+    files: Sequence[Path], cache: Path, *, threshold_MeV: float, progress: Progress = silent
+) -> ShowerStore:
+    """Turn shower files into a store in a folder under ``cache``, or open the one made before.
+
+    The store is found by the files' content, their order and the threshold. Files are streamed, so
+    memory stays bounded. Several processes may call this at once: one builds, the others wait for it.
+
+    Raises UsageError for no files, a wrong threshold or files on different grids, CaloforgeError for
+    a broken file or a full disk.
+    """
+    if not files:
+        raise UsageError("data: expected at least one shower file")
+    if not (math.isfinite(threshold_MeV) and threshold_MeV >= 0):
+        raise UsageError(f"threshold_MeV: expected a number >= 0, got {threshold_MeV}")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        stamps = [_stamp(path) for path in files]
+        checksums = _checksums(files, stamps, cache / CHECKSUMS)
+        key = json.dumps([FORMAT, VERSION, float(threshold_MeV), checksums])
+        folder = cache / f"showers-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        if (store := _whole(folder)) is not None:
+            return store
+        with _one_at_a_time(cache / f".{folder.name}.lock") as alone:
+            if (store := _whole(folder)) is not None:  # made while we waited
+                return store
+            for leftover in cache.glob(f".{folder.name}.*.*") if alone else ():
+                shutil.rmtree(leftover, ignore_errors=True)
+            with atomic_folder(folder) as temporary:
+                write_store(temporary, files, checksums, threshold_MeV, progress)
+                for path, stamp in zip(files, stamps, strict=True):
+                    if _stamp(path) != stamp:
+                        raise CaloforgeError(f"{path}: the file changed while it was read")
+        return ShowerStore.open(folder)
+    except OSError as error:
+        where = error.filename or cache
+        raise CaloforgeError(f"{where}: no store can be made: {error.strerror or error}") from error
+
+
+def _whole(folder: Path) -> ShowerStore | None:
+    """Open a store; None if it is absent or damaged, and has to be made."""
+    try:
+        return ShowerStore.open(folder)
+    except CaloforgeError:
+        return None
+
+
+def _stamp(path: Path) -> list[int]:
+    """Return what changes when a file's content does."""
+    require_file(path, "a shower file")
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _checksums(files: Sequence[Path], stamps: Sequence[list[int]], memory: Path) -> list[str]:
+    """Take the files' checksums; one that has the stamp in ``memory`` is not read again."""
+    try:
+        known = read_json(memory) if memory.is_file() else {}
+    except CaloforgeError:
+        known = {}
+    names = [str(path.resolve()) for path in files]
+    before = dict(known)
+    for path, name, stamp in zip(files, names, stamps, strict=True):
+        entry = known.get(name)
+        if not (isinstance(entry, list) and len(entry) == 4 and entry[:3] == stamp):
+            known[name] = [*stamp, sha256(path)]
+    if known != before:
+        with suppress(CaloforgeError):  # a cache that cannot be written still serves what it has
+            write_json(memory, known)
+    return [str(known[name][3]) for name in names]
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[bool]:
+    """Wait to be the only process that works; a killed one frees the lock.
+
+    Gives False where the file system has no locks: then all work at once, slower but as right.
+    """
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            yield False
+        else:
+            yield True

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, progress, addressed randomness, units, files that are whole or absent."""

@@ -1,0 +1,87 @@
+"""Units, and the spectra that a user writes as text.
+
+Inside the package energies are MeV, lengths mm, angles rad. GeV and degrees exist only at the
+command line and in public layouts; they are converted where they enter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.foundations.errors import UsageError
+
+__all__ = ["DEGREE", "GEV", "Spectrum"]
+
+GEV = 1000.0
+"""One GeV in MeV."""
+
+DEGREE = math.pi / 180.0
+"""One degree in rad."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A distribution of energies or angles: uniform, log-uniform or discrete.
+
+    ``values`` are (low, high) for the first two and the allowed values for the last.
+    """
+
+    kind: Literal["uniform", "log", "discrete"]
+    values: tuple[float, ...]
+
+    @classmethod
+    def parse(cls, text: str, *, unit: float = 1.0, what: str = "range") -> Spectrum:
+        """Read ``a:b`` (uniform), ``log:a:b`` (log-uniform), or ``a,b,c`` (discrete).
+
+        Numbers are multiplied by ``unit``. Raises UsageError naming ``what`` when the text is none
+        of these, a bound is not finite or positive, or the bounds are not in order.
+        """
+        got = repr(text if len(text) <= 60 else text[:60] + "...")
+        expected = f"{what}: expected a:b, log:a:b or a,b,c with positive numbers, got {got}"
+        kind: Literal["uniform", "log", "discrete"] = "discrete"
+        fields = text.split(",")
+        if ":" in text:
+            kind, fields = "uniform", text.split(":")
+            if fields[0].strip() == "log":
+                kind, fields = "log", fields[1:]
+            if len(fields) != 2:
+                raise UsageError(expected)
+        try:
+            values = tuple(float(field) * unit for field in fields)
+        except ValueError:
+            raise UsageError(expected) from None
+        if not all(math.isfinite(value) and value > 0 for value in values):
+            raise UsageError(expected)
+        if kind != "discrete" and not values[0] < values[1]:
+            raise UsageError(f"{what}: the lower bound must be below the upper one, got {got}")
+        return cls(kind, values)
+
+    @property
+    def low(self) -> float:
+        """Smallest value that can be drawn."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """Largest value that can be drawn."""
+        return max(self.values)
+
+    def quantile(self, u_N: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map uniform numbers in [0, 1) to values: the inverse of the cumulative distribution."""
+        if self.kind == "discrete":
+            choice = np.minimum((u_N * len(self.values)).astype(np.int64), len(self.values) - 1)
+            return np.asarray(self.values, dtype=np.float64)[choice]
+        if self.kind == "uniform":
+            values = self.low + u_N * (self.high - self.low)
+        else:
+            values = np.exp(math.log(self.low) + u_N * (math.log(self.high) - math.log(self.low)))
+        return np.clip(values, self.low, self.high)  # rounding must not leave the range
+
+    def to_json(self) -> dict[str, object]:
+        """Return a JSON-ready form."""
+        return {"kind": self.kind, "values": list(self.values)}

@@ -1,0 +1,222 @@
+"""Real showers from Geant4 into one file: from worker processes, over a journal, to the final file.
+
+Showers that finish go into a hidden journal beside the output; a run that was interrupted or killed
+goes on from there when the same request is made again. The file appears under its name when complete,
+and its datasets depend on the request alone: not on the number of workers, nor on interruptions.
+
+Of several ranks each has a journal of its own and makes every so-many-th shower of those that no
+journal holds; the first rank writes the file once all are done.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from glob import escape
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caloforge.files.rank_merge import RankMerge
+from caloforge.files.shower_file import ShowerWriter
+from caloforge.foundations.durable import check_output_path
+from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
+from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.ranks import ALONE, Ranks
+from caloforge.geant4.journal import Journal, Records
+from caloforge.geant4.physics_data import PhysicsData, find_physics_data
+from caloforge.geant4.pool import WorkerPool
+from caloforge.geant4.request import SimulationRequest
+from caloforge.geant4.worker import Introduction
+from caloforge.showers import ELECTRON, Showers
+
+__all__ = ["Interrupted", "SimulationResult", "journal_path", "require_geant4", "simulate"]
+
+ROWS_AT_ONCE = 64
+
+
+class Interrupted(CaloforgeError):
+    """Ctrl-C, or what else raised KeyboardInterrupt; the showers made so far are kept."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """What was done: the file, its showers, how many of them this run made and in what time."""
+
+    file: Path
+    showers: int
+    simulated: int
+    seconds: float
+    physics_data: PhysicsData
+
+
+def require_geant4() -> None:
+    """Raise MissingExtraError unless geant4-pybind is installed (without importing it)."""
+    if importlib.util.find_spec("geant4_pybind") is None:
+        raise MissingExtraError("simulate", "geant4")
+
+
+def journal_path(output: Path, rank: int = 0) -> Path:
+    """Where the showers of an unfinished run wait, those that ``rank`` made."""
+    return output.with_name(f".{output.name}.unfinished" + (f".{rank}" if rank else ""))
+
+
+def simulate(
+    request: SimulationRequest,
+    output: str | Path,
+    *,
+    workers: int = 1,
+    physics_data: PhysicsData | None = None,
+    ranks: Ranks = ALONE,
+    progress: Progress = silent,
+) -> SimulationResult:
+    """Simulate the requested showers into ``output``, continuing an interrupted run of the same request.
+
+    ``workers`` are processes of each rank. ``physics_data`` defaults to what
+    :func:`~caloforge.geant4.physics_data.find_physics_data` finds. Ranks other than the first
+    return when their share is done; then the file need not be there yet. Raises UsageError,
+    MissingExtraError, CaloforgeError (a worker died, or another rank), Interrupted.
+    """
+    output = Path(output)
+    require_geant4()
+    if workers < 1:
+        raise UsageError(f"--workers: expected at least 1, got {workers}")
+    check_output_path(output)
+    data = physics_data or find_physics_data()
+    manifest = {
+        **request.to_json(),
+        "physics_tables": data.to_json(),
+        "geant4_pybind": version("geant4-pybind"),
+    }
+    with (
+        Journal(journal_path(output, ranks.rank), manifest) as journal,
+        RankMerge(output, ranks, manifest, request.events, progress) as gathering,
+    ):
+        started = time.monotonic()
+        try:
+            with _others(journal, output, manifest) as others:
+                share = range(ranks.rank, request.events, ranks.world)
+                missing = [i for i in share if not any(i in records for records in (journal, *others))]
+            kept = len(share) - len(missing)
+            introduction = _fill(journal, missing, kept, request, data, workers, gathering.report)
+            journal.sync()
+            made = gathering.gather(len(missing))
+            seconds = time.monotonic() - started
+            if ranks.leads:
+                provenance = _provenance(request, data, introduction)
+                with _others(journal, output, manifest) as others:
+                    _write(output, (journal, *others), request, provenance)
+                journal.clear()
+                for path in _journals(output):
+                    path.unlink()
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted; {_kept(journal, output, manifest, request)}") from None
+        except UsageError:
+            raise
+        except CaloforgeError as error:
+            who = f"rank {ranks.rank} of {ranks.world}: " if ranks.rank else ""
+            raise CaloforgeError(f"{who}{error}; {_kept(journal, output, manifest, request)}") from None
+    return SimulationResult(output, request.events, sum(made), seconds, data)
+
+
+def _journals(output: Path) -> list[Path]:
+    """List the journals of all ranks, also of earlier runs with other numbers of them."""
+    return sorted(output.parent.glob(escape(journal_path(output).name) + "*"))
+
+
+@contextmanager
+def _others(journal: Journal, output: Path, manifest: Mapping[str, Any]) -> Iterator[list[Records]]:
+    """Return what the journals of other ranks hold at this moment."""
+    with ExitStack() as stack:
+        found = []
+        for path in _journals(output):
+            if path != journal.path:
+                try:
+                    found.append(stack.enter_context(Records(path, manifest)))
+                except FileNotFoundError:  # it was empty, and its rank has left
+                    continue
+        yield found
+
+
+def _fill(
+    journal: Journal,
+    missing: Sequence[int],
+    done: int,
+    request: SimulationRequest,
+    data: PhysicsData,
+    workers: int,
+    progress: Progress,
+) -> Introduction:
+    """Simulate what the journals lack; a worker starts in any case, to say which Geant4 it is."""
+    total = done + len(missing)
+    with WorkerPool(max(1, min(workers, len(missing))), request, data) as pool:
+        progress(done, total)
+        for shower in pool.showers(missing):
+            journal.append(shower.index, shower.cell, shower.deposit)
+            done += 1
+            progress(done, total)
+        return pool.introduction
+
+
+def _write(
+    output: Path, journals: Sequence[Records], request: SimulationRequest, provenance: dict[str, Any]
+) -> None:
+    place = {index: journal for journal in journals for index in journal}
+    lost = [index for index in range(request.events) if index not in place]
+    if lost:
+        raise CaloforgeError(f"{output}: {len(lost)} showers are in no journal, the first is {lost[0]}")
+    with ShowerWriter(output, request.detector.grid, provenance) as writer:
+        for start in range(0, request.events, ROWS_AT_ONCE):
+            writer.append(_showers(place, request, range(request.events)[start : start + ROWS_AT_ONCE]))
+
+
+def _showers(place: Mapping[int, Records], request: SimulationRequest, indices: range) -> Showers:
+    grid = request.detector.grid
+    deposits = np.zeros((len(indices), grid.n_cells), np.float32)
+    for row, index in enumerate(indices):
+        cell, deposit = place[index].read(index)
+        deposits[row, cell] = deposit
+    primaries = [request.primary(index) for index in indices]
+    return Showers(
+        deposits=deposits.reshape(-1, *grid.shape),
+        incident_energy=np.array([p.energy_MeV for p in primaries], np.float32),
+        incident_theta=np.array([p.theta_rad for p in primaries], np.float32),
+        grid=grid,
+        impact_xy=np.array([p.impact_xy_mm for p in primaries], np.float32),
+        pdg_id=np.full(len(indices), ELECTRON, np.int32),
+    )
+
+
+def _provenance(
+    request: SimulationRequest, data: PhysicsData, introduction: Introduction
+) -> dict[str, Any]:
+    return {
+        "program": f"caloforge {version('caloforge')}",
+        "geant4": introduction.geant4_version,
+        "geant4_pybind": version("geant4-pybind"),
+        "physics_list": introduction.physics_list,
+        "physics_tables": data.to_json(),
+        "seed": request.seed,
+        "events": request.events,
+        "energy_MeV": request.energy.to_json(),
+        "theta_rad": request.theta.to_json(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _kept(
+    journal: Journal, output: Path, manifest: Mapping[str, Any], request: SimulationRequest
+) -> str:
+    with _others(journal, output, manifest) as others:
+        done = len({i for records in (journal, *others) for i in records if i < request.events})
+    if not done:
+        return "no shower was finished"
+    return f"{done} of {request.events} showers are kept, the same command goes on from there"

@@ -1,0 +1,97 @@
+"""A worker process: one Geant4, which turns shower numbers into showers until told to stop.
+
+Started by :mod:`caloforge.geant4.pool` with Geant4's data in the environment. Messages over its
+one connection: in comes the request and whether the tables must be computed; out goes an
+:class:`Introduction`, or an error's text; then in come shower numbers and out go
+:class:`SimulatedShower` objects.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.foundations.errors import UsageError
+from caloforge.geant4.em_tables import has_tables, write_tables
+from caloforge.geant4.request import Primary, SimulationRequest
+
+if TYPE_CHECKING:
+    from caloforge.geant4 import application as geant4
+
+__all__ = ["Introduction", "SimulatedShower", "serve"]
+
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Introduction:
+    """What a worker says once Geant4 is ready."""
+
+    geant4_version: str
+    physics_list: str
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedShower:
+    """One shower: its number, its primary, cells hit (flat index, ascending) and deposits (MeV)."""
+
+    index: int
+    primary: Primary
+    cell: NDArray[np.uint32]
+    deposit: NDArray[np.float32]
+    seconds: float
+
+
+def serve(descriptor: int, parent: int) -> None:
+    """Serve one connection until it closes."""
+    _die_with(parent)
+    connection = Connection(descriptor)
+    request, computed = connection.recv()
+    # Here, not above: the parent imports this module for its messages and must never load Geant4.
+    from caloforge.geant4 import application as geant4
+
+    try:
+        zs = geant4.elements(request.detector.materials)
+        if computed:
+            emlow = Path(os.environ["G4LEDATA"])
+            for z in zs:
+                if not has_tables(emlow, z):
+                    write_tables(emlow, geant4.sandia_intervals(z))
+        simulator = geant4.ShowerSimulator(request.detector)
+    except UsageError as error:
+        connection.send(str(error))
+        return
+    connection.send(Introduction(geant4.GEANT4_VERSION, geant4.PHYSICS_LIST))
+    while True:
+        try:
+            index: int = connection.recv()
+        except EOFError:
+            return
+        connection.send(_shower(simulator, request, index))
+
+
+def _shower(
+    simulator: geant4.ShowerSimulator, request: SimulationRequest, index: int
+) -> SimulatedShower:
+    started = time.perf_counter()
+    primary = request.primary(index)
+    cell, deposit = simulator.shower(
+        primary.energy_MeV, primary.theta_rad, primary.impact_xy_mm, primary.seed
+    )
+    return SimulatedShower(index, primary, cell, deposit, time.perf_counter() - started)
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to end this process when its parent ends, however that ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        raise SystemExit(1)

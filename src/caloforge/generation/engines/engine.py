@@ -1,0 +1,143 @@
+"""What computes a model's forward pass: torch itself, or an engine that reads it as ONNX.
+
+An engine maps energies (B,), angles (B,) and noise (B, L) to images, as :meth:`ShowerModel.forward` does.
+Noise, transformations and the threshold stay with the model, so they are the same for all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from caloforge.foundations.cache import cache_folder
+from caloforge.foundations.durable import write_json
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.generation.engines.onnx_file import INPUTS, fingerprint, library_versions, onnx_file
+from caloforge.models.base import Forward, ShowerModel
+from caloforge.showers import Conditions
+
+__all__ = ["ENGINES", "choose", "installed", "make_forward"]
+
+LIBRARIES = {"onnx": ("onnxruntime", "onnxscript"), "openvino": ("openvino", "onnxscript")}
+"""What an engine needs beside torch, by the name of the engine and of its extra."""
+
+ENGINES = ("torch", *LIBRARIES)
+
+PIECE = 32
+"""Showers that an engine makes at once: what they need then stays in a cache."""
+
+ROUNDS = 5
+
+
+class _Exported:
+    """A forward pass in pieces of a fixed size; the last one is filled up."""
+
+    def __init__(
+        self, run: Callable[[dict[str, NDArray[Any]]], NDArray[Any]], shape: tuple[int, ...], piece: int
+    ) -> None:
+        self._run, self._shape, self._piece = run, shape, piece
+
+    def __call__(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+        image_BXYZ = np.empty((len(energy_B), *self._shape), np.float32)
+        whole = [t.numpy() for t in (energy_B, theta_B, noise_BL)]
+        for first in range(0, len(energy_B), self._piece):
+            place = slice(first, first + self._piece)
+            parts = [self._filled(values[place]) for values in whole]
+            out = image_BXYZ[place]
+            out[...] = self._run(dict(zip(INPUTS, parts, strict=True)))[: len(out)]
+        return torch.from_numpy(image_BXYZ)
+
+    def _filled(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        missing = self._piece - len(values)
+        if missing:
+            values = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
+        return np.ascontiguousarray(values)
+
+
+def installed() -> list[str]:
+    """List the engines whose packages are installed, torch first."""
+    found = ["torch"]
+    for name, libraries in LIBRARIES.items():
+        with suppress(PackageNotFoundError):
+            for library in libraries:
+                version(library)
+            found.append(name)
+    return found
+
+
+def make_forward(
+    name: str, model: ShowerModel, batch: int, streams: int = 1, threads: int = 1
+) -> Forward:
+    """Return what computes the forward pass for batches of at most this size.
+
+    It serves ``streams`` callers at a time, each with so many threads. Raises MissingExtraError where the
+    engine is not installed, UsageError for an unknown one.
+    """
+    if name == "torch":
+        return model
+    if name not in LIBRARIES:
+        raise UsageError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
+    library_versions(LIBRARIES[name], name)
+    piece = min(batch, PIECE)
+    path = onnx_file(model, piece, name)
+    run = import_module(f"caloforge.generation.engines.{name}_engine").load(path, streams, threads)
+    return _Exported(run, model.grid.shape, piece)
+
+
+def choose(
+    model: ShowerModel, conditions: Conditions, streams: int = 1, threads: int = 1
+) -> tuple[str, dict[str, float]]:
+    """Return the fastest engine for batches like ``conditions``, and the ms a shower of each on one stream.
+
+    Measured once for a machine, the installed versions, the weights and the batch; then remembered.
+    """
+    names = installed()
+    if len(names) == 1:
+        return names[0], {}
+    versions = [version("torch"), *(version(LIBRARIES[name][0]) for name in names[1:])]
+    machine = [platform.node(), platform.machine(), os.cpu_count()]
+    key = fingerprint(model, [machine, versions, names, len(conditions), streams, threads])
+    memory = cache_folder("engines") / f"{key}.json"
+    times = _remembered(memory, names)
+    if not times:
+        times = _measure(names, model, conditions, threads)
+        with suppress(CaloforgeError):  # a cache that cannot be written delays the next run only
+            write_json(memory, times)
+    return min(times, key=lambda name: times[name]), times
+
+
+def _measure(
+    names: list[str], model: ShowerModel, conditions: Conditions, threads: int
+) -> dict[str, float]:
+    forwards = {"torch": make_forward("torch", model, len(conditions), 1, threads)}
+    for name in names[1:]:
+        with suppress(CaloforgeError):  # not every model can be written for another engine
+            forwards[name] = make_forward(name, model, len(conditions), 1, threads)
+    taken: dict[str, list[float]] = {name: [] for name in forwards}
+    for turn in range(-1, ROUNDS):  # the first call allocates and plans
+        for name, forward in forwards.items():
+            started = time.perf_counter()
+            model.sample(conditions, 1, forward=forward)
+            if turn >= 0:
+                taken[name].append(time.perf_counter() - started)
+    return {name: round(1e3 * min(times) / len(conditions), 4) for name, times in taken.items()}
+
+
+def _remembered(memory: Path, names: list[str]) -> dict[str, float]:
+    with suppress(OSError, ValueError, TypeError):
+        times = json.loads(memory.read_text(encoding="utf-8"))
+        return {name: float(times[name]) for name in names if name in times}
+    return {}

@@ -1,0 +1,264 @@
+"""From a trained model to showers: in memory, or streamed to a file of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from caloforge.files.packing import PackedShowers
+from caloforge.files.rank_merge import RankMerge
+from caloforge.files.shipped import shipped_weights
+from caloforge.files.shower_file import ShowerFile, ShowerWriter
+from caloforge.foundations.durable import check_output_path
+from caloforge.foundations.errors import UsageError
+from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.randomness import rows
+from caloforge.foundations.ranks import ALONE, Ranks
+from caloforge.foundations.units import DEGREE, GEV, Spectrum
+from caloforge.generation.engines.engine import choose, make_forward
+from caloforge.generation.threads import Streams
+from caloforge.models.base import Forward, ShowerModel
+from caloforge.models.saved import ModelCard, load_model
+from caloforge.showers import NORMAL_INCIDENCE, Conditions, Showers
+
+__all__ = [
+    "ConditionSource",
+    "Generator",
+    "drawn",
+    "generate_file",
+    "like_file",
+    "load",
+]
+
+BATCH = 128
+
+EXTRAPOLATION = 0.05
+"""A condition this far (relative) outside of the training showers is still taken for inside."""
+
+
+@dataclass(frozen=True)
+class ConditionSource:
+    """Conditions of ``count`` showers, asked for piece by piece: ``piece(first, count)``."""
+
+    count: int
+    piece: Callable[[int, int], Conditions]
+    energy_MeV: tuple[float, float]
+    theta_rad: tuple[float, float]
+    provenance: dict[str, Any]
+    inputs: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A model that is ready to make showers, its card, and what computes its images: torch or another engine."""
+
+    model: ShowerModel
+    card: ModelCard
+    engine: str = "torch"
+    forward: Forward | None = None
+
+    def generate(
+        self,
+        energy: object,
+        theta: object = None,
+        *,
+        seed: int = 0,
+        batch: int = BATCH,
+        streams: Streams | None = None,
+    ) -> Showers:
+        """Make one shower for each incident energy (MeV); ``theta`` in rad, by default pi/2.
+
+        The same seed gives the same showers, whatever the batch size (up to the rounding of
+        floating point sums) and the ``streams``, by default one. Raises UsageError for conditions that
+        the model cannot take.
+        """
+        conditions = Conditions.of(energy, theta)
+        if len(conditions) == 0:
+            raise UsageError("energy: expected at least one value")
+        check_conditions(self, _range(conditions.incident_energy), _range(conditions.incident_theta))
+
+        def make(first: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+            return self.model.sample(conditions[first : first + batch], seed, first, self.forward)
+
+        firsts = range(0, len(conditions), batch)
+        pieces = list((streams or Streams(1)).map(make, firsts))
+        return Showers(
+            deposits=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
+            incident_energy=conditions.incident_energy,
+            incident_theta=conditions.incident_theta,
+            grid=self.card.grid,
+            provenance=_provenance(self, seed),
+        )
+
+
+def load(name_or_run: str | Path) -> Generator:
+    """Load a pretrained model by name, or the model of a run folder.
+
+    Raises UsageError where there is none, CaloforgeError where it is damaged.
+    """
+    shipped = shipped_weights()
+    path = shipped.get(str(name_or_run), Path(name_or_run))
+    if not path.exists():
+        known = f"one of {', '.join(shipped)} or " if shipped else ""
+        raise UsageError(f"model {str(name_or_run)!r}: expected {known}a run folder")
+    return Generator(*load_model(path))
+
+
+def with_engine(
+    generator: Generator, name: str, batch: int = BATCH, streams: Streams | None = None
+) -> tuple[Generator, dict[str, float]]:
+    """Return a generator that computes with another engine, and what ``auto`` measured (ms a shower of each).
+
+    ``auto`` takes the fastest of those that are installed. The first use of an engine with a model takes
+    seconds; see :mod:`caloforge.generation.engines.engine` for what is remembered.
+    """
+    streams, times = streams or Streams(1), dict[str, float]()
+    if name == "auto":
+        share = np.linspace(0, 1, batch)
+        known = (generator.card.energy_MeV, generator.card.theta_rad)
+        conditions = Conditions.of(*(low + share * (high - low) for low, high in known))
+        name, times = choose(generator.model, conditions, streams.count, streams.threads)
+    forward = make_forward(name, generator.model, batch, streams.count, streams.threads)
+    return replace(generator, engine=name, forward=forward), times
+
+
+def check_conditions(
+    generator: Generator, energy_MeV: tuple[float, float], theta_rad: tuple[float, float]
+) -> str | None:
+    """Compare (low, high) of the conditions with what the model was trained on.
+
+    Gives a warning where a model must extrapolate. Raises UsageError for angles that the model
+    does not listen to.
+    """
+    card = generator.card
+    trained_low, trained_high = (angle / DEGREE for angle in card.theta_rad)
+    theta_low, theta_high = (angle / DEGREE for angle in theta_rad)
+    outside = theta_low < trained_low - 1 or theta_high > trained_high + 1
+    if outside and not generator.model.conditioned_on_angle:
+        raise UsageError(
+            f"theta: model {card.name} was trained at {trained_low:.4g} degrees and does not listen to "
+            f"the angle, got {theta_low:.4g} to {theta_high:.4g}"
+        )
+    if outside:
+        return (
+            f"angles beyond the trained {trained_low:.4g} to {trained_high:.4g} degrees: extrapolation"
+        )
+    low, high = energy_MeV
+    known_low, known_high = card.energy_MeV
+    if low < known_low * (1 - EXTRAPOLATION) or high > known_high * (1 + EXTRAPOLATION):
+        return f"energies beyond the trained {known_low / GEV:.4g} to {known_high / GEV:.4g} GeV: extrapolation"
+    return None
+
+
+def drawn(count: int, energy: Spectrum, theta: Spectrum | None, seed: int) -> ConditionSource:
+    """Draw conditions from spectra (MeV, rad), addressed by shower."""
+    theta = theta or Spectrum("discrete", (NORMAL_INCIDENCE,))
+
+    def piece(first: int, size: int) -> Conditions:
+        u_N2 = rows(lambda generator, shape: generator.random(shape), 2, first, size, seed, "conditions")
+        return Conditions.of(energy.quantile(u_N2[:, 0]), theta.quantile(u_N2[:, 1]))
+
+    spectra = {"energy_MeV": energy.to_json(), "theta_rad": theta.to_json()}
+    return ConditionSource(count, piece, (energy.low, energy.high), (theta.low, theta.high), spectra)
+
+
+def like_file(path: Path, count: int | None = None) -> ConditionSource:
+    """Take energies and angles from a shower file, over and over if ``count`` asks for more."""
+    with ShowerFile(path) as file:
+        conditions = file.conditions
+    if len(conditions) == 0:
+        raise UsageError(f"{path}: expected at least one shower to take conditions from")
+
+    def piece(first: int, size: int) -> Conditions:
+        return conditions[np.arange(first, first + size) % len(conditions)]
+
+    return ConditionSource(
+        len(conditions) if count is None else count,
+        piece,
+        _range(conditions.incident_energy),
+        _range(conditions.incident_theta),
+        {"like": path.name},
+        inputs=(path,),
+    )
+
+
+def generate_file(
+    generator: Generator,
+    source: ConditionSource,
+    out: Path,
+    *,
+    seed: int,
+    batch: int = BATCH,
+    streams: Streams | None = None,
+    ranks: Ranks = ALONE,
+    progress: Progress = silent,
+) -> None:
+    """Stream showers to a file in bounded memory; the file appears when it is complete.
+
+    Each rank makes a run of whole batches, and its streams (one by default) take turns with them, so that
+    the file is the one of a single process, bit for bit where a stream's threads are as many. The first
+    rank joins what the others made; they return before.
+    """
+    provenance = {**_provenance(generator, seed), **source.provenance}
+    check_output_path(out, *source.inputs)
+    firsts = range(0, source.count, batch)
+    share = firsts[
+        len(firsts) * ranks.rank // ranks.world : len(firsts) * (ranks.rank + 1) // ranks.world
+    ]
+    total = sum(min(batch, source.count - first) for first in share)
+    # The day may change between two ranks.
+    work = {**provenance, "date": None, "batch": batch}
+    with RankMerge(out, ranks, work, source.count, progress) as gathering:
+        path = out if ranks.leads else gathering.part(ranks.rank)
+        with ShowerWriter(path, generator.card.grid, provenance) as writer:
+
+            def make(first: int) -> PackedShowers:
+                conditions = source.piece(first, min(batch, source.count - first))
+                showers = Showers(
+                    deposits=generator.model.sample(conditions, seed, first, generator.forward),
+                    incident_energy=conditions.incident_energy,
+                    incident_theta=conditions.incident_theta,
+                    grid=generator.card.grid,
+                )
+                return writer.pack(showers, first - share.start)
+
+            done = 0
+            gathering.report(done, total)
+            with closing((streams or Streams(1)).map(make, share)) as batches:
+                for packed in batches:
+                    writer.append(packed)
+                    done += len(packed.showers)
+                    gathering.report(done, total)
+            if ranks.leads:
+                gathering.gather()
+                for rank in range(1, ranks.world):
+                    with ShowerFile(gathering.part(rank)) as part:
+                        writer.join(part)
+        if not ranks.leads:
+            gathering.gather()
+
+
+def _provenance(generator: Generator, seed: int) -> dict[str, Any]:
+    card = generator.card
+    return {
+        "program": f"caloforge {version('caloforge')}",
+        "torch": torch.__version__,
+        "engine": generator.engine,
+        "model": card.name,
+        "model_provenance": dict(card.provenance),
+        "training_data": dict(card.training_data),
+        "seed": seed,
+        "date": date.today().isoformat(),
+    }
+
+
+def _range(values: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[float, float]:
+    return float(values.min()), float(values.max())

@@ -1,6 +1,0 @@
-"""Public layouts in: read as they were published, written as shower files."""
-
-from caloforge.io.layouts.convert import convert, layout_of, open_public
-from caloforge.io.layouts.formats import LAYOUTS, PublicFile
-
-__all__ = ["LAYOUTS", "PublicFile", "convert", "layout_of", "open_public"]

@@ -1,0 +1,1 @@
+"""The copula: every cell's own marginal, tied together by common factors."""

@@ -1,0 +1,143 @@
+"""Weights of one copula as a beginning for another: other energies, another material, another grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caloforge.foundations.errors import UsageError
+from caloforge.models.copula.model import FactorCopula, monomial_names
+from caloforge.models.shared.growth import grow
+
+__all__ = ["take_over"]
+
+MEMORY_STEPS = 30
+"""On another detector the factors' moments are as if so many steps old: neither lost at once, nor kept for long."""
+
+MEASURED = {"impact_span_22", "largest_R"}
+"""What is always the new showers'."""
+
+
+@torch.no_grad()
+def take_over(model: FactorCopula, given: FactorCopula) -> None:
+    """Begin with the weights of ``given``; ``model`` has begun with moments of the new showers.
+
+    On the same detector the laws stay the same functions of energy, angle and impact point. More factors begin
+    with loadings of zero, fewer are learned anew. On another detector
+    the laws' means, and the scale of deposits, are the new showers'; how laws depend on conditions, their
+    shapes, and the factors are those of ``given``: of the cell at the same place across, and of the depth
+    at which as large a part of the energy is deposited. The total deposit's law is learned anew.
+
+    Raises UsageError for weights that have no such correspondence.
+    """
+    _refuse(model, given)
+    if model.factors > given.factors:
+        larger = FactorCopula(
+            given.grid, given.threshold_MeV, tilted=given.conditioned_on_angle, factors=model.factors
+        )
+        grow(larger, given)
+        given = larger
+    taken, measured = given.state_dict(), MEASURED
+    if not _same_detector(model, given):
+        names = monomial_names(model.conditioned_on_angle)
+        mean_F = _mean_monomials(model, given, names)
+        layers_ZZ = _layers(model.sum_location[0, 1:], (mean_F @ given.sum_location)[1:])
+        # The total deposit's law is the material's own, and quickly learned: only the layers have given ones.
+        mixing_MM = torch.zeros(model.sums, given.sums)
+        mixing_MM[1:, 1:] = layers_ZZ
+        field_OZC = torch.cat([given.frame.expand(given.core, given.halo), _loadings(given)], 2)
+        field_OZC = torch.einsum("zy,oyc->ozc", layers_ZZ, field_OZC[_cells(model, given)])
+        own_OZC = model.frame.expand(model.core, model.halo)
+        for law in range(3):
+            first, last = law * model.monomials, (law + 1) * model.monomials
+            varying_OZ = field_OZC[..., first + 1 : last] @ mean_F[1:]
+            field_OZC[..., first] = own_OZC[..., first] - varying_OZ
+        core, halo = model.frame.project(field_OZC)
+        laws = own_OZC.shape[2]
+        covariance_MM = mixing_MM @ given.covariance_sums @ mixing_MM.T
+        covariance_MM[0, 0] = 1
+        location_FM, log_width_FM = given.sum_location @ mixing_MM.T, given.sum_log_width @ mixing_MM.T
+        location_FM[0] = model.sum_location[0] - mean_F[1:] @ location_FM[1:]
+        log_width_FM[0] = model.sum_log_width[0] - mean_F[1:] @ log_width_FM[1:]
+        depth_laws = given.depth_laws.clone()
+        depth_laws[0] *= model.grid.n_layers / given.grid.n_layers
+        mean_J = mean_F[[names.index(name) for name in ("1", "e", "ee", "ss")[: depth_laws.shape[1]]]]
+        depth_laws[:2, 0] = model.depth_laws[:2, 0] - depth_laws[:2, 1:] @ mean_J[1:]
+        taken |= {
+            "core": core[..., :laws],
+            "halo": halo[..., :laws],
+            "moments_core": core[..., laws:],
+            "moments_halo": halo[..., laws:],
+            "depth_laws": depth_laws,
+            "sum_location": location_FM,
+            "sum_log_width": log_width_FM,
+            "sum_skew": given.sum_skew @ mixing_MM.T,
+            "sum_log_tail": given.sum_log_tail @ mixing_MM.T,
+            "moments_sums": mixing_MM @ given.moments_sums,
+            "covariance_sums": covariance_MM,
+            "steps_seen": given.steps_seen.clamp(max=MEMORY_STEPS),
+        }
+        measured = MEASURED | {"energy_scale.log_slope"}
+    for name, value in model.state_dict().items():
+        if name not in measured and value.shape == taken[name].shape:
+            value.copy_(taken[name])
+
+
+def _loadings(given: FactorCopula) -> Tensor:
+    return given.frame.expand(given.moments_core, given.moments_halo)
+
+
+def _mean_monomials(model: FactorCopula, given: FactorCopula, names: list[str]) -> Tensor:
+    """Return the means (F,) of the monomials, as ``given`` measures them, over the new showers: normal ones."""
+    (old_mean, old_width), (mean, width) = given.spectrum_2.tolist(), model.spectrum_2.tolist()
+    shift, ratio = (mean - old_mean) / old_width, width / old_width
+    means = {"1": 1.0, "e": shift, "ee": shift**2 + ratio**2 - 1}
+    if model.conditioned_on_angle:
+        means["ss"] = float(model.slope_spread / given.slope_spread) ** 2 - 1
+    return torch.tensor([means.get(name, 0.0) for name in names])
+
+
+def _refuse(model: FactorCopula, given: FactorCopula) -> None:
+    """Refuse weights of another kind."""
+    new, old = model.grid, given.grid
+    if model.conditioned_on_angle != given.conditioned_on_angle:
+        kinds = {False: "copula", True: "copula-angle"}
+        raise UsageError(
+            f"expected weights of {kinds[model.conditioned_on_angle]}, got those of {kinds[given.conditioned_on_angle]}"
+        )
+    if new.axes != old.axes:
+        raise UsageError(
+            f"expected weights for axes {', '.join(new.axes)}, got some for {', '.join(old.axes)}"
+        )
+    if not new.cartesian and new.shape[:2] != old.shape[:2]:
+        sizes = (f"{shape[0]} x {shape[1]}" for shape in (new.shape, old.shape))
+        raise UsageError(
+            "on a cylinder expected weights for {} cells across, got some for {}".format(*sizes)
+        )
+
+
+def _same_detector(model: FactorCopula, given: FactorCopula) -> bool:
+    new, old = model.grid, given.grid
+    return new == old and new.extra.get("layer_stack") == old.extra.get("layer_stack")
+
+
+def _layers(new_log_Z: Tensor, old_log_Z: Tensor) -> Tensor:
+    """Interpolate (new, old) to the depths at which the same part of the mean energy has been deposited."""
+    new_Z, old_Z = (torch.softmax(log_Z, 0).double().numpy() for log_Z in (new_log_Z, old_log_Z))
+    depth_Z = np.interp(
+        np.cumsum(new_Z) - new_Z / 2, np.cumsum(old_Z) - old_Z / 2, np.arange(len(old_Z))
+    )
+    rows = [np.interp(depth_Z, np.arange(len(old_Z)), row) for row in np.eye(len(old_Z))]
+    return torch.from_numpy(np.stack(rows, 1)).float()
+
+
+def _cells(model: FactorCopula, given: FactorCopula) -> Tensor:
+    """Where in the window of ``given`` each cell of the model's window lies, at its edge if beyond."""
+    (new, old), axes = (model.frame, given.frame), (0, 1)
+    x, y = (
+        (torch.arange(new.window[a]) - new.below[a] + old.below[a]).clamp(0, old.window[a] - 1)
+        for a in axes
+    )
+    cells_XY: Tensor = x[:, None] * old.window[1] + y
+    return cells_XY.flatten()

@@ -1,0 +1,1 @@
+"""The mixer: layer energies, then a mixer over patches of the face."""

@@ -1,0 +1,191 @@
+"""The published adversarial losses of 3DGAN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
+
+from caloforge.foundations.units import GEV
+from caloforge.models.base import ShowerModel
+from caloforge.models.objective import LossStep
+from caloforge.showers.batch import Batch
+from caloforge.training.config import ObjectiveConfig
+
+__all__ = ["AdversarialObjective", "SamplingFraction"]
+
+
+@dataclass(frozen=True)
+class SamplingFraction:
+    """Mean deposited over incident energy: ``constant + slope * ln(E / 100 GeV)``.
+
+    The fraction falls slightly with energy, as more of a shower leaks out behind.
+    """
+
+    constant: float
+    slope: float
+
+    @classmethod
+    def fit(cls, deposit_N: NDArray[Any], energy_N: NDArray[Any]) -> SamplingFraction:
+        """Fit by least squares to total deposits and incident energies (both (N,), MeV)."""
+        log_N = np.log(energy_N.astype(np.float64) / (100 * GEV))
+        fraction_N = deposit_N / energy_N.astype(np.float64)
+        degree = 1 if np.ptp(log_N) > 1e-3 else 0
+        constant, *slope = np.polynomial.polynomial.polyfit(log_N, fraction_N, degree)
+        return cls(float(constant), float(slope[0]) if slope else 0.0)
+
+    def deposit(self, energy_B: Tensor) -> Tensor:
+        """Expect this total deposit (B,) in MeV from incident energies (B,) in MeV."""
+        return energy_B * (self.constant + self.slope * torch.log(energy_B / (100 * GEV)))
+
+
+def mape(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Mean absolute percentage error, 100 |truth - prediction| / |truth|."""
+    return 100 * ((truth - prediction) / truth).abs().mean()
+
+
+class AdversarialObjective:
+    """The published losses of 3DGAN, for both of its forms.
+
+    The critic learns on a batch of real showers, then on one of fakes (two steps); then the
+    generator takes two steps with fresh noise. Each loss weighs real-or-fake (binary
+    cross-entropy), the regressed primary energy and the total deposit (MAPE), and where the model
+    listens to it the measured angle (MAE, rad). Energies of fakes are uniform over the range of the
+    data; a model that listens to the angle reuses the labels of the real batch instead.
+
+    Source: svalleco/3Dgan, sara-nl/3Dgan (EcalEnergyTrain, AngleTrain).
+    """
+
+    def __init__(
+        self,
+        model: ShowerModel,
+        critic: nn.Module,
+        weights: ObjectiveConfig,
+        sampling_fraction: SamplingFraction,
+        energy_range_MeV: tuple[float, float],
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        published = (3.0, 0.1, 0.1, 25.0) if model.conditioned_on_angle else (6.0, 0.2, 0.1, 0.0)
+        given = (weights.real_or_fake, weights.energy, weights.deposit, weights.angle)
+        names = ("real_or_fake", "energy", "deposit", "angle")
+        self.weights = {
+            name: default if value is None else value
+            for name, value, default in zip(names, given, published, strict=True)
+        }
+        self.networks: Mapping[str, nn.Module] = {"generator": model, "critic": critic}
+        self.model, self._critic = model, critic
+        self._flips, self._generator_steps = weights.label_flips, weights.generator_steps
+        self._sampling_fraction = sampling_fraction
+        self._energy_range = energy_range_MeV
+        self._precision = precision
+
+    def optimizer(self, network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        """Make Keras' RMSprop, which the published networks were trained with."""
+        return torch.optim.RMSprop(network.parameters(), lr=learning_rate, alpha=0.9, eps=1e-7)
+
+    def losses(self, batch: Batch) -> Iterator[LossStep]:
+        """Yield the critic's losses on real and on fake showers, then the generator's."""
+        model, critic = self.model, self._critic
+        size = len(batch.energy_B)
+        real_BXYZ = model.transform.forward(batch.deposits_BXYZ)
+        model.train()
+        critic.train()
+        labels = self._flipped(torch.ones(size, device=real_BXYZ.device))
+        yield self._turn("critic", "real", real_BXYZ, labels, batch.energy_B, batch.theta_B)
+
+        energy_B, theta_B = self._fresh_conditions(batch)
+        with torch.no_grad(), evaluating(model):
+            fake_BXYZ = self._generate(energy_B, theta_B)
+        labels = self._flipped(torch.zeros_like(labels))
+        yield self._turn("critic", "fake", fake_BXYZ, labels, energy_B, theta_B)
+
+        for _ in range(self._generator_steps):
+            energy_B, theta_B = self._fresh_conditions(batch)
+            with frozen(critic):
+                image_BXYZ = self._generate(energy_B, theta_B)
+                labels = torch.ones(size, device=real_BXYZ.device)
+                turn = self._turn("generator", "", image_BXYZ, labels, energy_B, theta_B)
+            yield turn
+
+    def _generate(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
+        noise_BL = torch.randn(len(energy_B), self.model.noise_size, device=energy_B.device)
+        with self._autocast(energy_B):
+            image: Tensor = self.model(energy_B, theta_B, noise_BL)
+        return image.float()
+
+    def _turn(
+        self,
+        network: str,
+        kind: str,
+        image_BXYZ: Tensor,
+        labels_B: Tensor,
+        energy_B: Tensor,
+        theta_B: Tensor,
+    ) -> LossStep:
+        with self._autocast(energy_B):
+            # Between energy and total deposit a critic of tilted showers gives the measured angle.
+            logit_B, guessed_B, *angle_B, _ = self._critic(image_BXYZ)
+        terms = {
+            "real_or_fake": binary_cross_entropy_with_logits(logit_B.float(), labels_B),
+            "energy": mape(guessed_B.float(), energy_B / (100 * GEV)),
+        }
+        if network == "generator":
+            # These two have no parameters in the critic: its own loss does not need them.
+            expected_B = self._sampling_fraction.deposit(energy_B)
+            deposit_B = self.model.transform.inverse(image_BXYZ).sum((1, 2, 3))
+            terms["deposit"] = mape(deposit_B, expected_B)
+            if angle_B:
+                terms["angle"] = l1_loss(angle_B[0].float(), theta_B)
+        loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        prefix = f"{network}.{kind}." if kind else f"{network}."
+        return LossStep(network, loss, {prefix + name: term.detach() for name, term in terms.items()})
+
+    def _fresh_conditions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self.model.conditioned_on_angle:
+            return batch.energy_B, batch.theta_B
+        low, high = self._energy_range
+        return low + (high - low) * torch.rand_like(batch.energy_B), batch.theta_B
+
+    def _flipped(self, labels_B: Tensor) -> Tensor:
+        flip_B = torch.rand_like(labels_B) < self._flips
+        return torch.where(flip_B, 1 - labels_B, labels_B)
+
+    def _autocast(self, like: Tensor) -> Any:
+        mixed = self._precision != torch.float32
+        return torch.autocast(like.device.type, dtype=self._precision, enabled=mixed)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Hold a network in evaluation mode: published fakes for the critic are made so."""
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train()
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a network that does not learn.
+
+    Its BatchNorm layers normalise with the batch, as when the network is trained, and leave their
+    running statistics alone.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    network.requires_grad_(False)
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+        network.requires_grad_(True)

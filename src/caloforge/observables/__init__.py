@@ -1,0 +1,1 @@
+"""Observables of showers: hits, projections, lengths in mm, each defined once."""

@@ -1,0 +1,129 @@
+"""Where a shower's deposits lie in mm: around its axis, and layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.detector import Grid
+from caloforge.observables.image import Image, divide
+
+__all__ = ["Lengths", "ring_edges"]
+
+Array = NDArray[np.float64]
+
+
+def ring_edges(grid: Grid) -> Array:
+    """Edges (mm) of the rings around a shower's axis: as wide as a cell, out to the image's edge.
+
+    The grid must know its cells' size.
+    """
+    assert grid.cell_size is not None
+    if grid.cartesian:
+        width = min(grid.cell_size)
+        half = max(n * size for n, size in zip(grid.shape[:2], grid.cell_size, strict=True)) / 2
+        return np.asarray(width * np.arange(int(np.ceil(half / width)) + 1), np.float64)
+    return np.asarray(grid.cell_size[0] * np.arange(grid.shape[0] + 1), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Lengths:
+    """Lengths of showers on a grid with known cell size.
+
+    x and y are measured from the centre of the central cell (of the cylinder). A shower's axis is the
+    line through its barycentre along the incident direction, or along the depth where the layers'
+    pitch is unknown and on a cylinder, which is aligned with the particle already.
+    """
+
+    image: Image
+
+    @cached_property
+    def _cell_xy(self) -> tuple[Array, Array]:
+        """Position of each hit's cell across the shower, mm: twice (H,)."""
+        grid = self.image.grid
+        assert grid.cell_size is not None
+        n_first, n_second, n_layers = grid.shape
+        first, second = np.divmod(self.image.hits.cells // n_layers, n_second)
+        size_first, size_second = grid.cell_size
+        if grid.cartesian:
+            return (first - n_first // 2) * size_first, (second - n_second // 2) * size_second
+        r, phi = (first + 0.5) * size_first, (second + 0.5) * size_second
+        return r * np.cos(phi), r * np.sin(phi)
+
+    @cached_property
+    def _layer(self) -> NDArray[np.int64]:
+        return self.image.hits.cells.astype(np.int64) % self.image.grid.n_layers
+
+    @cached_property
+    def barycentre(self) -> tuple[Array, Array]:
+        """Barycentre across the shower, mm: x (N,) and y (N,); NaN without deposit."""
+        hits = self.image.hits
+        one = np.zeros(len(hits.cells), np.int64)
+        x_N, y_N = (hits.sum(hits.deposits * xy, one, 1)[:, 0] for xy in self._cell_xy)
+        return divide(x_N, self.image.total_N), divide(y_N, self.image.total_N)
+
+    @cached_property
+    def cotangent(self) -> Array:
+        """How far an axis moves in y for each mm of depth, (N,)."""
+        grid, showers = self.image.grid, self.image.showers
+        if not grid.cartesian or grid.layer_pitch_mm is None:
+            return np.zeros(len(showers))
+        return 1 / np.tan(showers.incident_theta.astype(np.float64))
+
+    @cached_property
+    def distance_H(self) -> Array:
+        """Distance of each hit's cell from its shower's axis, mm."""
+        grid, shower_H = self.image.grid, self.image.hits.shower
+        x_H, y_H = (xy - mean[shower_H] for xy, mean in zip(self._cell_xy, self.barycentre, strict=True))
+        pitch = grid.layer_pitch_mm or 0.0
+        mean_layer_N = divide(self.image.profiles[2] @ np.arange(grid.n_layers), self.image.total_N)
+        below_H = (self._layer - mean_layer_N[shower_H]) * pitch
+        cotangent_N = self.cotangent
+        # A step in y inside a layer is longer than its distance from a tilted axis by 1 / sin(theta).
+        sine_N = 1 / np.hypot(1, cotangent_N)
+        return np.asarray(
+            np.hypot(x_H, (y_H - below_H * cotangent_N[shower_H]) * sine_N[shower_H]), np.float64
+        )
+
+    def rings(self) -> Array:
+        """Deposit in the rings of :func:`ring_edges`, MeV (N, n); what lies beyond is left out."""
+        edges = ring_edges(self.image.grid)
+        ring_H = np.minimum((self.distance_H / edges[1]).astype(np.int64), len(edges) - 1)
+        return self.image.hits.sum(self.image.hits.deposits, ring_H, len(edges))[:, :-1]
+
+    def mean_radius(self) -> Array:
+        """Mean distance from the axis, weighted with the deposit, mm (N,)."""
+        hits = self.image.hits
+        one = np.zeros(len(hits.cells), np.int64)
+        return divide(hits.sum(hits.deposits * self.distance_H, one, 1)[:, 0], self.image.total_N)
+
+    def radius_of(self, fraction: float) -> Array:
+        """Smallest distance from the axis within which this fraction of the deposit lies, mm (N,)."""
+        hits = self.image.hits
+        scale = 1 + self.distance_H.max(initial=0)
+        order = np.argsort(hits.shower + self.distance_H / scale, kind="stable")
+        running = np.cumsum(hits.deposits[order], dtype=np.float64)
+        before = np.concatenate([[0.0], running])[hits.offsets[:-1]]
+        total = np.concatenate([[0.0], running])[hits.offsets[1:]] - before
+        # One part in a thousand million less than the fraction: sums of float are not exact.
+        wanted = np.searchsorted(running, before + fraction * total * (1 - 1e-9))
+        filled = np.diff(hits.offsets) > 0
+        out = np.full(len(hits), np.nan)
+        out[filled] = self.distance_H[order][np.minimum(wanted[filled], hits.offsets[1:][filled] - 1)]
+        return out
+
+    def layers(self) -> tuple[Array, Array, Array, Array]:
+        """Barycentre x, y and width in x, y of each layer, mm: four times (N, layers), NaN if empty."""
+        hits, n = self.image.hits, self.image.grid.n_layers
+        energy = hits.sum(hits.deposits, self._layer, n)
+        found = []
+        for xy in self._cell_xy:
+            mean = divide(hits.sum(hits.deposits * xy, self._layer, n), energy)
+            far = xy - np.nan_to_num(mean)[hits.shower, self._layer]
+            square = divide(hits.sum(hits.deposits * far**2, self._layer, n), energy)
+            found.append((mean, np.sqrt(square)))
+        (x, width_x), (y, width_y) = found
+        return x, y, width_x, width_y

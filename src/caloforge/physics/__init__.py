@@ -1,1 +1,0 @@
-"""Observables, comparisons and the report."""

@@ -1,0 +1,1 @@
+"""The report of a comparison: its plots, and one page that holds them."""

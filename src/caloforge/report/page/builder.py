@@ -1,0 +1,162 @@
+"""Fills the page's template. The only module that imports jinja2."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from itertools import groupby
+from typing import Any
+
+from caloforge.comparison.requirements import STATUSES
+from caloforge.foundations.errors import MissingExtraError
+from caloforge.observables.definitions import OBSERVABLES
+from caloforge.report.page.cells import MARKS
+from caloforge.report.page.content import Report
+from caloforge.report.page.numbers import energy_tables, facts, headline_table, observable_table
+from caloforge.report.page.verdict import counted, overview, sentences, verdict_table
+from caloforge.report.plots.catalogue import TOPICS
+from caloforge.report.plots.histograms import Plot
+from caloforge.report.plots.tables import table
+
+try:
+    import jinja2
+except ImportError:
+    raise MissingExtraError("validate", "report") from None
+
+__all__ = ["build_page", "fill_page", "inline_png"]
+
+PLAIN_BYTES = 20_000
+"""A plot's data beyond so many bytes is compressed: numpy and pandas read both alike."""
+
+WIDE = 1.6
+"""Pictures wider than this times their height get a row of the page to themselves."""
+
+CONTENTS = {
+    "summary": "Verdict",
+    "numbers": "Numbers",
+    "by-energy": "By incident energy",
+    "compared": "What was compared",
+}
+
+
+def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
+    """Write the page as HTML text; every text that comes from a file or a user is escaped.
+
+    ``drawn`` holds the plots, topic by topic, each with its PNG. The page needs nothing beside it:
+    images and data are inside, and its policy allows no script but its own.
+    """
+    script = _file("report.js")
+    sections = [
+        _section(topic, list(items), report.labels)
+        for topic, items in groupby(drawn, key=lambda item: item[0].topic)
+    ]
+    requirements = [verdict_table(report, i) for i in range(len(report.verdicts)) if report.verdicts[i]]
+    if len(requirements) > 1:
+        requirements.insert(0, overview(report))
+    return fill_page(
+        _file("template.html.jinja"),
+        script=script,
+        reference=report.labels[0],
+        candidates=" and ".join(report.labels[1:]),
+        lead=f"{', '.join(s.file for s in report.sources[1:])} compared with {report.sources[0].file}. "
+        f"{len(drawn)} plots, made {report.made}.",
+        contents=CONTENTS,
+        verdicts=list(_verdicts(report)),
+        requirements=requirements,
+        caveats=report.caveats,
+        numbers=headline_table(report),
+        by_energy=[t for i in range(len(report.metrics)) for t in energy_tables(report, i)],
+        observables=observable_table(report),
+        facts=facts(report),
+        sections=sections,
+        wheres=list(dict.fromkeys(plot.where for plot, _ in drawn)),
+        n_plots=len(drawn),
+    )
+
+
+def fill_page(template: str, *, script: str = "", **values: Any) -> str:
+    """Fill a page's template, which may use the macro ``table`` for a :class:`Table`.
+
+    It gets the reports' ``style``, and a ``policy`` under which no script runs but its own.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    style = _file("report.css")
+    return environment.from_string(_file("table.html.jinja") + template).render(
+        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'",
+        style=style,
+        script=script,
+        **values,
+    )
+
+
+def inline_png(image: bytes) -> str:
+    """Return a picture as an address that holds it."""
+    return _inline(image, "image/png")
+
+
+def _file(name: str) -> str:
+    return (resources.files("caloforge.report.page") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Name an inline style or script in the page's policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def _verdicts(report: Report) -> Iterator[Mapping[str, Any]]:
+    reference, *candidates = report.labels
+    for label, verdict, metrics in zip(candidates, report.verdicts, report.metrics, strict=True):
+        if verdict:
+            status = max((j.status for j in verdict), key=STATUSES.index)
+            yield {
+                "label": label,
+                "status": status,
+                "mark": MARKS[status],
+                "counted": counted(verdict),
+                "sentences": list(sentences(verdict, metrics, label, reference)),
+            }
+
+
+def _section(
+    topic: str, items: Sequence[tuple[Plot, bytes]], labels: tuple[str, ...]
+) -> Mapping[str, Any]:
+    names = dict.fromkeys(plot.observable for plot, _ in items)
+    return {
+        "id": topic.lower().replace(" ", "-"),
+        "title": topic,
+        "meaning": TOPICS.get(topic, ""),
+        "definitions": [OBSERVABLES[name] for name in names if name in OBSERVABLES],
+        "figures": [_figure(plot, image, labels) for plot, image in items],
+    }
+
+
+def _figure(plot: Plot, image: bytes, labels: tuple[str, ...]) -> Mapping[str, Any]:
+    data, suffix, kind = table(plot, labels).encode(), "csv", "text/csv"
+    if len(data) > PLAIN_BYTES:
+        data, suffix, kind = gzip.compress(data, mtime=0), "csv.gz", "application/gzip"
+    # The header of a PNG holds its width and height.
+    width, height = struct.unpack(">II", image[16:24])
+    return {
+        "name": plot.name,
+        "title": plot.title,
+        "wide": width > WIDE * height,
+        "words": f"{plot.title} {plot.where} {plot.observable} {plot.name}".lower(),
+        "where": plot.where,
+        "image": inline_png(image),
+        "width": width,
+        "height": height,
+        "data": _inline(data, kind),
+        "file": f"{plot.name}.{suffix}",
+        "format": "CSV" if suffix == "csv" else "CSV, compressed",
+    }
+
+
+def _inline(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

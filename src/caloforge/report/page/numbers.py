@@ -1,0 +1,210 @@
+"""Tables of numbers: what was compared, the key metrics, by energy, and every observable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from caloforge.comparison.differences import Metrics
+from caloforge.comparison.key_metrics import key_metrics, title_of, with_error
+from caloforge.comparison.requirements import Check
+from caloforge.foundations.units import DEGREE, GEV
+from caloforge.observables.definitions import OBSERVABLES
+from caloforge.report.page.cells import Cell, Column, Table, number
+from caloforge.report.page.content import Report
+
+__all__ = ["energy_tables", "facts", "headline_table", "observable_table"]
+
+MAX_TEXT = 300
+
+BY_ENERGY = (
+    "adjusted_ratio.sampling_fraction",
+    "spread_ratio.sampling_fraction",
+    "adjusted_ratio.hits",
+    "adjusted_ratio.hits_300keV",
+    "adjusted_ratio.width_across",
+    "adjusted_ratio.length",
+    "adjusted_ratio.barycentre_depth",
+    "adjusted_ratio.measured_angle",
+    "auc.low",
+    "auc.high",
+)
+"""What the tables by energy show, besides what the requirements ask for."""
+
+DIVISIONS = {
+    "energy_bins": "Bins of incident energy",
+    "auc.energy_quartiles": "Quartiles of incident energy",
+}
+
+
+def facts(report: Report) -> Table:
+    """Tell what was compared: a row a fact, a column a file."""
+    samples, sources = report.samples, report.sources
+    grid = samples[0].grid
+    rows: dict[str, Sequence[object]] = {
+        "File": [source.file for source in sources],
+        "Showers": [len(sample) for sample in samples],
+        "Without deposit": [sample.n_empty for sample in samples],
+        "Incident energy": [_span(s.conditions.incident_energy / GEV, " GeV") for s in samples],
+        "Mean incident energy": [
+            f"{s.conditions.incident_energy.mean() / GEV:.5g} GeV" for s in samples
+        ],
+        "Incident angle": [_span(s.conditions.incident_theta / DEGREE, "°") for s in samples],
+        "Cells": [" x ".join(map(str, grid.shape)) + f" ({', '.join(grid.axes)})"] * len(samples),
+        "Read-out threshold": [f"{grid.threshold_MeV:g} MeV, applied to all"] * len(samples),
+    }
+    for name in dict.fromkeys(name for source in sources for name in source.provenance):
+        rows[name.replace("_", " ").capitalize()] = [s.provenance.get(name, "") for s in sources]
+    columns = [
+        Column("", "text"),
+        *(
+            Column(f"{label} ({'candidate' if number else 'reference'})", "long")
+            for number, label in enumerate(report.labels)
+        ),
+    ]
+    cells = [(Cell(name), *(Cell(_text(value)) for value in values)) for name, values in rows.items()]
+    return Table("What was compared", tuple(columns), tuple(cells), sortable=False)
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " …"
+
+
+def _span(values: Any, unit: str) -> str:
+    low, high = f"{values.min():.4g}", f"{values.max():.4g}"
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def headline_table(report: Report) -> Table:
+    """Show the few numbers below the verdict, candidates side by side."""
+    found = [{line.name: line for line in key_metrics(metrics)} for metrics in report.metrics]
+    rows = []
+    for name in dict.fromkeys(name for lines in found for name in lines):
+        lines = [candidate.get(name) for candidate in found]
+        first = next(line for line in lines if line)
+        cells = [Cell(first.title, code=name), number(f"{first.perfect:g}", first.perfect)]
+        for line in lines:
+            cells.append(number(with_error(line.value, line.error), line.value) if line else Cell(""))
+            cells.append(_plain(line.floor, line.floor_error) if line else Cell(""))
+        rows.append(cells)
+    columns = [Column("Quantity", "text"), Column("If perfect")]
+    for label in report.labels[1:]:
+        group = label if len(report.labels) > 2 else ""
+        columns += [Column("Value", group=group), Column("Same source", group=group)]
+    return Table.of("Numbers", columns, rows)
+
+
+def _plain(value: float | None, error: float | None = None) -> Cell:
+    """Write a number of less interest, shorter; nothing where it is undefined."""
+    if value is None:
+        return Cell("")
+    return number(with_error(value, error) if error else f"{value:.2g}", value)
+
+
+def energy_tables(report: Report, index: int) -> Iterator[Table]:
+    """Show what is known by energy of a candidate, a table for each division of the energies."""
+    metrics, label = report.metrics[index], report.labels[index + 1]
+    judged = {judgement.metric: judgement for judgement in report.verdicts[index]}
+    names = dict.fromkeys([*(name for name in judged if judged[name].bins), *BY_ENERGY])
+    for division, title in DIVISIONS.items():
+        titles = metrics.get(division)
+        if not titles:
+            continue
+        rows = list(_absolute(report, index)) if division == "energy_bins" else []
+        for name in names:
+            values = metrics.get(f"{name}_by_energy")
+            if not values or name.startswith("auc.") != (division == "auc.energy_quartiles"):
+                continue
+            errors = metrics.get(f"{name}_by_energy_err") or [None] * len(values)
+            checks = {check.where: check for check in judged[name].bins} if name in judged else {}
+            head = judged[name].title if name in judged else title_of(name)
+            rows.append(
+                (
+                    Cell(head, code=name),
+                    *(
+                        _checked(value, error, checks.get(where))
+                        for where, value, error in zip(titles, values, errors, strict=True)
+                    ),
+                )
+            )
+        if rows:
+            columns = [Column("Quantity", "text"), *(Column(where) for where in titles)]
+            yield Table(f"{title}: {label}", tuple(columns), tuple(rows), sortable=False)
+
+
+def _checked(value: float | None, error: float | None, check: Check | None) -> Cell:
+    return number(
+        with_error(value, error) if value is not None else "", value, check.status if check else None
+    )
+
+
+def _absolute(report: Report, index: int) -> Iterator[tuple[Cell, ...]]:
+    """Return numbers of showers and sampling fractions in the bins of energy."""
+    compared = report.comparisons[index]
+    names = (report.labels[0], report.labels[index + 1])
+    for name, summary in zip(names, compared.summaries, strict=True):
+        counts = (int(summary.count_S[i]) for i in compared.energy_bins)
+        yield Cell(f"Showers: {name}"), *(number(str(count), count) for count in counts)
+    for name, summary in zip(names, compared.summaries, strict=True):
+        pairs = (
+            (
+                float(summary.mean("sampling_fraction")[i, 0]),
+                float(summary.error("sampling_fraction")[i, 0]),
+            )
+            for i in compared.energy_bins
+        )
+        yield Cell(f"Sampling fraction: {name}"), *(number(with_error(*pair), pair[0]) for pair in pairs)
+
+
+def observable_table(report: Report) -> Table:
+    """List every observable with one value a shower, candidates side by side."""
+    columns = [Column("Observable", "text"), Column(f"Mean, {report.labels[0]}")]
+    several = len(report.comparisons) > 1
+    for label in report.labels[1:]:
+        columns += [
+            Column(title, group=label if several else "")
+            for title in (
+                "Mean" if several else f"Mean, {label}",
+                "Ratio at equal conditions",
+                "Ratio of spreads",
+                "Separation",
+                "Same source",
+                "KS p-value",
+            )
+        ]
+    columns.append(Column("Definition", "long"))
+    names = dict.fromkeys(name for compared in report.comparisons for name in compared.scalars)
+    rows = []
+    for name in names:
+        definition = OBSERVABLES[name]
+        cells = [Cell(definition.label, code=name), _mean(report.comparisons[0].summaries[0], name)]
+        for compared, metrics in zip(report.comparisons, report.metrics, strict=True):
+            cells += [
+                _mean(compared.summaries[1], name),
+                _measured(metrics, f"adjusted_ratio.{name}"),
+                _measured(metrics, f"spread_ratio.{name}"),
+                _measured(metrics, f"separation.{name}"),
+                _plain(metrics.get(f"separation.{name}_floor")),
+                _plain(metrics.get(f"ks.{name}_p_value")),
+            ]
+        rows.append([*cells, Cell(definition.meaning)])
+    return Table.of("All observables", columns, rows)
+
+
+def _mean(summary: Any, name: str) -> Cell:
+    if name not in summary.columns:
+        return Cell("")
+    mean, error = float(summary.mean(name)[0, 0]), float(summary.error(name)[0, 0])
+    if not np.isfinite(mean):
+        return number("undefined", None)
+    return number(with_error(mean, error if np.isfinite(error) else None), mean)
+
+
+def _measured(metrics: Metrics, name: str) -> Cell:
+    if name not in metrics:
+        return Cell("")
+    return number(with_error(metrics[name], metrics.get(f"{name}_err")), metrics[name])

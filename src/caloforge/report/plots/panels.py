@@ -1,0 +1,184 @@
+"""Plots of several frames side by side: maps, correlation matrices, event displays.
+
+Each function fills an empty figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.comparison.selections import MIN_SHOWERS
+from caloforge.report.plots.histograms import Plot
+from caloforge.report.plots.style import REFERENCE, THIN, fitted, heading, look
+
+__all__ = ["displays", "maps", "matrices"]
+
+PER_ROW = 3
+SIZE, GAP, LEFT, TOP, RIGHT = 3.1, 0.25, 0.75, 0.72, 0.95
+"""Width of a frame and the spaces around it, inches."""
+
+
+def maps(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
+    """Draw reference and candidates side by side on one colour scale."""
+    frames = _frames(figure, len(labels), below=0.62)
+    values = [h.values() * scale for h, scale in zip(plot.histograms, plot.scale, strict=True)]
+    x, y = plot.histograms[0].axes
+    style: Any = {"cmap": "viridis", "vmin": 0, "vmax": max(v.max() for v in values)}
+    for axes, value, label, n in zip(frames, values, labels, plot.showers, strict=True):
+        mesh = axes.pcolormesh(x.edges, y.edges, _masked(value).T, **style)
+        if plot.diagonal:
+            low, high = max(x.edges[0], y.edges[0]), min(x.edges[-1], y.edges[-1])
+            axes.plot([low, high], [low, high], color=look(0)[0], linewidth=1, linestyle="--")
+        axes.set_xlim(x.edges[0], x.edges[-1])
+        axes.set_ylim(y.edges[0], y.edges[-1])
+        if n < MIN_SHOWERS:
+            text = f"fewer than {MIN_SHOWERS} showers"
+            axes.text(0.98, 0.02, text, transform=axes.transAxes, **THIN)
+        _labels(axes, frames, label, x.label, y.label)
+    _bar(figure, mesh, frames, plot.y_label)
+    _title(figure, plot.title)
+
+
+def matrices(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
+    """Draw a row for each candidate: correlations of the reference, its own, and the difference."""
+    reference = plot.histograms[0].values()
+    shown = []
+    for histogram, label in zip(plot.histograms[1:], labels[1:], strict=True):
+        shown += [
+            (reference, labels[0]),
+            (histogram.values(), label),
+            (histogram.values() - reference, "Difference"),
+        ]
+    axis = plot.histograms[0].axes[0]
+    names = [name for name in axis if isinstance(name, str)]
+    frames = _frames(figure, len(shown), below=0.8 if names else 0.62)
+    n = len(reference)
+    edges = np.arange(n + 1) - 0.5
+    style: Any = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1}
+    for axes, (values, label) in zip(frames, shown, strict=True):
+        mesh = axes.pcolormesh(edges, edges, np.ma.masked_invalid(values), **style)
+        axes.set_facecolor("#dddddd")
+        axes.grid(visible=False)
+        axes.invert_yaxis()
+        if names:
+            axes.set_xticks(range(n), names, rotation=90, fontsize=8.5)
+            axes.set_yticks(range(n), names, fontsize=8.5)
+            axes.tick_params(length=0)
+        what = "" if names else axis.label.capitalize()
+        _labels(axes, frames, label, what, what)
+    _bar(figure, mesh, frames, "Correlation, or its difference")
+    _title(figure, plot.title)
+
+
+def displays(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
+    """Draw a row for each shower: in three dimensions, and projected onto three planes."""
+    width, row, top = 12.5, 2.85, 0.4
+    height = top + row * len(labels)
+    figure.set_size_inches(width, height)
+    planes = ((2, 0), (2, 1), (0, 1))
+    images = [[h.project(*plane) for plane in planes] for h in plot.histograms]
+    positive = np.concatenate([h.values()[h.values() > 0] for h in plot.histograms])
+    low = positive.min(initial=np.inf) if len(positive) else 0.1
+    high = max(image.values().max() for images_of in images for image in images_of)
+    style: Any = {
+        "cmap": "viridis",
+        "norm": "log",
+        "vmin": max(low, 1e-6 * high),
+        "vmax": max(high, 1.01 * low),
+    }
+    for index, (histogram, label) in enumerate(zip(plot.histograms, labels, strict=True)):
+        y = height - top - row * (index + 1) + 0.55
+        figure.text(
+            0.18 / width, (y + 1) / height, label, rotation=90, va="center", ha="center", weight="bold",
+            fontsize=fitted(label, 11, 24), color=REFERENCE if index == 0 else look(index - 1)[0],
+        )  # fmt: skip
+        box = (0.2 / width, (y - 0.55) / height, 4.3 / width, row / height)
+        _space(figure, box, histogram, style)
+        for column, image in enumerate(images[index]):
+            box = ((5.15 + 2.2 * column) / width, y / height, 1.6 / width, 2.05 / height)
+            axes = figure.add_axes(box)
+            a, b = image.axes
+            mesh = axes.pcolormesh(a.edges, b.edges, _masked(image.values()).T, **style)
+            axes.set_xlabel(a.label, fontsize=9)
+            axes.set_ylabel(b.label, fontsize=9, labelpad=1)
+            axes.tick_params(labelsize=8)
+            axes.grid(visible=False)
+    beside = figure.add_axes((11.6 / width, y / height, 0.13 / width, 2.05 / height))
+    bar = figure.colorbar(mesh, cax=beside)
+    bar.set_label(plot.y_label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    _title(figure, plot.title, 0.3)
+
+
+def _space(figure: Any, box: tuple[float, ...], histogram: Any, style: dict[str, Any]) -> None:
+    """Draw a shower's cells in three dimensions, depth to the right: size and colour by deposit."""
+    axes = figure.add_axes(box, projection="3d", computed_zorder=False)
+    axes.patch.set_visible(False)
+    deposits = histogram.values()
+    first, second, depth = np.nonzero(deposits)
+    found = deposits[first, second, depth]
+    order = np.argsort(found)
+    decades = np.log10(style["vmax"] / style["vmin"])
+    share = np.clip(np.log10(found[order] / style["vmin"]) / decades, 0, 1)
+    axes.scatter(
+        depth[order], second[order], first[order], c=found[order], s=0.6 + 50 * share**3,
+        alpha=0.7, linewidths=0, depthshade=False, **style,
+    )  # fmt: skip
+    limits = (axes.set_zlim, axes.set_ylim, axes.set_xlim)
+    for limit, n in zip(limits, deposits.shape, strict=True):
+        limit(0, max(1, n - 1))
+    axes.set_box_aspect((1.6, 1, 1), zoom=1.28)
+    axes.view_init(elev=14, azim=-68)
+    names = [a.label.split(" ")[0] for a in histogram.axes]
+    axes.set_xlabel(names[2], fontsize=9, labelpad=-8)
+    axes.set_ylabel(names[1], fontsize=9, labelpad=-9)
+    axes.set_zlabel(names[0], fontsize=9, labelpad=-9)
+    axes.tick_params(labelsize=7, pad=-3)
+
+
+def _frames(figure: Any, count: int, *, below: float) -> list[Any]:
+    """Place square frames in rows, with ``below`` inches for the labels under each."""
+    columns, rows = min(count, PER_ROW), -(-count // PER_ROW)
+    width = LEFT + columns * (SIZE + GAP) + RIGHT
+    height = TOP + rows * (SIZE + below) + 0.35 * (rows - 1)
+    figure.set_size_inches(width, height)
+    frames = []
+    for index in range(count):
+        row, column = divmod(index, PER_ROW)
+        x = LEFT + column * (SIZE + GAP)
+        y = height - TOP - SIZE - row * (SIZE + below + 0.35)
+        frames.append(figure.add_axes((x / width, y / height, SIZE / width, SIZE / height)))
+    return frames
+
+
+def _labels(axes: Any, frames: list[Any], title: str, x_label: str, y_label: str) -> None:
+    """Write a frame's title and labels; those of y only at the first frame of a row."""
+    axes.set_title(title, fontsize=fitted(title, 11, 32))
+    axes.set_xlabel(x_label, fontsize=fitted(x_label, 11, 36))
+    if frames.index(axes) % PER_ROW == 0:
+        axes.set_ylabel(y_label, fontsize=fitted(y_label, 11, 36))
+    else:
+        axes.tick_params(labelleft=False)
+
+
+def _bar(figure: Any, mesh: Any, frames: list[Any], label: str) -> None:
+    """Draw a colour bar at the right of the first row."""
+    box, width = frames[min(PER_ROW, len(frames)) - 1].get_position(), figure.get_figwidth()
+    beside = figure.add_axes((box.x1 + 0.1 / width, box.y0, 0.12 / width, box.height))
+    bar = figure.colorbar(mesh, cax=beside)
+    bar.set_label(label, fontsize=10)
+    bar.ax.tick_params(labelsize=9)
+
+
+def _title(figure: Any, title: str, left: float = LEFT) -> None:
+    width, height = figure.get_size_inches()
+    figure.text(left / width, 1 - 0.3 / height, title, **heading(title, int(9 * width)))
+
+
+def _masked(values: NDArray[Any]) -> Any:
+    """Leave empty bins white."""
+    return np.ma.masked_less_equal(values, 0)

@@ -1,0 +1,195 @@
+"""Compare candidates with a reference: numbers, a verdict, plots, and a report that holds them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.comparison.differences import Comparison
+from caloforge.comparison.metrics import measure, reference_floors
+from caloforge.comparison.requirements import judge, load_requirements
+from caloforge.comparison.samples import N_GROUPS, Sample, accumulate, keep_hits
+from caloforge.comparison.selections import choose_selections
+from caloforge.detector import Grid
+from caloforge.files.shower_file import ShowerFile
+from caloforge.foundations.durable import atomic_folder, write_json, write_text
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.progress import Part, Progress, silent
+from caloforge.report.caveats import caveats_on
+from caloforge.report.page.content import Report, Source
+
+__all__ = ["DEFAULT_THRESHOLD_MEV", "MAX_CANDIDATES", "validate"]
+
+DEFAULT_THRESHOLD_MEV = 0.001
+"""Read-out threshold where neither file states one: the published 1e-6 GeV."""
+
+MAX_CANDIDATES = 5
+"""More curves in one plot cannot be told apart."""
+
+OWN_FILES = {"report.html", "report.md", "metrics.json", "histograms.root", "plots"}
+MAX_LABEL = 40
+
+
+def validate(
+    reference: str | Path,
+    candidates: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    labels: Sequence[str] | None = None,
+    requirements: Path | None = None,
+    training: Sequence[str | Path] = (),
+    quick: bool = False,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> Report:
+    """Compare the showers of candidates with a reference's and write a report folder.
+
+    ``output`` becomes a folder with ``report.html`` (self-contained), ``report.md`` (a summary),
+    ``metrics.json``, ``histograms.root`` and ``plots/*.png``; an earlier report there is replaced, and
+    until all is done nothing is. ``metrics.json`` holds the numbers of one candidate, or of several by
+    their labels (:mod:`caloforge.comparison.metrics` lists them). All files are read with one read-out
+    threshold, the largest of their detectors'. ``labels`` name reference and candidates; by default
+    the files' names do. ``requirements`` is a YAML file (:mod:`caloforge.comparison.requirements`).
+    ``training`` are the showers that a candidate was trained on, which it may copy. ``quick`` leaves
+    out what takes minutes: classifiers, distances and the search for copies. ``workers`` processes draw
+    (a script that asks for more than one needs the usual ``if __name__ == "__main__"``). ``progress``
+    counts per cent. Gives what the report was made from.
+
+    Raises UsageError for a folder with other content, wrong labels or requirements, or files on
+    different grids; CaloforgeError for a damaged file or one with fewer than two showers;
+    MissingExtraError.
+    """
+    # The libraries that draw are optional, and checked before minutes are spent on reading.
+    from caloforge.report.page.builder import build_page
+    from caloforge.report.page.summary import build_summary
+    from caloforge.report.plots.catalogue import catalogue, displays
+    from caloforge.report.plots.draw import render_all
+    from caloforge.report.plots.root_file import write_root
+
+    folder = Path(output).resolve()
+    _check_folder(folder)
+    required = load_requirements(requirements)
+    paths = [candidates] if isinstance(candidates, str | Path) else list(candidates)
+    if not 0 < len(paths) <= MAX_CANDIDATES:
+        raise UsageError(f"candidates: expected 1 to {MAX_CANDIDATES} files, got {len(paths)}")
+    reading, measuring, drawing = Part(progress).shares((30, 2, 68) if quick else (10, 60, 30))
+    with ExitStack() as stack:
+        files = [stack.enter_context(ShowerFile(path)) for path in (reference, *paths)]
+        library = [stack.enter_context(ShowerFile(path)) for path in training]
+        names = _labels(labels, files)
+        grid = _common_grid([*files, *library])
+        selections, thin = choose_selections(*(file.conditions for file in files))
+        n_groups = min(N_GROUPS, *map(len, files))
+        samples = [
+            accumulate(file, selections, grid=grid, n_groups=n_groups, progress=part)
+            for file, part in zip(files, reading.shares(map(len, files)), strict=True)
+        ]
+        copied = [keep_hits(file, grid) for file in library]
+        shown = list(displays(files, grid.threshold_MeV))
+        sources = tuple(
+            Source(label, file.path.name, file.provenance)
+            for label, file in zip(names, files, strict=True)
+        )
+        caveats = tuple(caveats_on(samples, names, [file.grid for file in files], thin, quick=quick))
+    comparisons = tuple(Comparison(samples[0], candidate) for candidate in samples[1:])
+    floors_part, *parts = measuring.shares((1, *(2 for _ in comparisons)))
+    floors = {} if quick else reference_floors(samples[0], progress=floors_part)
+    measured = [
+        measure(compared, training=copied, quick=quick, progress=part)
+        for compared, part in zip(comparisons, parts, strict=True)
+    ]
+    judged = [
+        (_with(samples[0], each.learned_reference), _with(sample, each.learned_candidate))
+        for sample, each in zip(samples[1:], measured, strict=True)
+    ]
+    everybody = [judged[0][0], *(candidate for _, candidate in judged)]
+    plots = [*catalogue(everybody, judged), *shown]
+    metrics = tuple({"n_plots": len(plots), **each.metrics, **floors} for each in measured)
+    report = Report(
+        sources=sources,
+        comparisons=comparisons,
+        metrics=metrics,
+        verdicts=tuple(judge(numbers, required) for numbers in metrics),
+        caveats=caveats,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    with atomic_folder(folder) as temporary:
+        (temporary / "plots").mkdir()
+        drawn = []
+        for plot, image in render_all(plots, names, workers=workers, progress=drawing):
+            (temporary / "plots" / f"{plot.name}.png").write_bytes(image)
+            drawn.append((plot, image))
+        write_root(temporary / "histograms.root", plots, names)
+        write_text(temporary / "report.html", build_page(report, drawn))
+        write_text(temporary / "report.md", build_summary(report))
+        write_json(temporary / "metrics.json", report.numbers)
+    return report
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse early what cannot become the report's folder."""
+    if not folder.parent.is_dir():
+        raise UsageError(f"{folder}: the folder {folder.parent} does not exist")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: expected a folder, this is a file")
+    if not folder.exists():
+        return
+    content = {entry.name for entry in folder.iterdir()}
+    images = list((folder / "plots").glob("*")) if (folder / "plots").is_dir() else []
+    ours = content <= OWN_FILES and "report.html" in content and all(i.suffix == ".png" for i in images)
+    if content and not ours:
+        raise UsageError(
+            f"{folder}: expected a new or empty folder or an earlier report, it holds other files"
+        )
+
+
+def _labels(labels: Sequence[str] | None, files: Sequence[ShowerFile]) -> tuple[str, ...]:
+    if labels is None:
+        stems = [file.path.stem[:MAX_LABEL] or "showers" for file in files]
+        numbered = [f"candidate {i}" if len(files) > 2 else "candidate" for i in range(1, len(files))]
+        return tuple(stems if len(set(stems)) == len(stems) else ["reference", *numbered])
+    texts = [" ".join(label.split()) for label in labels]
+    right = len(texts) == len(files) == len(set(texts))
+    if not right or not all(0 < len(text) <= MAX_LABEL for text in texts):
+        raise UsageError(
+            f"labels: expected {len(files)} different texts of 1 to {MAX_LABEL} characters, one for each "
+            f"file, got {list(labels)!r}"
+        )
+    return tuple(texts)
+
+
+def _common_grid(files: Sequence[ShowerFile]) -> Grid:
+    """Return the grid that all files are read with; sizes may be known from any."""
+    first = files[0]
+    for file in files:
+        if not file.grid.same_cells(first.grid):
+            ours, theirs = (
+                f"{f.path} has {list(f.grid.axes)} {list(f.grid.shape)}" for f in (first, file)
+            )
+            raise UsageError(f"expected showers on the same grid, but {ours} and {theirs}")
+        if len(file) < 2:
+            raise CaloforgeError(
+                f"{file.path}: field showers: expected at least 2 showers, found {len(file)}"
+            )
+    grids = [file.grid for file in files]
+    return replace(
+        first.grid,
+        cell_size=next((grid.cell_size for grid in grids if grid.cell_size), None),
+        layer_pitch_mm=next((grid.layer_pitch_mm for grid in grids if grid.layer_pitch_mm), None),
+        threshold_MeV=max(grid.threshold_MeV for grid in grids) or DEFAULT_THRESHOLD_MEV,
+    )
+
+
+def _with(sample: Sample, learned: Mapping[str, NDArray[np.float64]]) -> Sample:
+    """Add what was learned of the kept showers to a sample's values; NaN for the others."""
+    values = dict(sample.values)
+    for name, found_K in learned.items():
+        values[name] = np.full(len(sample), np.nan, np.float32)
+        values[name][sample.kept] = found_K
+    return replace(sample, values=values)

@@ -1,0 +1,21 @@
+"""Showers with their conditions: what flows between the rooms of this package."""
+
+from caloforge.showers.conditions import (
+    ELECTRON,
+    MAX_INCIDENT_MEV,
+    NORMAL_INCIDENCE,
+    Conditions,
+    check_angles,
+    check_energies,
+)
+from caloforge.showers.showers import Showers
+
+__all__ = [
+    "ELECTRON",
+    "MAX_INCIDENT_MEV",
+    "NORMAL_INCIDENCE",
+    "Conditions",
+    "Showers",
+    "check_angles",
+    "check_energies",
+]

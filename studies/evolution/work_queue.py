@@ -1,0 +1,102 @@
+"""Pieces of work that processes on any node share through a folder, each done once.
+
+Whoever works on a piece holds a lock on its file, which the system frees when the process dies: then another takes
+the piece up. It is done when its result has its name, which it gets whole or not at all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from caloforge.foundations.durable import write_json
+from caloforge.foundations.errors import CaloforgeError, UsageError
+
+__all__ = ["Tickets"]
+
+LOOK_AGAIN_S = 0.05
+
+
+class Tickets:
+    """Pieces of work 0 to ``count`` - 1 in a folder, which is made; their results are JSON objects.
+
+    ``manifest`` decides the results. Raises UsageError where the folder holds those of another manifest.
+    """
+
+    def __init__(self, folder: Path, count: int, manifest: Mapping[str, Any]) -> None:
+        self.folder, self.count = folder, count
+        self._claims = folder / "claims"
+        self._results: dict[int, Any] = {}
+        self._claims.mkdir(parents=True, exist_ok=True)
+        path = folder / "manifest.json"
+        wanted = json.loads(json.dumps(manifest))
+        if not path.exists():
+            write_json(path, wanted)
+        found = _read(path)
+        differs = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
+        if differs:
+            raise UsageError(
+                f"{folder}: holds unfinished work with other {', '.join(differs)}; "
+                "finish it with its own options, choose another output, or delete this folder"
+            )
+
+    def results(self) -> dict[int, Any]:
+        """Return what is done so far, by number."""
+        for number in range(self.count):
+            if number not in self._results and self._path(number).exists():
+                self._results[number] = _read(self._path(number))
+        return dict(sorted(self._results.items()))
+
+    def work(
+        self, do: Callable[[int], Mapping[str, Any]], go_on: Callable[[], bool] = lambda: True
+    ) -> Iterator[int]:
+        """Do what nobody else does until all is done; give the number of each result that appears meanwhile.
+
+        ``do`` makes a result. ``go_on`` is asked before each piece of work.
+        """
+        told = set[int]()
+        while go_on():
+            with self._claim() as number:
+                if number is not None:
+                    write_json(self._path(number), do(number))
+            fresh = self.results().keys() - told
+            yield from sorted(fresh)
+            told |= fresh
+            if len(told) == self.count:
+                return
+            if number is None:
+                time.sleep(LOOK_AGAIN_S)
+
+    @contextmanager
+    def _claim(self) -> Iterator[int | None]:
+        """Hold a piece of work that is neither done nor held by another; None if there is none."""
+        for number in range(self.count):
+            if number in self._results or self._path(number).exists():
+                continue
+            path = self._claims / f"{number:06d}"
+            with path.open("a") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                if self._path(number).exists():  # done while we opened the file
+                    continue
+                yield number
+                path.unlink(missing_ok=True)
+                return
+        yield None
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.json"
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise CaloforgeError(f"{path}: not JSON, the file is damaged; delete it") from None

@@ -1,0 +1,1 @@
+"""How good a network each method of search finds."""

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import math
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from caloforge.foundations.durable import (
+    atomic_folder,
+    atomic_path,
+    check_output_path,
+    sha256,
+    write_json,
+    write_text,
+)
+from caloforge.foundations.errors import CaloforgeError, UsageError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "x") as temporary:
+        temporary.write_text("half")
+        assert not (tmp_path / "x").exists()
+    assert (tmp_path / "x").read_text() == "half"
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), KeyboardInterrupt(), SystemExit(1)])
+def test_on_any_error_the_older_file_stays(tmp_path: Path, error: BaseException) -> None:
+    def write() -> None:
+        with atomic_path(tmp_path / "x") as temporary:
+            temporary.write_text("new")
+            raise error
+
+    write_text(tmp_path / "x", "old")
+    with pytest.raises(type(error)):
+        write()
+    assert (tmp_path / "x").read_text() == "old"
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_an_error_of_the_system_names_the_final_file(tmp_path: Path, number: int) -> None:
+    with pytest.raises(CaloforgeError) as caught, atomic_path(tmp_path / "x"):
+        raise OSError(number, "whatever a library says\nin several lines")
+    assert str(caught.value) == f"{tmp_path / 'x'}: cannot be written: {os.strerror(number)}"
+
+
+def test_an_error_about_another_file_is_not_blamed_on_this_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="other"), atomic_path(tmp_path / "x"):
+        (tmp_path / "other").read_text()
+    assert names(tmp_path) == []
+
+
+def test_nothing_written_is_an_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CaloforgeError, match="x: cannot be written: No such file"),
+        atomic_path(tmp_path / "x"),
+    ):
+        pass
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "x") as one, atomic_path(tmp_path / "x") as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert (tmp_path / "x").read_text() == "one"  # the outer block ends last
+
+
+def test_a_long_name_has_a_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250)
+    write_text(path, "content")
+    assert path.read_text() == "content"
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": [1, 2.5, None]})
+    assert (tmp_path / "x.json").read_text() == '{\n  "a": [\n    1,\n    2.5,\n    null\n  ]\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"a": math.nan})
+    assert "2.5" in (tmp_path / "x.json").read_text()
+
+
+def test_checksum(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc" * 10**6)
+    assert sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 10**6).hexdigest()
+
+
+def test_where_nothing_can_be_written_is_said_early(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "input").touch()
+    (tmp_path / "same").symlink_to("input")
+    for path, words in {
+        tmp_path: "this is a folder",
+        tmp_path / "none" / "x": "none does not exist",
+        tmp_path / "file" / "x": "file does not exist",
+        tmp_path / "pipe": "not a regular file",
+        Path(os.devnull): "not a regular file",
+        tmp_path / ("x" * 300): "File name too long",
+        tmp_path / "input": "would replace an input",
+        tmp_path / "same": "would replace an input",
+        tmp_path / ".." / tmp_path.name / "input": "would replace an input",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            check_output_path(path, tmp_path / "input")
+    check_output_path(tmp_path / "new", tmp_path / "input")
+    check_output_path(tmp_path / "file", tmp_path / "input")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_system_that_refuses_the_folder_is_told_so() -> None:
+    with pytest.raises(CaloforgeError, match="/proc/x: cannot be written"):
+        write_text(Path("/proc/x"), "content")
+
+
+def test_a_folder_appears_whole_in_the_place_of_the_older_one(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with atomic_folder(tmp_path / "x") as temporary:
+            (temporary / content).write_text(content)
+            assert not (tmp_path / "x" / "new").exists()
+    assert names(tmp_path) == ["x"]
+    assert names(tmp_path / "x") == ["new"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), KeyboardInterrupt()])
+def test_on_any_error_the_older_folder_stays(tmp_path: Path, error: BaseException) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "old").touch()
+    with pytest.raises(type(error)), atomic_folder(tmp_path / "x"):
+        raise error
+    assert names(tmp_path) == ["x"]
+    assert names(tmp_path / "x") == ["old"]
+
+
+def test_an_error_of_the_system_names_the_final_folder(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CaloforgeError, match="x: cannot be written: No space left"),
+        atomic_folder(tmp_path / "x"),
+    ):
+        raise OSError(errno.ENOSPC, "full")
+    assert names(tmp_path) == []

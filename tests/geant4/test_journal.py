@@ -1,0 +1,137 @@
+"""What survives a kill: every complete record, and nothing else."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.geant4.journal import Journal
+
+MANIFEST = {"seed": 1, "detector": {"cells": [3, 4]}}
+
+
+def shower(index: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(index)
+    hits = int(rng.integers(0, 40))
+    return np.sort(rng.integers(0, 5000, hits)).astype(np.uint32), rng.random(hits, np.float32)
+
+
+def write(path: Path, *indices: int) -> list[int]:
+    """Append showers; give the file's size after each."""
+    sizes = []
+    with Journal(path, MANIFEST) as journal:
+        for index in indices:
+            journal.append(index, *shower(index))
+            sizes.append(path.stat().st_size)
+    return sizes
+
+
+def readable(path: Path, n: int) -> list[int]:
+    """List the showers that a new run finds, each compared with what was written."""
+    with Journal(path, MANIFEST) as journal:
+        found = [index for index in range(n) if index in journal]
+        assert len(journal) == len(found)
+        for index in found:
+            for read, written in zip(journal.read(index), shower(index), strict=True):
+                np.testing.assert_array_equal(read, written)
+    return found
+
+
+def test_showers_come_back_in_any_order(tmp_path: Path) -> None:
+    write(tmp_path / "j", 4, 0, 2)
+    write(tmp_path / "j", 1)
+    assert readable(tmp_path / "j", 6) == [0, 1, 2, 4]
+
+
+@given(data=st.data())
+def test_a_file_cut_anywhere_keeps_the_complete_records(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "j"
+        sizes = write(path, *range(6))
+        cut = data.draw(st.integers(0, sizes[-1]))
+        path.write_bytes(path.read_bytes()[:cut])
+        complete = sum(size <= cut for size in sizes)
+        assert readable(path, 6) == list(range(complete))
+        if complete:  # and goes on from there
+            write(path, 5)
+            assert readable(path, 6) == [*range(complete), *({5} - {*range(complete)})]
+
+
+@given(data=st.data())
+def test_a_damaged_record_is_never_taken_for_a_shower(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "j"
+        sizes = write(path, *range(6))
+        content = bytearray(path.read_bytes())
+        where = data.draw(st.integers(sizes[0], sizes[-1] - 1))
+        content[where] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(content)
+        assert readable(path, 6) == list(range(sum(size <= where for size in sizes)))
+
+
+def test_other_showers_in_the_same_place_are_kept_and_the_user_told(tmp_path: Path) -> None:
+    write(tmp_path / "j", 0)
+    with (
+        pytest.raises(UsageError, match=r"unfinished run with other seed, tables") as refusal,
+        Journal(tmp_path / "j", {**MANIFEST, "seed": 2, "tables": "official"}),
+    ):
+        pass
+    assert str(tmp_path / "j") in str(refusal.value)
+    assert readable(tmp_path / "j", 1) == [0]
+
+
+def test_a_journal_without_showers_is_gone_and_binds_nobody(tmp_path: Path) -> None:
+    write(tmp_path / "j")
+    assert not (tmp_path / "j").exists()
+    (tmp_path / "j").write_bytes(b'{"seed": 3}\nSHWR')
+    write(tmp_path / "j", 0)
+    assert readable(tmp_path / "j", 1) == [0]
+
+
+def test_a_cleared_journal_leaves_no_file(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", MANIFEST) as journal:
+        journal.append(0, *shower(0))
+        journal.clear()
+    assert not (tmp_path / "j").exists()
+
+
+def test_two_runs_do_not_write_one_journal(tmp_path: Path) -> None:
+    with (
+        Journal(tmp_path / "j", MANIFEST),
+        pytest.raises(UsageError, match="another process"),
+        Journal(tmp_path / "j", MANIFEST),
+    ):
+        pass
+
+
+@contextmanager
+def files_no_longer_than(n_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_one_line_and_loses_only_the_last_shower(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    room = write(path, *range(4))[-1] + 1000
+    cell, deposit = np.arange(50, dtype=np.uint32), np.ones(50, np.float32)  # 416 bytes with the head
+    with Journal(path, MANIFEST) as journal, files_no_longer_than(room):
+        journal.append(4, cell, deposit)
+        journal.append(5, cell, deposit)
+        with pytest.raises(CaloforgeError) as refusal:
+            journal.append(6, cell, deposit)
+    assert str(refusal.value).startswith(f"{path}: cannot be written: ")
+    with Journal(path, MANIFEST) as journal:
+        assert [index for index in range(99) if index in journal] == [0, 1, 2, 3, 4, 5]

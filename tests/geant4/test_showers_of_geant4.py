@@ -1,0 +1,182 @@
+"""Geometry and physics of the simulated showers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+from geant4_runs import Sample
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp
+
+from caloforge.detector import Detector, load_detector, shipped_detectors
+from caloforge.files.shower_file import read
+from caloforge.foundations.units import DEGREE, GEV, Spectrum
+from caloforge.geant4.physics_data import find_physics_data
+from caloforge.geant4.pool import WorkerPool
+from caloforge.geant4.request import SimulationRequest
+from caloforge.showers import Showers
+
+# Thin silicon far apart: a 50 GeV electron flies straight through, so each layer tells where it is.
+# An even number of cells in x, different stacks, the sensitive plate first, last and alone.
+TELESCOPE = Detector.model_validate(
+    {
+        "name": "telescope",
+        "cells": [6, 31],
+        "cell_size_mm": [3.0, 2.0],
+        "layers": [
+            {"slabs": [{"material": "G4_Si", "thickness_mm": 0.1, "sensitive": True}], "gap_mm": 10},
+            {
+                "repeat": 2,
+                "slabs": [
+                    {"material": "G4_Al", "thickness_mm": 0.1},
+                    {"material": "G4_Si", "thickness_mm": 0.05, "sensitive": True},
+                ],
+                "gap_mm": 5,
+            },
+            {
+                "slabs": [
+                    {"material": "G4_Si", "thickness_mm": 0.2, "sensitive": True},
+                    {"material": "G4_Al", "thickness_mm": 0.1},
+                ]
+            },
+        ],
+        "production_cut_mm": 1,
+    }
+)
+DEPTHS = [(0.0, 0.1), (10.2, 10.25), (15.35, 15.4), (20.4, 20.6)]
+
+
+def test_an_electron_hits_the_cells_on_its_way() -> None:
+    request = SimulationRequest(
+        TELESCOPE, 40, Spectrum.parse("50", unit=GEV), Spectrum.parse("50:130", unit=DEGREE), seed=2
+    )
+    with WorkerPool(1, request, find_physics_data()) as pool:
+        showers = sorted(pool.showers(range(40)), key=lambda shower: shower.index)
+    seen = missed = 0
+    for shower in showers:
+        dense = np.zeros(TELESCOPE.grid.n_cells)
+        dense[shower.cell] = shower.deposit
+        xyz = dense.reshape(TELESCOPE.grid.shape)
+        x, y = shower.primary.impact_xy_mm
+        for layer, depths in enumerate(DEPTHS):
+            # Of 6 cells the one right of the middle, of 31 the middle one; y runs with cot theta.
+            column = math.floor(x / 3.0 + 0.5) + 3
+            rows = {
+                math.floor((y + z / math.tan(shower.primary.theta_rad)) / 2.0 + 0.5) + 15 for z in depths
+            }
+            seen += 1
+            missed += not (xyz[column, sorted(rows), layer] > 0).all()
+            assert xyz[column, min(rows) - 1 : max(rows) + 2, layer].sum() > 0.9 * xyz[..., layer].sum()
+    assert seen == 160
+    # Multiple scattering (0.02 mrad) moves a few across a cell's border.
+    assert missed < 5
+
+
+@pytest.mark.parametrize("name", shipped_detectors())
+def test_every_shipped_detector_sees_showers(sample: Sample, name: str) -> None:
+    showers = read(sample(name, "log:1:5", 3))
+    detector = load_detector(name)
+    assert showers.deposits.shape == (3, *detector.grid.shape)
+    share = showers.deposits.sum(axis=(1, 2, 3)) / showers.incident_energy
+    # Homogeneous, 10 % sampling of scintillator, 2 % of silicon.
+    low, high = {"pbwo4": (0.95, 1.0), "pb-scintillator": (0.05, 0.11)}.get(name, (0.016, 0.030))
+    assert (share > low).all()
+    assert (share < high).all()
+    across = showers.deposits.sum(axis=(0, 3))
+    assert np.unravel_index(across.argmax(), across.shape) == tuple(n // 2 for n in detector.cells)
+    assert (showers.deposits > detector.threshold_MeV).sum(axis=(1, 2, 3)).min() > 10
+
+
+@pytest.mark.parametrize("name", ["pbwo4", "pb-scintillator"])
+def test_blocks_are_deep_enough(name: str) -> None:
+    # Radiation lengths in mm, PDG.
+    x0 = {"G4_PbWO4": 8.90, "G4_Pb": 5.612, "G4_PLASTIC_SC_VINYLTOLUENE": 425.4}
+    (stack,) = load_detector(name).layers
+    assert stack.repeat * sum(slab.thickness_mm / x0[slab.material] for slab in stack.slabs) > 20
+
+
+def test_clic_ecal_samples_20_to_23_mev_per_gev(sample: Sample) -> None:
+    showers = read(sample("clic-ecal", "10:110", 64))
+    per_gev = showers.deposits.sum(axis=(1, 2, 3)) / showers.incident_energy * GEV
+    assert 20 < per_gev.mean() < 23
+
+
+def maximum_X0(showers: Showers, rows: NDArray[np.int64]) -> float:
+    """Depth of the mean profile's maximum: a parabola through the logarithms of seven layers."""
+    profile = showers.deposits[rows].sum(axis=(0, 1, 2))
+    middle = int(profile.argmax())
+    layers = np.arange(middle - 3, middle + 4)
+    curvature, slope, _ = np.polyfit(layers + 0.5, np.log(profile[layers]), 2)
+    return float(-slope / (2 * curvature))  # slices of one radiation length
+
+
+def test_shower_maximum_grows_with_the_logarithm_of_the_energy(sample: Sample) -> None:
+    # PDG, passage of particles through matter: t_max = ln(E/Ec) - 0.5 for electrons.
+    energies_GeV, critical_MeV = np.array([1, 5, 25]), 9.64
+    files = [read(sample("pbwo4", f"{e}", n)) for e, n in zip(energies_GeV, (240, 90, 40), strict=True)]
+    rng = np.random.default_rng(1)
+    depths, errors = [], []
+    for showers in files:
+        depths.append(maximum_X0(showers, np.arange(len(showers))))
+        samples = [maximum_X0(showers, rng.integers(0, len(showers), len(showers))) for _ in range(60)]
+        errors.append(np.std(samples))
+    (slope, at_1_GeV), covariance = np.polyfit(
+        np.log(energies_GeV), depths, 1, w=1 / np.array(errors), cov="unscaled"
+    )
+    error = math.sqrt(covariance[0, 0])
+    assert error < 0.07
+    assert abs(slope - 1) < 3 * error
+    assert at_1_GeV == pytest.approx(math.log(GEV / critical_MeV) - 0.5, abs=0.4)
+
+
+def features(showers: Showers) -> Mapping[str, NDArray[np.float64]]:
+    """Numbers of each shower that a simulation made otherwise would change."""
+    xyz = showers.deposits.astype(np.float64)
+    total = xyz.sum(axis=(1, 2, 3))
+    found = {
+        "sum / E": total / showers.incident_energy,
+        "hits": (xyz > 0).sum(axis=(1, 2, 3)),
+        "hits above 0.3 MeV": (xyz > 0.3).sum(axis=(1, 2, 3)),
+    }
+    for axis, name in enumerate("xyz"):
+        profile = xyz.sum(axis=tuple(a for a in (1, 2, 3) if a != axis + 1))
+        cells = np.arange(profile.shape[1])
+        mean = profile @ cells / total
+        found[f"width {name}"] = np.sqrt(profile @ cells**2 / total - mean**2)
+        found[f"mean {name}"] = mean
+    layers = xyz.sum(axis=(1, 2)) / total[:, None]
+    for first, last in ((0, 4), (4, 8), (8, 12), (12, 18), (18, 25)):
+        found[f"share of layers {first} to {last - 1}"] = layers[:, first:last].sum(axis=1)
+    return found
+
+
+def two_sample(showers: Showers, reference: Showers) -> dict[str, float]:
+    """Kolmogorov-Smirnov probabilities by feature."""
+    one, other = features(showers), features(reference)
+    return {name: float(ks_2samp(one[name], other[name]).pvalue) for name in one}
+
+
+def test_a_fresh_run_is_like_the_showers_that_ship(sample: Sample) -> None:
+    reference = read(Path(str(resources.files("caloforge"))) / "data/clic-ecal-test.h5")
+    reference = reference[np.flatnonzero(reference.incident_energy < 110e3)]
+    assert len(reference) > 60
+    fresh = read(sample("clic-ecal", "10:110", 64))
+    probabilities = two_sample(fresh, reference)
+    # One chance in a hundred that any of the features fails if nothing differs.
+    threshold = 0.01 / len(probabilities)
+    assert {n: p for n, p in probabilities.items() if p < threshold} == {}
+
+
+def test_the_comparison_would_see_a_difference(sample: Sample) -> None:
+    fresh = read(sample("clic-ecal", "10:110", 64))
+    deposits = fresh.deposits.copy()
+    deposits[..., 1:] = 0.85 * fresh.deposits[..., 1:] + 0.15 * fresh.deposits[..., :-1]
+    other = Showers(deposits * 1.05, fresh.incident_energy, fresh.incident_theta, fresh.grid)
+    probabilities = two_sample(fresh, other)
+    assert probabilities["sum / E"] < 1e-3
+    assert probabilities["hits"] < 1e-3

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import caloforge as cf
+from caloforge.detector import Grid
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.units import GEV, Spectrum
+from caloforge.generation.sampler import (
+    Generator,
+    check_conditions,
+    drawn,
+    generate_file,
+    like_file,
+    load,
+)
+from caloforge.models.saved import ModelCard, save_model
+from caloforge.showers import Conditions
+
+GRID = Grid("small", (9, 9, 11), threshold_MeV=0.001)
+ENERGY = Spectrum("uniform", (10 * GEV, 500 * GEV))
+THRESHOLD_MEV = 1.0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    card = ModelCard("3dgan", GRID, THRESHOLD_MEV, (10e3, 500e3), (math.pi / 2, math.pi / 2))
+    save_model(folder, card.build(), card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def generator(run: Path) -> Generator:
+    return load(run)
+
+
+def generated(
+    generator: Generator, path: Path, batch: int, seed: int = 5, count: int = 300
+) -> cf.Showers:
+    source = drawn(count, ENERGY, None, seed)
+    generate_file(generator, source, path, seed=seed, batch=batch)
+    return cf.read(path)
+
+
+def test_the_same_seed_gives_the_same_showers_whatever_the_batch(
+    generator: Generator, tmp_path: Path
+) -> None:
+    one = generated(generator, tmp_path / "a.h5", batch=7)
+    other = generated(generator, tmp_path / "b.h5", batch=128)
+    assert np.array_equal(one.incident_energy, other.incident_energy)
+    # Sums may round differently by batch; a deposit at the threshold may then fall on either side.
+    rounding = 1e-5 * one.deposits.max()
+    different = np.abs(one.deposits - other.deposits) > rounding
+    larger = np.maximum(one.deposits, other.deposits)
+    assert (np.abs(larger[different] - THRESHOLD_MEV) <= rounding).all()
+    assert one.deposits.any()
+    another = generated(generator, tmp_path / "c.h5", batch=128, seed=6)
+    assert not np.array_equal(one.incident_energy, another.incident_energy)
+
+
+def test_more_events_begin_with_the_same_showers(generator: Generator, tmp_path: Path) -> None:
+    few = generated(generator, tmp_path / "few.h5", batch=10, count=10)
+    many = generated(generator, tmp_path / "many.h5", batch=10, count=20)
+    assert np.array_equal(few.deposits, many.deposits[:10])
+
+
+def test_showers_differ_at_equal_energy(generator: Generator) -> None:
+    showers = generator.generate([100e3] * 3, seed=1)
+    assert not np.array_equal(showers.deposits[0], showers.deposits[1])
+
+
+def test_deposits_below_the_threshold_are_zero(generator: Generator) -> None:
+    deposits = generator.generate([100e3] * 20, seed=1).deposits
+    positive = deposits[deposits > 0]
+    assert 0 < positive.size < deposits.size
+    assert positive.min() >= THRESHOLD_MEV
+
+
+def test_units_are_mev(run: Path, generator: Generator) -> None:
+    # The network's image holds 50 x GeV: a sample is 20 times as much in MeV.
+    conditions = Conditions.of([100e3])
+    image = generator.model(
+        torch.tensor([100e3]), torch.tensor([math.pi / 2]), generator.model.noise(1, 0, 1)
+    ).detach()
+    sample = generator.model.sample(conditions, seed=1)
+    wanted = np.where(image * 20 >= THRESHOLD_MEV, image * 20, 0)
+    assert sample == pytest.approx(wanted, rel=1e-5)
+
+
+def test_like_takes_energies_and_angles_over_and_over(generator: Generator, tmp_path: Path) -> None:
+    first = generated(generator, tmp_path / "a.h5", batch=16, count=5)
+    source = like_file(tmp_path / "a.h5", 12)
+    generate_file(generator, source, tmp_path / "b.h5", seed=9)
+    again = cf.read(tmp_path / "b.h5")
+    assert np.array_equal(again.incident_energy, np.resize(first.incident_energy, 12))
+    assert not np.array_equal(again.deposits[:5], first.deposits)
+
+
+def test_conditions_the_model_does_not_know(generator: Generator) -> None:
+    normal = (math.pi / 2, math.pi / 2)
+    assert check_conditions(generator, (10e3, 500e3), normal) is None
+    warning = check_conditions(generator, (10e3, 900e3), normal)
+    assert warning is not None
+    assert "10 to 500 GeV" in warning
+    with pytest.raises(UsageError, match="does not listen"):
+        check_conditions(generator, (10e3, 500e3), (1.0, 2.0))
+    with pytest.raises(CaloforgeError, match="incident_energy"):
+        generator.generate([-5.0])
+
+
+def test_the_python_interface_of_the_readme(run: Path) -> None:
+    showers = cf.load(run).generate(energy=[50e3, 60e3], theta=None, seed=1)
+    assert isinstance(showers, cf.Showers)
+    assert showers.incident_theta == pytest.approx(math.pi / 2)
+    assert showers.provenance["model"] == "3dgan"
+
+
+def test_a_failed_generation_leaves_no_file(generator: Generator, tmp_path: Path) -> None:
+    def stop(done: int, total: int, **figures: float) -> None:
+        if done > 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate_file(
+            generator, drawn(64, ENERGY, None, 1), tmp_path / "x.h5", seed=1, batch=8, progress=stop
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("model.json", b'"threshold_MeV"', b'"x"', "threshold_MeV"),
+        ("model.json", b"3dgan", b"4dgan", "4dgan"),
+        ("model.json", b"{", b"[", "expected JSON"),
+        ("model.safetensors", b"threshold_MeV", b"threshold_GeV", "checksum"),
+    ],
+)
+def test_a_damaged_model_is_one_line(
+    run: Path, tmp_path: Path, name: str, old: bytes, new: bytes, words: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    content = (copy / name).read_bytes()
+    assert old in content
+    (copy / name).write_bytes(content.replace(old, new))
+    with pytest.raises(CaloforgeError, match=words):
+        load(copy)
+
+
+def test_a_folder_without_a_model_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a run folder"):
+        load(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    card = json.loads((copy / "model.json").read_text())
+    card["name"] = "3dgan-x16"
+    (copy / "model.json").write_text(json.dumps(card))
+    with pytest.raises(CaloforgeError, match=r"model\.safetensors: weights"):
+        load(copy)

@@ -1,0 +1,213 @@
+"""The relativistic objective: its losses by hand, its penalties in closed form, and training that gets nearer."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from launchers import torchrun
+from torch import Tensor, nn
+
+from caloforge.detector import Grid
+from caloforge.files.shipped import shipped_showers
+from caloforge.files.tensors import load_tensors
+from caloforge.foundations.errors import UsageError
+from caloforge.models.base import ShowerModel
+from caloforge.models.mixer.adversarial import RelativisticObjective
+from caloforge.models.mixer.critic import ShowerCritic, View
+from caloforge.models.shared.transforms import Scale
+from caloforge.showers.batch import Batch
+from caloforge.training.config import load_config
+from caloforge.training.trainer import train
+
+GRID = Grid("block", (3, 3, 2), cell_size=(5.0, 5.0))
+
+
+class Glow(ShowerModel):
+    """Puts a learned energy with some noise into every cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grid, self.threshold_MeV, self.transform = GRID, 0.0, Scale(0.5)
+        self.noise_size = 1
+        self.level, self.spread = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+        bright_B = torch.exp(torch.log(self.level) + self.spread * noise_BL[:, 0])
+        return self.transform.forward(bright_B[:, None, None, None].expand(-1, *GRID.shape))
+
+
+class Slope(ShowerCritic):
+    """Judges by a quadratic form of cells and a linear one of observables: slopes are known."""
+
+    def __init__(self) -> None:
+        super().__init__(GRID)
+        self.strength = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, view: View, conditions_BF: Tensor) -> Tensor:
+        cells, observables = view
+        return self.strength * (
+            cells.square().sum((1, 2)) + 2 * observables.sum(1) + conditions_BF[:, 1]
+        )
+
+
+def batch_of(brightness: float, size: int = 16) -> Batch:
+    torch.manual_seed(9)
+    level_B = brightness * torch.exp(0.3 * torch.randn(size))
+    deposits = level_B[:, None, None, None].repeat(1, *GRID.shape)
+    return Batch(
+        deposits, torch.linspace(5e4, 2e5, size), torch.full((size,), math.pi / 2), torch.zeros(size, 2)
+    )
+
+
+def test_losses_and_penalties_by_hand() -> None:
+    model, critic, batch = Glow(), Slope(), batch_of(2.0)
+    torch.manual_seed(4)
+    critic_turn, generator_turn = RelativisticObjective(model, critic, penalty=0.7).losses(batch)
+    torch.manual_seed(4)
+    given = critic.conditions(batch.energy_B, batch.theta_B, torch.zeros(16, 2))
+    views, judged = [], []
+    for showers in (batch.deposits_BXYZ, *(fakes(model) for _ in range(2))):
+        views.append(critic.view(showers, batch.energy_B, batch.theta_B))
+        judged.append(critic(views[-1], given))
+    real, first, second = judged
+    paired = torch.log1p(torch.exp(first - real)).mean()
+    # D = s (c.c + 2 sum o + ...) has the slopes 2 s c in the cells, 2 s in each observable.
+    squares = [
+        (4 * 0.3**2 * (cells.square().sum((1, 2)) + observables.shape[1])).mean()
+        for cells, observables in views[:2]
+    ]
+    expected = {"paired": paired, "r1": squares[0], "r2": squares[1]}
+    for name, value in expected.items():
+        torch.testing.assert_close(critic_turn.terms[f"critic.{name}"], value.detach())
+    torch.testing.assert_close(critic_turn.loss, paired + 0.35 * (squares[0] + squares[1]))
+    torch.testing.assert_close(generator_turn.loss, torch.log1p(torch.exp(real - second)).mean())
+
+
+def fakes(model: Glow) -> Tensor:
+    made = model(torch.ones(16), torch.ones(16), torch.randn(16, 1))
+    return model.transform.inverse(made)
+
+
+def test_the_gradient_of_the_penalty_is_that_of_its_closed_form() -> None:
+    """Second derivatives, by which the critic learns to be flat."""
+    model, critic, batch = Glow(), Slope(), batch_of(2.0)
+    gradients = []
+    for penalty in (0.0, 2.0):
+        torch.manual_seed(4)
+        turn = next(RelativisticObjective(model, critic, penalty=penalty).losses(batch))
+        gradients.append(torch.autograd.grad(turn.loss, critic.strength)[0])
+    torch.manual_seed(4)
+    with torch.no_grad():
+        views = [
+            critic.view(s, batch.energy_B, batch.theta_B) for s in (batch.deposits_BXYZ, fakes(model))
+        ]
+    squares = [(cells.square().sum((1, 2)) + seen.shape[1]).mean() for cells, seen in views]
+    # The derivative of 4 s^2 (...) is 8 s (...).
+    torch.testing.assert_close(gradients[1] - gradients[0], 8 * 0.3 * (squares[0] + squares[1]))
+
+
+def test_each_network_gets_gradients_of_its_own_loss_alone() -> None:
+    model, critic, batch = Glow(), ShowerCritic(GRID), batch_of(2.0)
+    objective = RelativisticObjective(model, critic, penalty=1.0)
+    for turn in objective.losses(batch):
+        turn.loss.backward()  # type: ignore[no-untyped-call]
+        learns, other = (model, critic) if turn.network == "generator" else (critic, model)
+        assert all(p.grad is not None for p in learns.parameters())
+        assert all(p.grad is None for p in other.parameters())
+        for network in (model, critic):
+            network.zero_grad(set_to_none=True)
+    assert all(p.requires_grad for p in critic.parameters())
+
+
+def test_any_differentiable_model_learns_brightness_and_its_spread() -> None:
+    torch.manual_seed(1)
+    model, critic, batch = Glow(), ShowerCritic(GRID), batch_of(2.0, 256)
+    critic.begin(batch.deposits_BXYZ, batch.energy_B, batch.theta_B)
+    objective = RelativisticObjective(model, critic, penalty=0.5)
+    optimizers = {name: objective.optimizer(net, 3e-3) for name, net in objective.networks.items()}
+    for _ in range(300):
+        part = torch.randint(256, (32,))
+        some = Batch(
+            *(getattr(batch, n)[part] for n in ("deposits_BXYZ", "energy_B", "theta_B", "impact_mm_B2"))
+        )
+        for turn in objective.losses(some):
+            optimizers[turn.network].zero_grad()
+            turn.loss.backward()  # type: ignore[no-untyped-call]
+            optimizers[turn.network].step()
+    assert model.level.item() == pytest.approx(2.0, rel=0.15)
+    assert abs(model.spread.item()) == pytest.approx(0.3, abs=0.12)
+
+
+SETTINGS = ["batch_size=8", "check_showers=4", "max_steps=6"]
+
+
+def weights_of(run: Path) -> dict[str, Tensor]:
+    return load_tensors(max((run / "checkpoints").iterdir()))[0]
+
+
+@pytest.mark.parametrize("model", ["mixer", "mixer-gan"])
+def test_a_run_goes_on_exactly(model: str, small_showers: Path, tmp_path: Path) -> None:
+    settings = [f"model={model}", *SETTINGS]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(load_config(settings=settings), [small_showers], whole)
+    train(load_config(settings=[*settings, "max_steps=2"]), [small_showers], parts)
+    train(load_config(settings=settings), [small_showers], parts, resume=True)
+    expected, found = weights_of(whole), weights_of(parts)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def test_an_adversary_takes_up_what_the_likelihood_left(small_showers: Path, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    train(load_config(settings=["model=mixer", *SETTINGS]), [small_showers], before)
+    settings = [
+        "model=mixer-gan",
+        *SETTINGS,
+        "max_steps=1",
+        "learning_rate=1e-9",
+        "objective.likelihood=20",
+    ]
+    train(load_config(settings=settings), [small_showers], after, init_from=[before])
+    taken, given = weights_of(after), weights_of(before)
+    assert any(name.startswith("critic.") for name in taken)
+    for name in given:
+        if name.startswith("generator."):
+            torch.testing.assert_close(taken[name], given[name], rtol=0, atol=1e-6)
+
+
+def test_two_workers_keep_the_same_networks(small_showers: Path, tmp_path: Path) -> None:
+    """Before its checkpoint a run compares all that the workers hold, to the bit."""
+    run = tmp_path / "run"
+    settings = ["model=mixer-gan", *SETTINGS, "batch_size=4", "max_steps=3"]
+    options = [part for setting in settings for part in ("--set", setting)]
+    process = torchrun(2, "train", "--data", small_showers, "--out", run, *options)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    assert "best" in out
+
+
+@pytest.mark.parametrize(
+    ("model", "setting"),
+    [
+        ("mixer", "precision=bf16"),
+        ("mixer-gan", "precision=bf16"),
+        ("mixer-gan", "objective.label_flips=0.1"),
+        ("3dgan", "objective.penalty=2"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(
+    model: str, setting: str, small_showers: Path, tmp_path: Path
+) -> None:
+    name = setting.partition("=")[0]
+    with pytest.raises(UsageError, match=f"^setting {name}: has no effect on {model}"):
+        train(load_config(settings=[f"model={model}", setting]), [small_showers], tmp_path / "run")
+
+
+def test_seconds_of_training_make_showers_like_geant4_s(tmp_path: Path) -> None:
+    """On shipped showers: sampling fraction and mean profiles, after a few steps."""
+    settings = ["model=mixer", "max_steps=12", "check_showers=60"]
+    figures = train(load_config(settings=settings), [shipped_showers("train")], tmp_path / "run")["best"]
+    assert figures["sampling_fraction_error"] < 0.03
+    assert max(figures[f"shape_{axis}_error"] for axis in "xyz") < 0.15

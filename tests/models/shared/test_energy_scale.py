@@ -1,0 +1,38 @@
+"""A monotone scale that comes back, and whose slope is its slope."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caloforge.models.shared.energy_scale import EnergyScale
+
+
+def some_scale(seed: int) -> EnergyScale:
+    torch.manual_seed(seed)
+    scale = EnergyScale().double()
+    with torch.no_grad():
+        scale.log_slope.normal_()
+    return scale
+
+
+@given(st.integers(0, 1000))
+def test_the_map_rises_and_comes_back(seed: int) -> None:
+    scale, x = some_scale(seed), torch.linspace(-9, 10, 500, dtype=torch.float64)
+    mapped, _ = scale(x)
+    assert (mapped.diff() > 0).all()
+    torch.testing.assert_close(scale.inverse(mapped), x)
+
+
+def test_the_slope_is_the_derivative() -> None:
+    x = torch.linspace(-8, 9, 333, dtype=torch.float64, requires_grad=True)
+    mapped, log_slope = some_scale(1)(x)
+    mapped.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.exp(log_slope.detach()))
+
+
+def test_at_first_it_changes_nothing() -> None:
+    x = torch.linspace(-9, 10, 50)
+    torch.testing.assert_close(EnergyScale()(x)[0], x)

@@ -1,0 +1,323 @@
+"""The report folder: whole or absent, self-contained, and safe to open."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from importlib import resources
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from report_samples import HOSTILE
+from shower_samples import random_showers
+
+from caloforge.comparison.differences import Metrics
+from caloforge.comparison.key_metrics import key_metrics, perfect, with_error
+from caloforge.detector import Grid
+from caloforge.files import shower_file
+from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
+from caloforge.observables.definitions import OBSERVABLES
+from caloforge.report.plots.catalogue import catalogue
+from caloforge.report.plots.histograms import Plot
+from caloforge.report.validate import validate
+
+DATA = Path(str(resources.files("caloforge"))) / "data"
+
+
+def no_plots(*given: Any) -> list[Plot]:
+    """Stand in for the catalogue where a test is about other things than plots."""
+    return []
+
+
+def few_plots(*given: Any) -> list[Plot]:
+    """Stand in for the catalogue with the first plots of each topic."""
+    by_topic = groupby(catalogue(*given), key=lambda plot: plot.topic)
+    return [plot for _, plots in by_topic for plot in islice(plots, 3)]
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags with their attributes, and the text of headings and cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Metrics]:
+    """A report of 60 real showers against 50 others, with labels that mean harm."""
+    folder = tmp_path_factory.mktemp("report")
+    showers = shower_file.read(DATA / "clic-ecal-test.h5")
+    shower_file.write(folder / "a.h5", showers[:60])
+    shower_file.write(folder / "b&c.h5", showers[60:110])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("caloforge.report.plots.catalogue.catalogue", few_plots)
+        made = validate(
+            folder / "a.h5", folder / "b&c.h5", folder / "out", labels=HOSTILE[:2], quick=True
+        )
+    return folder / "out", made.metrics[0]
+
+
+@pytest.fixture
+def two_files(tmp_path: Path) -> tuple[Path, Path]:
+    for seed, name in enumerate(("a", "b")):
+        shower_file.write(tmp_path / f"{name}.h5", random_showers(4, seed=seed))
+    return tmp_path / "a.h5", tmp_path / "b.h5"
+
+
+def test_every_plot_is_a_file_and_in_the_page(report: tuple[Path, Metrics]) -> None:
+    folder, metrics = report
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    files = {path.stem: path.read_bytes() for path in (folder / "plots").iterdir()}
+    figures = [attributes["id"] for attributes in page.all("figure")]
+    assert len(figures) == len(set(figures)) == len(files) == metrics["n_plots"]
+    assert set(figures) == set(files)
+    prefix = "data:image/png;base64,"
+    images = [image for image in page.all("img") if "src" in image]
+    inlined = [base64.b64decode(str(image["src"]).removeprefix(prefix)) for image in images]
+    assert inlined == [files[str(name)] for name in figures]
+    for attributes, data in zip(images, inlined, strict=True):
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.size == (int(attributes["width"] or 0), int(attributes["height"] or 0))
+        assert attributes["alt"]
+
+
+def test_the_page_needs_no_network(report: tuple[Path, Metrics]) -> None:
+    text = (report[0] / "report.html").read_text(encoding="utf-8")
+    assert not re.findall(r"""(?:src|href|action)\s*=\s*["']?\s*(?:https?:)?//""", text)
+    assert not re.findall(r"url\(|@import", text)
+    page = Page(text)
+    assert not page.all("link") + page.all("iframe") + page.all("object")
+    assert [dict(attributes) for attributes in page.all("script") + page.all("style")] == [{}, {}]
+    policy = str(next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv")))
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    for tag in ("script", "style"):
+        inline = text.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}';" in policy
+
+
+def test_hostile_labels_and_names_are_text(report: tuple[Path, Metrics]) -> None:
+    page = Page((report[0] / "report.html").read_text(encoding="utf-8"))
+    assert HOSTILE[0] in page.text
+    assert HOSTILE[1] in page.text
+    assert "b&c.h5" in page.text
+    assert all(
+        str(image["src"]).startswith("data:image/png;base64,")
+        for image in page.all("img")
+        if "src" in image
+    )
+
+
+def test_the_contents_lead_to_every_section(report: tuple[Path, Metrics]) -> None:
+    page = Page((report[0] / "report.html").read_text(encoding="utf-8"))
+    targets = {str(link["href"])[1:] for link in page.all("a") if str(link["href"]).startswith("#")}
+    sections = {str(section["id"]) for section in page.all("section")}
+    assert targets == sections
+    assert {"summary", "compared", "energy", "profiles", "event-displays", "observables"} <= sections
+    links = {str(link["href"]) for link in page.all("a")}
+    links = {link for link in links if not link.startswith(("#", "data:"))}
+    assert {"metrics.json", "histograms.root"} < links
+    assert all((report[0] / link).is_file() for link in links)
+
+
+def test_the_page_says_what_was_compared(report: tuple[Path, Metrics]) -> None:
+    text = Page((report[0] / "report.html").read_text(encoding="utf-8")).text
+    assert "G4EmStandardPhysics_option1" in text
+    assert "0.001 MeV, applied to all" in text
+    assert "Too thin to draw or to count" in text
+    for name, values in shower_file.read(DATA / "clic-ecal-test.h5")[:2].observables().items():
+        if values.ndim == 1:
+            assert OBSERVABLES[name].title in text
+            assert OBSERVABLES[name].meaning in text
+
+
+def test_metrics_json_holds_what_was_measured(report: tuple[Path, Metrics]) -> None:
+    folder, metrics = report
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    stored = json.loads((folder / "metrics.json").read_text(), parse_constant=refuse)
+    assert stored == metrics
+    assert (stored["n_reference"], stored["n_candidate"], stored["threshold_MeV"]) == (60, 50, 0.001)
+    for name in ("sampling_fraction", "hits", "width_x", "total_deposit"):
+        assert {f"{kind}.{name}" for kind in ("mean_ratio", "adjusted_ratio", "separation")} <= set(
+            stored
+        )
+    assert {f"shape.{axis}.mean_rel_error" for axis in "xyz"} <= set(stored)
+    assert {"moments.mean_rel_error", "legacy_3dgan_metric"} <= set(stored)
+    for name, value in stored.items():
+        for entry in value if isinstance(value, list) else [value]:
+            assert entry is None or isinstance(entry, str if name == "energy_bins" else int | float), (
+                name
+            )
+            if name.endswith(("_err", "_floor")) and isinstance(entry, int | float):
+                assert entry >= 0, name
+
+
+def test_the_larger_threshold_holds_for_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", no_plots)
+    grid = Grid("g", (3, 4, 5), threshold_MeV=0.5)
+    shower_file.write(tmp_path / "a.h5", random_showers(30, grid))
+    shower_file.write(tmp_path / "b.h5", random_showers(30, Grid("g", (3, 4, 5), threshold_MeV=1.0)))
+    metrics = validate(tmp_path / "a.h5", tmp_path / "b.h5", tmp_path / "out", quick=True).metrics[0]
+    assert metrics["threshold_MeV"] == 1.0
+    assert metrics["mean_ratio.hits"] == 1.0
+    assert "detectors differ in threshold_MeV" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_an_earlier_report_is_replaced_and_other_folders_are_left_alone(
+    two_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", no_plots)
+    out = tmp_path / "out"
+    (out / "plots").mkdir(parents=True)
+    (out / "report.html").write_text("old")
+    (out / "plots" / "old.png").write_text("old")
+    validate(*two_files, out, quick=True)
+    assert "old" not in (out / "report.html").read_text()[:3]
+    assert not (out / "plots" / "old.png").exists()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="it holds other files"):
+        validate(*two_files, out, quick=True)
+    assert (out / "notes.txt").read_text() == "mine"
+    (out / "notes.txt").unlink()
+    (out / "plots" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="it holds other files"):
+        validate(*two_files, out, quick=True)
+    with pytest.raises(UsageError, match="this is a file"):
+        validate(*two_files, two_files[0], quick=True)
+    with pytest.raises(UsageError, match="does not exist"):
+        validate(*two_files, tmp_path / "absent" / "out", quick=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5", "out"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_failed_run_leaves_nothing_and_keeps_what_was_there(
+    two_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", no_plots)
+    validate(*two_files, tmp_path / "old", quick=True)
+    before = (tmp_path / "old" / "report.html").read_bytes()
+
+    def fail(done: int, total: int, **figures: float) -> None:
+        if done > 60:
+            raise error
+
+    for name in ("old", "new"):
+        with pytest.raises((KeyboardInterrupt, CaloforgeError)):
+            validate(*two_files, tmp_path / name, progress=fail, quick=True)
+    assert (tmp_path / "old" / "report.html").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5", "old"]
+
+
+@pytest.mark.parametrize("labels", [("a",), ("a", "a"), ("", "b"), ("a", "x" * 41), ("a", "b", "c")])
+def test_labels_must_tell_two_apart(
+    two_files: tuple[Path, Path], tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    with pytest.raises(UsageError, match="labels: expected 2 different texts"):
+        validate(*two_files, tmp_path / "out", labels=labels)
+
+
+WITHOUT = """
+import sys
+from caloforge.foundations.errors import MissingExtraError
+for library in ("hist", "jinja2", "matplotlib", "mplhep"):
+    for name in [name for name in sys.modules if name.startswith(("caloforge.comparison", "caloforge.report"))]:
+        del sys.modules[name]
+    held = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == library}
+    sys.modules.update(dict.fromkeys(held), **{library: None})
+    from caloforge.report.validate import validate
+    try:
+        validate(*sys.argv[1:])
+    except MissingExtraError as error:
+        print(error)
+    del sys.modules[library]
+    sys.modules.update(held)
+"""
+
+
+def test_missing_libraries_are_named_before_any_work(
+    two_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    arguments = [sys.executable, "-c", WITHOUT, *map(str, two_files), str(tmp_path / "out")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [str(MissingExtraError("validate", "report"))] * 4, done.stderr
+
+
+def test_progress_runs_to_a_hundred(
+    two_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", no_plots)
+    calls: list[tuple[int, int]] = []
+    validate(*two_files, tmp_path / "out", progress=lambda done, total, **_: calls.append((done, total)))
+    done = [d for d, _ in calls]
+    assert done == sorted(done)
+    assert calls[-1] == (100, 100)
+    assert {total for _, total in calls} == {100}
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.99114, 0.00513, "0.9911 ± 0.0051"),
+        (1234.5, 67.8, "1234 ± 68"),
+        (0.0, 0.0, "0"),
+        (2.0, None, "2"),
+        (200_000, None, "200000"),
+        (None, None, "undefined"),
+        (7.1e-5, 2.9e-6, "(7.10 ± 0.29)e-5"),
+        (2.4e-9, 7.3e-8, "(0.2 ± 7.3)e-8"),
+        (1.0, 1e-13, "1"),
+    ],
+)
+def test_errors_decide_how_many_digits_a_value_has(
+    value: float | None, error: float | None, text: str
+) -> None:
+    assert with_error(value, error) == text
+
+
+def test_key_metrics_are_numbers_that_exist(report: tuple[Path, Metrics]) -> None:
+    lines = list(key_metrics(report[1]))
+    assert len(lines) > 8
+    assert {line.name for line in lines} <= set(report[1])
+    assert [line.title for line in lines if line.name == "shape.z.mean_rel_error"] == [
+        "Mean profile along z: mean deviation per cell"
+    ]
+    assert not any(line.name.startswith("auc.") for line in lines)  # not measured, so not shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("auc.low", 0.5),
+        ("nearest_neighbour.p_value", 0.5),
+        ("adjusted_ratio.hits", 1.0),
+        ("separation.hits", 0.0),
+        ("legacy_3dgan_metric", 0.0),
+    ],
+)
+def test_perfection_has_a_value(name: str, value: float) -> None:
+    assert perfect(name) == value

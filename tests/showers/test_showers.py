@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import math
+
+import awkward as ak
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as nps
+from shower_samples import SMALL_GRID, random_showers
+
+from caloforge.detector import Grid
+from caloforge.detector.grid import CYLINDRICAL
+from caloforge.foundations.errors import CaloforgeError
+from caloforge.showers import NORMAL_INCIDENCE, Conditions, Showers
+
+deposit = st.just(0.0) | st.floats(0, 1e6, width=32)
+
+
+@st.composite
+def any_showers(draw: st.DrawFn) -> Showers:
+    shape = draw(st.tuples(*[st.integers(1, 4)] * 3))
+    n = draw(st.integers(0, 4))
+    axes = draw(st.sampled_from([("x", "y", "z"), CYLINDRICAL]))
+    deposits = draw(nps.arrays(np.float32, (n, *shape), elements=deposit))
+    energy = draw(nps.arrays(np.float32, n, elements=st.floats(1, 2**29, width=32)))
+    theta = draw(nps.arrays(np.float32, n, elements=st.floats(0.125, 3, width=32)))
+    return Showers(deposits, energy, theta, Grid("any", shape, axes=axes))
+
+
+@given(any_showers(), st.floats(0, 1e6))
+def test_above_a_threshold_cells_stay_as_they_are(showers: Showers, threshold: float) -> None:
+    kept = showers.above(threshold)
+    assert kept.deposits.dtype == np.float32
+    seen = showers.deposits >= threshold
+    np.testing.assert_array_equal(kept.deposits[seen], showers.deposits[seen])
+    assert not kept.deposits[~seen].any()
+    np.testing.assert_array_equal(kept.above(threshold).deposits, kept.deposits)
+    assert kept.incident_energy is showers.incident_energy
+
+
+@given(any_showers())
+def test_hits_as_a_jagged_array_hold_every_deposit(showers: Showers) -> None:
+    events = showers.to_awkward()
+    assert len(events) == len(showers)
+    assert ak.fields(events) == ["hits", "incident_energy", "incident_theta"]
+    assert ak.fields(events.hits) == [*showers.grid.axes, "energy"]
+    rebuilt = np.zeros_like(showers.deposits)
+    shower = ak.broadcast_arrays(np.arange(len(showers)), events.hits.energy)[0]
+    cells = [ak.to_numpy(ak.flatten(events.hits[axis])) for axis in showers.grid.axes]
+    rebuilt[(ak.to_numpy(ak.flatten(shower)), *cells)] = ak.to_numpy(ak.flatten(events.hits.energy))
+    np.testing.assert_array_equal(rebuilt, showers.deposits)
+    np.testing.assert_array_equal(ak.to_numpy(events.incident_energy), showers.incident_energy)
+    np.testing.assert_array_equal(ak.to_numpy(events.incident_theta), showers.incident_theta)
+
+
+@given(st.lists(st.integers(-7, 6), max_size=5), st.booleans())
+def test_a_choice_of_showers_takes_every_column(index: list[int], as_slice: bool) -> None:
+    showers = random_showers(7)
+    chosen = slice(*sorted([0, *index[:1]])) if as_slice else np.array(index, np.int64)
+    part = showers[chosen]
+    for name in ("deposits", "incident_energy", "incident_theta", "impact_xy", "pdg_id"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(showers, name)[chosen])
+    assert part.grid is showers.grid
+    assert len(part.conditions) == len(part)
+
+
+def test_conditions_of_anything_array_like() -> None:
+    one = Conditions.of(5e4)
+    assert one.incident_energy.tolist() == [5e4]
+    assert one.incident_theta.tolist() == [np.float32(NORMAL_INCIDENCE)]
+    two = Conditions.of([1e4, 2e4], 1.2)
+    assert two.incident_theta.tolist() == [np.float32(1.2)] * 2
+    assert Conditions.of([1e4, 2e4], [1.0, 2.0])[1:].incident_theta.tolist() == [2.0]
+    assert len(Conditions.of([])) == 0
+
+
+@pytest.mark.parametrize("energy", [0.0, -1.0, math.nan, math.inf, 1.1e9])
+def test_an_impossible_energy_is_refused_naming_the_shower(energy: float) -> None:
+    with pytest.raises(
+        CaloforgeError, match=r"field incident_energy: expected 0 < E <= 1e9 MeV, shower 1 has"
+    ):
+        Conditions.of([1e4, energy])
+
+
+@pytest.mark.parametrize("theta", [0.0, -1.0, math.pi, 90.0, math.nan])
+def test_an_impossible_angle_is_refused_naming_the_shower(theta: float) -> None:
+    with pytest.raises(
+        CaloforgeError, match=r"field incident_theta: expected 0 < theta < pi rad, shower 2 has"
+    ):
+        Conditions.of([1e4] * 3, [1.0, 2.0, theta])
+
+
+def test_shapes_must_fit_each_other() -> None:
+    showers = random_showers(3)
+    columns = {
+        name: getattr(showers, name) for name in ("deposits", "incident_energy", "incident_theta")
+    }
+    with pytest.raises(CaloforgeError, match=r"expected deposits \(N, 3, 4, 5\), got \(3, 5, 4, 3\)"):
+        Showers(**columns | {"deposits": showers.deposits.transpose(0, 3, 2, 1)}, grid=SMALL_GRID)
+    with pytest.raises(
+        CaloforgeError, match=r"field incident_energy: expected shape \(3,\), got \(2,\)"
+    ):
+        Showers(**columns | {"incident_energy": showers.incident_energy[:2]}, grid=SMALL_GRID)
+    with pytest.raises(CaloforgeError, match=r"field impact_xy: expected shape \(3, 2\)"):
+        Showers(**columns, grid=SMALL_GRID, impact_xy=np.zeros((3, 3), np.float32))
+    with pytest.raises(CaloforgeError, match=r"expected incident_energy \(N,\)"):
+        Conditions.of(np.ones((2, 2)), 1.0)
+    with pytest.raises(CaloforgeError, match=r"expected incident_energy \(N,\)"):
+        Conditions.of([1.0, 2.0], [1.0, 1.0, 1.0])
+
+
+def test_an_infinite_impact_point_is_refused() -> None:
+    showers = random_showers(3)
+    impact = np.array([[0, 0], [1, np.inf], [0, 0]], np.float32)
+    with pytest.raises(
+        CaloforgeError, match="field impact_xy: expected finite positions in mm, shower 1"
+    ):
+        Showers(showers.deposits, showers.incident_energy, showers.incident_theta, SMALL_GRID, impact)

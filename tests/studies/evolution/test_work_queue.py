@@ -1,0 +1,90 @@
+"""Pieces of work are done once each, also where those who work on them are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from studies.evolution.work_queue import Tickets
+
+WORKER = """
+import os, sys, time
+from pathlib import Path
+from studies.evolution.work_queue import Tickets
+
+folder, hang = Path(sys.argv[1]), int(sys.argv[2])
+
+def do(number):
+    if number == hang:
+        (folder / "hangs").touch()
+        time.sleep(60)
+    with (folder / "done.log").open("a") as log:
+        log.write(f"{number} ")
+    return {"square": number * number, "by": os.getpid()}
+
+for _ in Tickets(folder, 40, {"what": "squares"}).work(do):
+    pass
+"""
+
+
+def start(folder: Path, hang: int = -1) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", WORKER, str(folder), str(hang)])
+
+
+def test_what_a_killed_worker_held_is_taken_up_and_nothing_is_done_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    doomed = start(folder, hang=3)
+    while not (folder / "hangs").exists():
+        time.sleep(0.01)
+    others = [start(folder) for _ in range(2)]
+    while len(list(folder.glob("0*.json"))) < 39:  # all but what the first one holds
+        assert all(other.poll() in (None, 0) for other in others)
+        time.sleep(0.01)
+    assert not (folder / "000003.json").exists()
+    os.kill(doomed.pid, signal.SIGKILL)
+    assert doomed.wait() == -signal.SIGKILL
+    assert [other.wait(60) for other in others] == [0, 0]
+    assert sorted(map(int, (folder / "done.log").read_text().split())) == list(range(40))
+    results = Tickets(folder, 40, {"what": "squares"}).results()
+    assert [results[n]["square"] for n in range(40)] == [n * n for n in range(40)]
+    assert doomed.pid not in {results[n]["by"] for n in range(3, 40)}
+    assert list((folder / "claims").iterdir()) == []
+
+
+def test_results_are_told_once_and_work_can_end_early(tmp_path: Path) -> None:
+    tickets = Tickets(tmp_path / "a", 3, {})
+    asked = iter([True, True, False])
+    assert list(tickets.work(lambda n: {"n": n}, lambda: next(asked))) == [0, 1]
+    again = Tickets(tmp_path / "a", 3, {})
+    assert list(again.work(lambda n: {"n": n})) == [0, 1, 2]
+    assert again.results() == {n: {"n": n} for n in range(3)}
+
+
+def test_work_that_fails_is_free_again(tmp_path: Path) -> None:
+    tickets = Tickets(tmp_path / "a", 1, {})
+
+    def fail(number: int) -> dict[str, int]:
+        raise CaloforgeError("broken")
+
+    with pytest.raises(CaloforgeError, match="broken"):
+        list(tickets.work(fail))
+    assert list(tickets.work(lambda n: {"n": n})) == [0]
+
+
+def test_other_work_in_the_folder_is_refused(tmp_path: Path) -> None:
+    Tickets(tmp_path / "a", 3, {"seed": 1, "data": "x"})
+    with pytest.raises(UsageError, match=r"a: holds unfinished work with other seed; finish it"):
+        Tickets(tmp_path / "a", 3, {"seed": 2, "data": "x"})
+    (tmp_path / "a" / "000001.json").write_text("{")
+    with pytest.raises(CaloforgeError, match=r"000001\.json: not JSON"):
+        Tickets(tmp_path / "a", 3, {"seed": 1, "data": "x"}).results()
+    (tmp_path / "a" / "000001.json").write_text(json.dumps({"n": 1}))
+    assert Tickets(tmp_path / "a", 3, {"seed": 1, "data": "x"}).results() == {1: {"n": 1}}

@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from launchers import faulty
+
+import caloforge as cf
+from caloforge.files.tensors import load_tensors
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.generation.sampler import load
+from caloforge.models.base import ShowerModel
+from caloforge.showers.batch import Batch
+from caloforge.training.checkpoint import checkpoints
+from caloforge.training.config import TrainingConfig, load_config
+from caloforge.training.loader import Loader
+from caloforge.training.trainer import train
+
+SETTINGS = ["batch_size=8", "check_showers=4", "checkpoint_every_steps=2", "validation_fraction=0.15"]
+
+
+def quick(*settings: str) -> TrainingConfig:
+    return load_config(settings=[*SETTINGS, *settings])
+
+
+def final_state(run: Path) -> tuple[dict[str, torch.Tensor], int]:
+    tensors, note = load_tensors(checkpoints(run / "checkpoints")[-1])
+    return tensors, note["step"]
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    (a, step_a), (b, step_b) = final_state(one), final_state(other)
+    assert step_a == step_b
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def logged(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if "check" not in line]
+
+
+def steps_logged(run: Path) -> list[int]:
+    return [line["step"] for line in logged(run)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_showers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven steps: five an epoch, so that an epoch's end lies within."""
+    run = tmp_path_factory.mktemp("runs") / "undisturbed"
+    train(quick("max_steps=7"), [small_showers], run)
+    return run
+
+
+def test_a_run_leaves_what_the_contract_promises(undisturbed: Path) -> None:
+    card = json.loads((undisturbed / "model.json").read_text())
+    assert card["name"] == "3dgan"
+    assert card["units"]["showers"] == "MeV"
+    assert card["grid"]["shape"] == [9, 9, 11]
+    assert len(card["training_data"]["checksum"]) == 64
+    assert card["metrics"]["score"] > 0
+    assert steps_logged(undisturbed) == list(range(1, 8))
+    config = (undisturbed / "config.yaml").read_text()
+    assert "batch_size: 8" in config
+    assert "core.h5" in config
+    kept = [path.name for path in checkpoints(undisturbed / "checkpoints")]
+    assert kept == [f"step-{step:08d}.safetensors" for step in (4, 6, 7)]
+
+
+def test_the_same_seed_gives_the_same_weights(
+    undisturbed: Path, small_showers: Path, tmp_path: Path
+) -> None:
+    train(quick("max_steps=7"), [small_showers], tmp_path / "again")
+    assert_same_end(undisturbed, tmp_path / "again")
+    train(quick("max_steps=7", "seed=2"), [small_showers], tmp_path / "other")
+    with pytest.raises(AssertionError):
+        assert_same_end(undisturbed, tmp_path / "other")
+
+
+@pytest.mark.parametrize("stop_after", [3, 5])
+def test_resume_is_exact(
+    undisturbed: Path, small_showers: Path, tmp_path: Path, stop_after: int
+) -> None:
+    run = tmp_path / "run"
+    train(quick(f"max_steps={stop_after}"), [small_showers], run)
+    train(quick("max_steps=7"), [small_showers], run, resume=True)
+    assert_same_end(undisturbed, run)
+    assert steps_logged(run) == list(range(1, 8))
+    assert "max_steps: 7" in (run / "config.yaml").read_text()
+
+
+def test_a_damaged_newest_checkpoint_falls_back(
+    undisturbed: Path, small_showers: Path, tmp_path: Path
+) -> None:
+    run, said = tmp_path / "run", list[str]()
+    train(quick("max_steps=5"), [small_showers], run)
+    newest = checkpoints(run / "checkpoints")[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 255
+    newest.write_bytes(content)
+    train(quick("max_steps=7"), [small_showers], run, resume=True, say=said.append)
+    assert newest.name in said[0]
+    assert "falling back" in said[0]
+    assert_same_end(undisturbed, run)
+
+
+def command(small_showers: Path, run: Path, *extra: str) -> list[str]:
+    settings = [f"--set={setting}" for setting in (*SETTINGS, *extra)]
+    return [
+        sys.executable,
+        "-m",
+        "caloforge",
+        "train",
+        "--data",
+        str(small_showers),
+        "--out",
+        str(run),
+        *settings,
+    ]
+
+
+def wait_for_step(run: Path, step: int) -> None:
+    deadline = time.monotonic() + 600  # only a test that fails waits so long
+    while time.monotonic() < deadline:
+        if (run / "metrics.jsonl").exists() and len(
+            (run / "metrics.jsonl").read_text().splitlines()
+        ) >= step:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no step {step} in time")
+
+
+@pytest.mark.parametrize(("fault", "when"), [("rank0", 13), ("torn", 4), ("unnamed", 4), ("named", 4)])
+def test_a_killed_run_resumes_to_the_same_weights(
+    undisturbed: Path, small_showers: Path, tmp_path: Path, fault: str, when: int
+) -> None:
+    """Killed in the fourth step, or in the write of its checkpoint: ``faulty.py`` says when."""
+    run = tmp_path / "run"
+    whole = command(small_showers, run, "max_steps=7")
+    with_fault = [sys.executable, *map(str, faulty(fault, when)), *whole[whole.index("train") :]]
+    assert subprocess.run(with_fault, check=False).returncode == -signal.SIGKILL
+    assert subprocess.run([*whole, "--resume"], check=False).returncode == 0
+    assert_same_end(undisturbed, run)
+    assert steps_logged(run) == list(range(1, 8))
+
+
+def test_sigterm_writes_a_checkpoint_of_the_step_it_came_in(small_showers: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        command(small_showers, run, "epochs=50000", "checkpoint_every_steps=100000"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_step(run, 2)
+    process.terminate()
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 130
+    assert "--resume continues" in said
+    assert "Traceback" not in said
+    assert final_state(run)[1] == steps_logged(run)[-1]
+
+
+def test_a_second_training_of_the_same_run_is_refused(small_showers: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(command(small_showers, run, "epochs=50000"), stderr=subprocess.DEVNULL)
+    try:
+        wait_for_step(run, 1)
+        with pytest.raises(UsageError, match="another training"):
+            train(quick(), [small_showers], run, resume=True)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def broken_shower(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return a function that lets the first shower of the fourth step hold a number in every cell."""
+    batch = Loader.batch
+
+    def put(value: float) -> None:
+        def broken(self: Loader, step: int) -> Batch:
+            made = batch(self, step)
+            if step == 3:
+                made.deposits_BXYZ[0] = value
+            return made
+
+        monkeypatch.setattr(Loader, "batch", broken)
+
+    return put
+
+
+# The last is finite, but not its variance, which BatchNorm would carry on.
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e25])
+def test_a_step_that_is_not_finite_is_skipped_and_resume_stays_exact(
+    undisturbed: Path,
+    small_showers: Path,
+    tmp_path: Path,
+    broken_shower: Callable[[float], None],
+    value: float,
+) -> None:
+    broken_shower(value)
+    train(quick("max_steps=7"), [small_showers], tmp_path / "whole")
+    for parts in ((4, 7), (5, 7)):  # the first part ends with the skipped step, or after it
+        run, said = tmp_path / f"{parts[0]}", list[str]()
+        for steps in parts:
+            going_on = run.exists()
+            train(quick(f"max_steps={steps}"), [small_showers], run, resume=going_on, say=said.append)
+        assert_same_end(tmp_path / "whole", run)
+        assert "step 4: skipped, the critic's loss or gradient is not finite" in said
+    assert [line.get("skipped", 0) for line in logged(tmp_path / "whole")] == [0, 0, 0, 1, 0, 0, 0]
+    tensors, _ = final_state(tmp_path / "whole")
+    assert all(value.isfinite().all() for value in tensors.values())
+    assert (
+        len([path for path in checkpoints(tmp_path / "whole" / "checkpoints") if "04" in path.name]) == 0
+    )
+    with pytest.raises(AssertionError):
+        assert_same_end(undisturbed, tmp_path / "whole")
+
+
+# Weights too large for a finite loss, and too large for a finite square.
+@pytest.mark.parametrize(("rate", "why"), [("1e12", "loss or gradient is"), ("1e30", "weights are")])
+def test_weights_that_went_astray_end_the_run_with_the_last_good_ones(
+    small_showers: Path, tmp_path: Path, rate: str, why: str
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(CaloforgeError, match=rf"{why} not finite at step \d+.*last good one"):
+        train(quick(f"learning_rate={rate}", "epochs=20"), [small_showers], run)
+    tensors, _ = final_state(run)
+    assert all(torch.isfinite(value).all() for value in tensors.values())
+    assert (run / "model.json").exists()
+
+
+def test_a_run_without_finite_showers_ends_without_a_model(
+    small_showers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, said = tmp_path / "run", list[str]()
+    # As copulas do at a learning rate of 3, though not on every processor.
+    shape = cf.read(small_showers).grid.shape
+    monkeypatch.setattr(
+        ShowerModel, "sample", lambda _, given, *__: np.full((len(given), *shape), np.inf)
+    )
+    with pytest.raises(CaloforgeError, match="the showers after step 2 are not finite"):
+        train(quick("max_steps=2"), [small_showers], run, say=said.append)
+    assert any("not a model, the showers" in line for line in said)
+    assert not (run / "model.json").exists()
+    assert "NaN" not in (run / "metrics.jsonl").read_text()
+
+
+def test_other_data_is_refused_on_resume(undisturbed: Path, tmp_path: Path) -> None:
+    import caloforge as cf
+
+    with_changes = tmp_path / "core.h5"
+    config = undisturbed / "config.yaml"
+    original = next(line.strip("- ") for line in config.read_text().splitlines() if "core.h5" in line)
+    showers = cf.read(original)
+    cf.write(with_changes, showers[:-1])
+    with pytest.raises(CaloforgeError, match="not those that the run began with"):
+        train(quick("max_steps=9"), [with_changes], undisturbed, resume=True)
+
+
+def test_training_on_a_range_of_energies_only(small_showers: Path, tmp_path: Path) -> None:
+    train(quick("max_steps=1", "energy=100:300"), [small_showers], tmp_path / "run")
+    low, high = json.loads((tmp_path / "run" / "model.json").read_text())["energy_MeV"]
+    assert 100e3 <= low < high <= 300e3
+    with pytest.raises(UsageError, match="setting energy"):
+        train(quick("energy=900:901"), [small_showers], tmp_path / "none")
+
+
+def test_init_from_takes_both_networks_and_a_fresh_optimiser(
+    undisturbed: Path, small_showers: Path, tmp_path: Path
+) -> None:
+    # With a learning rate of almost zero the first checkpoint still holds the weights it began with.
+    train(
+        quick("max_steps=1", "learning_rate=1e-12", "seed=9"),
+        [small_showers],
+        tmp_path / "run",
+        init_from=[undisturbed],
+    )
+    before, after = final_state(undisturbed)[0], final_state(tmp_path / "run")[0]
+    weights = [n for n in before if n.startswith(("generator.", "critic.")) and n.endswith("weight")]
+    assert len(weights) > 10
+    assert all(torch.allclose(before[name], after[name], atol=1e-9) for name in weights)
+    with pytest.raises(UsageError, match="--init-from"):
+        train(quick(), [small_showers], tmp_path / "other", init_from=[tmp_path / "nothing"])
+
+
+def test_a_run_killed_before_its_first_checkpoint_still_begins_where_it_was_told(
+    undisturbed: Path, small_showers: Path, tmp_path: Path
+) -> None:
+    for run in ("whole", "killed"):
+        train(quick("max_steps=1"), [small_showers], tmp_path / run, init_from=[undisturbed])
+    for checkpoint in checkpoints(tmp_path / "killed" / "checkpoints"):
+        checkpoint.unlink()
+    train(quick("max_steps=1"), [small_showers], tmp_path / "killed", resume=True)
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_bfloat16_trains_as_well(small_showers: Path, tmp_path: Path) -> None:
+    result = train(quick("max_steps=2", "precision=bf16"), [small_showers], tmp_path / "run")
+    assert math.isfinite(result["best"]["score"])
+
+
+def test_tensorboard_events_are_written(small_showers: Path, tmp_path: Path) -> None:
+    train(quick("max_steps=1", "tensorboard=true"), [small_showers], tmp_path / "run")
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_a_trained_model_generates(undisturbed: Path) -> None:
+    showers = load(undisturbed).generate([50e3, 100e3], seed=4)
+    assert showers.deposits.shape == (2, 9, 9, 11)
+    assert (showers.deposits >= 0).all()
