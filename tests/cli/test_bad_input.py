@@ -157,15 +157,6 @@ ROWS: tuple[tuple[str, int, str], ...] = (
     ("validate core.h5 core.h5 -o report --training good.h5",   2, "same grid"),
 
     ("models --detector none",                                  2, "detector 'none': expected one of"),
-    ("evolve",                                                  2, "Missing argument"),
-    ("evolve luck --data good.h5",                              2, "'luck'"),
-    ("evolve bias",                                             2, "Missing option '--data'"),
-    ("evolve bias --data none.h5 -o out.json",                  2, "none.h5: no such file"),
-    ("evolve bias --data good.h5 -o out.json",                  1, "good.h5: expected at least 20 showers, found"),
-    ("evolve bias --data good.h5 --evaluations 10",             2, "--evaluations"),
-    ("evolve bias --data good.h5 -o good.h5",                   2, "good.h5: the output would replace an input"),
-    ("evolve bias --data good.h5 --figure none/out.png",        2, "none/out.png: the folder none does not exist"),
-    ("evolve asynchronous --data good.h5 --workers 2",          2, "--workers: asynchronous measures processes and starts its own"),
 
     ("bench",                                                   2, "Missing argument"),
     ("bench speed",                                             2, "'speed'"),
