@@ -2,7 +2,7 @@
 
 One module a benchmark; each has ``measure(seconds, seed, progress) -> list[Row]``: rows of one table,
 all with the same columns, measured within about ``seconds``. Units belong in the columns' names. One with
-too many rows for a terminal has ``summary(rows) -> str`` too.
+too many columns for a terminal names those that are printed in ``SHOWN``.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -82,6 +84,7 @@ def run(
     machine = describe_machine()
     result = {
         "bench": name.value,
+        "command": shlex.join(["caloforge", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": seed,
         "machine": machine,
@@ -92,11 +95,9 @@ def run(
         write_json(output, result)
     if json:
         print_result(result, as_json=True)
-    elif hasattr(module, "summary"):  # more rows than a terminal shows
-        print(module.summary(rows))
     else:
         title = f"{name.value} on {machine['cpu']}, {machine['cores']} cores"
-        columns = list(rows[0]) if rows else []
+        columns = getattr(module, "SHOWN", None) or list(rows[0])
         print_table(title, columns, [[row[column] for column in columns] for row in rows])
 
 

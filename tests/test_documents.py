@@ -1,0 +1,57 @@
+"""The documents say what the code and the committed results say."""
+
+from __future__ import annotations
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def tool() -> Any:
+    """Import a program that is in no package."""
+    spec = spec_from_file_location("fill_documents", ROOT / "tools" / "fill_documents.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TOOL = tool()
+
+
+def test_every_document_is_filled() -> None:
+    TOOL.main(["--check"])
+
+
+def test_a_stale_document_fails_and_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "README.md"
+    text = "before\n<!-- fill: requirements -->\nstale\n<!-- end -->\nafter\n"
+    page.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(TOOL, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match="-stale"):
+        TOOL.main(["--check"])
+    assert page.read_text(encoding="utf-8") == text
+    TOOL.main([])
+    TOOL.main(["--check"])
+    assert "| Sampling fraction | `adjusted_ratio.sampling_fraction` |" in page.read_text(
+        encoding="utf-8"
+    )
+
+
+def test_numbers_keep_three_digits() -> None:
+    assert [TOOL.digits(x) for x in (0.2884, 3165.4, 12, 4306, 1.5, 0.0, "16")] == [
+        "0.288",
+        "3,165",
+        "12",
+        "4,306",
+        "1.50",
+        "0",
+        "16",
+    ]
