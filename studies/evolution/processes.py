@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import os
-import signal
+import pickle
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from contextlib import contextmanager
+from subprocess import PIPE, Popen
 from typing import Any
 
-import torch
-
-from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.processes import start
 
 __all__ = ["helped_by"]
 
+CALL = """
+import pickle, sys
+from contextlib import suppress
+sys.path[:] = pickle.load(sys.stdin.buffer)
+from caloforge.foundations.errors import CaloforgeError
+work, arguments = pickle.load(sys.stdin.buffer)
+with suppress(CaloforgeError):  # which the other process meets too, and tells
+    work(*arguments)
+"""
+
 
 @contextmanager
-def helped_by(count: int, work: Callable[..., None], *arguments: Any) -> Iterator[list[int]]:
-    """Let processes call ``work(*arguments, go_on)`` meanwhile; give their ids.
+def helped_by(count: int, work: Callable[..., None], *arguments: Any) -> Iterator[None]:
+    """Let processes of one thread call ``work(*arguments)`` meanwhile.
 
-    ``go_on()`` turns false when this process is gone. What they have begun at the end of the block is given up.
+    They end with the block, or with this process, whatever they have begun.
     """
-    processes = [
-        get_context("spawn").Process(target=_help, args=(os.getpid(), work, *arguments), daemon=True)
-        for _ in range(count)
-    ]
-    # They are born with Ctrl-C blocked: this process ends them, without a word.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    message = pickle.dumps(sys.path) + pickle.dumps((work, arguments))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes: list[Popen[bytes]] = []
     try:
-        for process in processes:
-            process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    try:
-        yield [int(process.pid or 0) for process in processes]
+        for _ in range(count):
+            process = start([sys.executable, "-c", CALL], unheard=True, stdin=PIPE, env=environment)
+            processes.append(process)
+            assert process.stdin is not None
+            process.stdin.write(message)
+            process.stdin.close()
+        yield
     finally:
         for process in processes:
             process.kill()
-            process.join()
-
-
-def _help(parent: int, work: Callable[..., None], *arguments: Any) -> None:
-    torch.set_num_threads(1)
-    with suppress(CaloforgeError):  # which the other process meets too, and tells
-        work(*arguments, lambda: os.getppid() == parent)
+            process.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,9 @@ def asynchronous(processes: int) -> Arm:
     return run
 
 
-def _help(files: Files, seed: int, folder: Path, children: int, go_on: Callable[[], bool]) -> None:
+def _help(files: Files, seed: int, folder: Path, children: int) -> None:
     problem = EnergyProblem(Task.of(*files.read(), seed), seed)
-    for _ in advance(problem, folder, children, go_on):
+    for _ in advance(problem, folder, children):
         pass
 
 

@@ -7,7 +7,7 @@ the best of all before it, so that a run repeats bit for bit, also one that was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +56,7 @@ def living(problem: Problem, folder: Path, notes: Mapping[int, Any]) -> list[Mem
     return [Member(n, notes[n], _weights(folder, n)) for n in problem.survivors(notes)]
 
 
-def advance(
-    problem: Problem, folder: Path, children: int, go_on: Callable[[], bool] = lambda: True
-) -> Iterator[dict[int, Any]]:
+def advance(problem: Problem, folder: Path, children: int) -> Iterator[dict[int, Any]]:
     """Make children until there are so many; give all notes after each."""
     tickets = Tickets(folder, children, problem.manifest)
 
@@ -74,7 +72,7 @@ def advance(
         save_tensors(_weights(folder, number), tensors, note)
         return note
 
-    for _ in tickets.work(make, go_on):
+    for _ in tickets.work(make):
         notes = tickets.results()
         for number in notes.keys() - set(problem.survivors(notes)):
             with suppress(OSError):

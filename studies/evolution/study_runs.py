@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from caloforge.foundations.durable import sha256
 from caloforge.foundations.errors import UsageError
+from caloforge.foundations.locks import open_locked
 from caloforge.foundations.progress import Part, Progress, silent
 from studies.evolution.processes import helped_by
 from studies.evolution.regression_arms import Files, Setting
@@ -61,7 +60,8 @@ def run_study(
     if workers > 1 and STUDIES[request.study].has_processes:
         raise UsageError(f"--workers: {request.study} measures processes and starts its own")
     request.files.read()  # a file that cannot be read leaves no folder behind
-    with _alone(folder):
+    folder.mkdir(exist_ok=True)
+    with open_locked(folder / ".lock", f"{folder}: another process is working in this folder"):
         tickets = request.tickets(folder)
         for_others = replace(request, files=replace(request.files))  # without what was read
         with helped_by(workers - 1, _help, for_others, folder):
@@ -71,12 +71,7 @@ def run_study(
     return [results[number] for number in sorted(results)]
 
 
-def _share(
-    request: Request,
-    tickets: Tickets,
-    progress: Progress = silent,
-    go_on: Callable[[], bool] = lambda: True,
-) -> Iterator[int]:
+def _share(request: Request, tickets: Tickets, progress: Progress = silent) -> Iterator[int]:
     """Do what is left; give the number of each run that is done."""
     runs, arms = request.runs, STUDIES[request.study].arms
     done = 0
@@ -88,24 +83,12 @@ def _share(
         outcome = arms[arm](Setting(request.files, request.evaluations, seed, folder, part))
         return {"arm": arm, "seed": seed, **outcome}
 
-    for number in tickets.work(run, go_on):
+    for number in tickets.work(run):
         done += 1
         yield number
     progress(100, 100)
 
 
-def _help(request: Request, folder: Path, go_on: Callable[[], bool]) -> None:
-    for _ in _share(request, request.tickets(folder), go_on=go_on):
+def _help(request: Request, folder: Path) -> None:
+    for _ in _share(request, request.tickets(folder)):
         pass
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second command out of the folder."""
-    folder.mkdir(exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{folder}: another process is working in this folder") from None
-        yield

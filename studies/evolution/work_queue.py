@@ -6,7 +6,6 @@ the piece up. It is done when its result has its name, which it gets whole or no
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.locks import BusyError, open_locked
 
 __all__ = ["Tickets"]
 
@@ -52,15 +52,13 @@ class Tickets:
                 self._results[number] = _read(self._path(number))
         return dict(sorted(self._results.items()))
 
-    def work(
-        self, do: Callable[[int], Mapping[str, Any]], go_on: Callable[[], bool] = lambda: True
-    ) -> Iterator[int]:
+    def work(self, do: Callable[[int], Mapping[str, Any]]) -> Iterator[int]:
         """Do what nobody else does until all is done; give the number of each result that appears meanwhile.
 
-        ``do`` makes a result. ``go_on`` is asked before each piece of work.
+        ``do`` makes a result.
         """
         told = set[int]()
-        while go_on():
+        while True:
             with self._claim() as number:
                 if number is not None:
                     write_json(self._path(number), do(number))
@@ -79,11 +77,11 @@ class Tickets:
             if number in self._results or self._path(number).exists():
                 continue
             path = self._claims / f"{number:06d}"
-            with path.open("a") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
+            try:
+                claim = open_locked(path, "taken")
+            except BusyError:
+                continue
+            with claim:
                 if self._path(number).exists():  # done while we opened the file
                     continue
                 yield number

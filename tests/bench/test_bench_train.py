@@ -11,8 +11,8 @@ from torch import nn
 
 from caloforge.bench import keras_baseline, train
 from caloforge.bench.train import as_written, iteration_flops, measure
+from caloforge.foundations.cores import Topology
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
-from caloforge.foundations.processes import Topology
 from caloforge.models.threedgan.fixed_angle import Discriminator3DGAN
 from caloforge.models.threedgan.layers import Dropout
 

@@ -16,7 +16,8 @@ from commands import Caloforge
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caloforge.foundations.processes import Core, ProcessFailedError, Topology, environments, run_all
+from caloforge.foundations.cores import Core, Topology
+from caloforge.foundations.processes import ProcessFailedError, environments, run_all, start
 from caloforge.foundations.ranks import ALONE, Ranks
 
 
@@ -205,6 +206,41 @@ def test_processes_end_with_a_launcher_that_was_killed(tmp_path: Path) -> None:
     while any(map(runs, pids)):
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+PARENT = """
+import sys
+from caloforge.foundations.processes import start
+child = start([sys.executable, "-c", "import time; time.sleep(600)"], unheard={unheard})
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.parametrize("unheard", [False, True])
+def test_a_command_ends_with_the_process_that_started_it(unheard: bool) -> None:
+    program = PARENT.format(unheard=unheard)
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    end = time.monotonic() + 600
+    while runs(child):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_command_that_hears_no_signal_is_left_to_this_process() -> None:
+    wait = [sys.executable, "-c", "print('ready', flush=True); input()"]
+    pipe = subprocess.PIPE
+    with start(wait, unheard=True, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        process.communicate("\n")
+        assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caloforge.detector import Grid
-from caloforge.foundations.processes import Topology
+from caloforge.foundations.cores import Topology
 from caloforge.foundations.ranks import Ranks
 from caloforge.foundations.units import GEV, Spectrum
 from caloforge.generation.sampler import Generator, drawn, generate_file

@@ -26,13 +26,13 @@ import sys
 from pathlib import Path
 from caloforge.search.space import load_space
 from caloforge.search.store import Store
-from caloforge.search.study import _locked
+from caloforge.foundations.locks import open_locked
 from caloforge.search.trials import Proposal
 
 folder, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 space, store = load_space(), Store(folder / "journal.log", 1)
 for number in range(count):
-    with _locked(folder):
+    with open_locked(folder / ".lock"):
         trial = store.begin(Proposal(space.usual("copula"), memo={"writer": name, "number": number}), space)
     store.note(trial, "plan", {"core_seconds": 1.0})
     store.finish(trial, "done", [float(number)])

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.processes import start
 
 __all__ = ["discriminator", "generator", "iteration", "sampling", "started"]
 
@@ -159,9 +160,9 @@ def _serve(what: str, threads: int) -> None:
             ways[batch] = {"train": iteration, "generate": sampling}[what](batch)
             if batch < LARGE:
                 ways[batch]()  # compiles
-        start = time.perf_counter()
+        began = time.perf_counter()
         ways[batch]()
-        print(time.perf_counter() - start, file=results)
+        print(time.perf_counter() - began, file=results)
 
 
 @contextmanager
@@ -180,7 +181,7 @@ def started(what: str, threads: int) -> Iterator[tuple[str, Callable[[int], floa
     pipe = subprocess.PIPE
     with (
         tempfile.TemporaryFile("w+") as complaints,
-        subprocess.Popen(  # noqa: S603
+        start(
             command, env=environment, stdin=pipe, stdout=pipe, stderr=complaints, text=True
         ) as process,
     ):
@@ -189,7 +190,7 @@ def started(what: str, threads: int) -> Iterator[tuple[str, Callable[[int], floa
         assert answers is not None
 
         def answer() -> str:
-            line = answers.readline()
+            line: str = answers.readline()
             if not line:
                 complaints.seek(0)
                 last = (complaints.read().strip().splitlines() or ["no reason given"])[-1]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.processes import start
 
 __all__ = ["Times", "training_ranks"]
 
@@ -35,12 +36,12 @@ def training_ranks(
         pipe = subprocess.PIPE
         processes = []
         for rank in range(n):
-            share = shares[rank] if shares is not None else None
-            cpus = [] if share is None else [",".join(str(cpu) for core in share for cpu in core)]
-            threads = "1" if share is None else str(len(share))
+            share = shares[rank] if shares is not None else ()
+            threads = str(max(1, len(share)))
             processes.append(
-                subprocess.Popen(  # noqa: S603 (nothing here comes from outside)
-                    [*command, str(rank), *arguments, *cpus],
+                start(
+                    [*command, str(rank), *arguments],
+                    cores=share,
                     env={**os.environ, "OMP_NUM_THREADS": threads, "GLOO_SOCKET_IFNAME": "lo"},
                     stdin=pipe,
                     stdout=pipe,

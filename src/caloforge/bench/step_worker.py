@@ -9,7 +9,6 @@ after the backward pass, once all ranks are there; or ``within`` it, as the trai
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from datetime import timedelta
@@ -141,10 +140,8 @@ def unpack(flat: torch.Tensor, network: nn.Module) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def main(rank: int, world: int, store: str, seed: int, cpus: str = "") -> None:
+def main(rank: int, world: int, store: str, seed: int) -> None:
     """Be one rank until stdin ends, with OMP_NUM_THREADS threads."""
-    if cpus:
-        os.sched_setaffinity(0, map(int, cpus.split(",")))
     keep_freed_memory()  # as the training loop does
     dist.init_process_group("gloo", f"file://{store}", TIMEOUT, world, rank)
     ranks = Ranks(rank, world, rank, world)
@@ -156,4 +153,4 @@ def main(rank: int, world: int, store: str, seed: int, cpus: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), *sys.argv[5:])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

@@ -30,7 +30,7 @@ from caloforge.bench.keras_baseline import started
 from caloforge.bench.step_ranks import training_ranks
 from caloforge.files.shipped import shipped_showers
 from caloforge.files.shower_file import ShowerFile
-from caloforge.foundations.processes import Topology
+from caloforge.foundations.cores import Topology
 from caloforge.foundations.progress import Progress, silent
 from caloforge.models.copula.fit import LikelihoodObjective
 from caloforge.models.copula.model import FactorCopula

@@ -38,7 +38,8 @@ def run(
 
     Under srun or mpirun with one task on each node, the processes of all nodes are one job.
     """
-    from caloforge.foundations.processes import Topology, run_all
+    from caloforge.foundations.cores import Topology
+    from caloforge.foundations.processes import run_all
 
     _check(context, command)
     if nproc is None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import IO
 
 from caloforge.files.hdf5 import require_file
 from caloforge.files.sparse_store import FORMAT, VERSION, ShowerStore, read_json, write_store
 from caloforge.foundations.durable import atomic_folder, sha256, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.locks import open_locked
 from caloforge.foundations.progress import Progress, silent
 
 __all__ = ["ShowerStore", "prepare_store"]
@@ -46,7 +47,7 @@ def prepare_store(
         folder = cache / f"showers-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         if (store := _whole(folder)) is not None:
             return store
-        with _one_at_a_time(cache / f".{folder.name}.lock") as alone:
+        with _turn(cache / f".{folder.name}.lock") or nullcontext() as alone:
             if (store := _whole(folder)) is not None:  # made while we waited
                 return store
             for leftover in cache.glob(f".{folder.name}.*.*") if alone else ():
@@ -95,16 +96,9 @@ def _checksums(files: Sequence[Path], stamps: Sequence[list[int]], memory: Path)
     return [str(known[name][3]) for name in names]
 
 
-@contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[bool]:
-    """Wait to be the only process that works; a killed one frees the lock.
-
-    Gives False where the file system has no locks: then all work at once, slower but as right.
-    """
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            yield False
-        else:
-            yield True
+def _turn(lock: Path) -> IO[str] | None:
+    """Wait to be the only process that works; None where no locks exist: all work at once, as right but slower."""
+    try:
+        return open_locked(lock)
+    except CaloforgeError:
+        return None

@@ -1,29 +1,23 @@
-"""Start the processes of one command on this node: each on cores of its own, none left behind.
-
-Cores come from ``/sys/devices/system``, those that this process may use. They are shared out evenly in
-the order of the NUMA domains, so that a process stays within one domain wherever the numbers allow it;
-the threads of a core stay together.
-"""
+"""Start processes that end with this one, on cores of their own where that is wanted."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
+from typing import Any
 
+from caloforge.foundations.cores import Core, Topology
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.ranks import ALONE, Ranks
 
-__all__ = ["ProcessFailedError", "Topology", "environments", "run_all"]
-
-SYSTEM = Path("/sys/devices/system")
+__all__ = ["ProcessFailedError", "deaf", "end_with", "environments", "how_it_ended", "run_all", "start"]
 
 PATIENCE_S = 30.0
 """After one process failed the others have this time to write what they hold, as with torchrun."""
@@ -32,19 +26,56 @@ LOOK_EVERY_S = 0.05
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
-# Runs before the command in the same process: binds it, and lets it end when its parent ends.
+PR_SET_PDEATHSIG = 1
+
+# Runs before the command in the same process, without this package: it starts in 10 ms.
 START = """
 import ctypes, os, sys
-parent, cpus, *command = sys.argv[1:]
-ctypes.CDLL(None).prctl(1, 15)  # PR_SET_PDEATHSIG, SIGTERM
+parent, number, cpus, *command = sys.argv[1:]
+ctypes.CDLL(None).prctl(1, int(number))  # PR_SET_PDEATHSIG
 if os.getppid() != int(parent):
     sys.exit(1)
-os.sched_setaffinity(0, map(int, cpus.split(",")))
+if cpus:
+    os.sched_setaffinity(0, map(int, cpus.split(",")))
 os.execvp(command[0], command)
 """
 
-Core = tuple[int, ...]
-"""The logical processors of one core: hardware threads."""
+
+def start(
+    command: Sequence[str], *, cores: Sequence[Sequence[int]] = (), unheard: bool = False, **options: Any
+) -> subprocess.Popen[Any]:
+    """Start a command that ends with this process, bound to ``cores``; ``options`` are those of ``Popen``.
+
+    It gets a SIGTERM when this process ends, however that ends. ``unheard``: it holds nothing that could be lost, so
+    it is killed then, and Ctrl-C or a SIGTERM to the whole group are left to this process.
+    """
+    number = signal.SIGKILL if unheard else signal.SIGTERM
+    cpus = ",".join(str(cpu) for core in cores for cpu in core)
+    first = [sys.executable, "-I", "-S", "-c", START, str(os.getpid()), str(int(number)), cpus]
+    with deaf() if unheard else nullcontext():
+        return subprocess.Popen([*first, *command], **{"stdin": subprocess.DEVNULL, **options})  # noqa: S603
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Start processes that hear neither Ctrl-C nor SIGTERM: a signal that is blocked stays so in a child."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with(parent: int) -> None:
+    """Let Linux kill this process when its parent, the process of this id, ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        sys.exit(1)
+
+
+def how_it_ended(code: int) -> str:
+    """Say in words how a process ended that has this return code."""
+    return f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.Signals(-code).name}"
 
 
 class ProcessFailedError(CaloforgeError):
@@ -53,51 +84,6 @@ class ProcessFailedError(CaloforgeError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-@dataclass(frozen=True)
-class Topology:
-    """The cores of a node by NUMA domain."""
-
-    domains: tuple[tuple[Core, ...], ...]
-
-    @classmethod
-    def read(cls, allowed: set[int] | None = None, system: Path = SYSTEM) -> Topology:
-        """Read it from Linux; only processors that are ``allowed`` (default: to this process) count."""
-        allowed = os.sched_getaffinity(0) if allowed is None else allowed
-        cores = {
-            tuple(sorted(_numbers(system / f"cpu/cpu{cpu}/topology/thread_siblings_list") & allowed))
-            or (cpu,)
-            for cpu in allowed
-        }
-        nodes = sorted(system.glob("node/node[0-9]*"), key=lambda path: int(path.name[4:]))
-        node_of = {cpu: i for i, node in enumerate(nodes) for cpu in _numbers(node / "cpulist")}
-        domains: dict[int, list[Core]] = {}
-        for core in sorted(cores):
-            domains.setdefault(node_of.get(core[0], -1), []).append(core)
-        return cls(tuple(tuple(domains[node]) for node in sorted(domains)))
-
-    @property
-    def cores(self) -> list[Core]:
-        """All cores, domain after domain."""
-        return [core for domain in self.domains for core in domain]
-
-    def shares(self, n: int) -> list[list[Core]]:
-        """Share the cores out to ``n`` processes; more processes than cores share some."""
-        cores = self.cores
-        if n > len(cores):
-            return [[cores[i * len(cores) // n]] for i in range(n)]
-        return [cores[i * len(cores) // n : (i + 1) * len(cores) // n] for i in range(n)]
-
-
-def _numbers(path: Path) -> set[int]:
-    """Read a list such as ``0-3,8``; a file that is missing is empty."""
-    try:
-        parts = path.read_text(encoding="ascii").strip().split(",")
-    except OSError:
-        return set()
-    ends = [part.split("-") for part in parts if part]
-    return {number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)}
 
 
 def environments(
@@ -139,16 +125,8 @@ def run_all(command: Sequence[str], nproc: int, outer: Ranks = ALONE) -> None:
     try:
         with _forwarded(processes) as received:
             for share, environment in zip(shares, environments(shares, outer), strict=True):
-                cpus = ",".join(str(cpu) for core in share for cpu in core)
-                start = [sys.executable, "-I", "-S", "-c", START, str(os.getpid()), cpus, *command]
-                processes.append(
-                    subprocess.Popen(  # noqa: S603 (the user's own command)
-                        start,
-                        stdin=subprocess.DEVNULL,
-                        env=environment,
-                        process_group=0,  # a terminal's Ctrl-C reaches this process, which hands it on
-                    )
-                )
+                # In a group of its own: a terminal's Ctrl-C reaches this process, which hands it on.
+                processes.append(start(command, cores=share, env=environment, process_group=0))
             failed = _first_failure(processes)
             if failed is None:
                 return
@@ -159,17 +137,17 @@ def run_all(command: Sequence[str], nproc: int, outer: Ranks = ALONE) -> None:
                 process.kill()
                 process.wait()
     code = processes[failed].returncode
-    how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.Signals(-code).name}"
     rank = outer.rank * nproc + failed
     end = "after " + ", ".join(sorted(s.name for s in received)) if received else "the others were ended"
     raise ProcessFailedError(
-        f"rank {rank} of {outer.world * nproc} failed ({how}); {end}", code if code >= 0 else 128 - code
+        f"rank {rank} of {outer.world * nproc} failed ({how_it_ended(code)}); {end}",
+        code if code >= 0 else 128 - code,
     )
 
 
 @contextmanager
 def _forwarded(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[set[signal.Signals]]:
-    """Hand signals on to the processes instead of dying; give those that came."""
+    """Hand signals on to the processes instead of dying; yield those that came."""
     received: set[signal.Signals] = set()
 
     def forward(number: int, _: FrameType | None) -> None:
@@ -187,7 +165,7 @@ def _forwarded(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[set[sig
 
 
 def _first_failure(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    """Wait until one has failed, whose number it gives, or all are done."""
+    """Wait until one has failed and return its number, or None when all are done."""
     while True:
         codes = [process.poll() for process in processes]
         failed = next((i for i, code in enumerate(codes) if code), None)

@@ -8,7 +8,6 @@ end is recognised and dropped. It is locked while a process writes it; others ma
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import struct
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from caloforge.foundations.durable import sync_folder
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.locks import lock
 
 __all__ = ["Journal", "Records"]
 
@@ -128,16 +128,15 @@ class Journal(Records):
 
     def __enter__(self) -> Self:
         # Unbuffered: a record is with the system, or not written, when append returns.
-        self._file = FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+        self._file = FileIO(
+            self.path, "r+", opener=lambda path, flags: os.open(path, flags | os.O_CREAT, 0o644)
+        )
         with _closed_on_error(self._file):
             self._open()
         return self
 
     def _open(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{self.path}: another process is simulating into this file") from None
+        lock(self._file, f"{self.path}: another process is simulating into this file")
         end = self._find()
         self._file.seek(end if self._offsets else 0)
         self._file.truncate()

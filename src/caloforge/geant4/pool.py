@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.processes import how_it_ended, start
 from caloforge.geant4.physics_data import PhysicsData
 from caloforge.geant4.request import SimulationRequest
 from caloforge.geant4.worker import Introduction, SimulatedShower, serve
@@ -103,22 +103,16 @@ class _Worker:
         self.connection, theirs = Pipe()
         # Not "-m": what a __main__ module defines cannot be unpickled elsewhere. "-P": the user's
         # folder is not searched for modules.
-        code = f"from {serve.__module__} import serve; serve({theirs.fileno()}, {os.getpid()})"
-        # A Ctrl-C or a batch system's SIGTERM reaches the whole group. Only this process answers it:
-        # a blocked signal stays blocked in the child.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 (nothing here comes from outside)
+        code = f"from {serve.__module__} import serve; serve({theirs.fileno()})"
+        with theirs:
+            self._process = start(
                 [sys.executable, "-P", "-c", code],
-                stdin=subprocess.DEVNULL,
+                unheard=True,
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, **data.environment},
             )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
 
     def send(self, message: object) -> None:
         try:
@@ -145,8 +139,7 @@ class _Worker:
             raise self._died() from None
 
     def _died(self) -> CaloforgeError:
-        code = self._process.wait()
-        how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.Signals(-code).name}"
+        how = how_it_ended(self._process.wait())
         self._log.seek(0)
         return CaloforgeError(f"Geant4 worker {self._number} died ({how}){_reason(self._log.read())}")
 

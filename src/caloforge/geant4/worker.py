@@ -8,9 +8,7 @@ one connection: in comes the request and whether the tables must be computed; ou
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from caloforge.geant4 import application as geant4
 
 __all__ = ["Introduction", "SimulatedShower", "serve"]
-
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -51,9 +47,8 @@ class SimulatedShower:
     seconds: float
 
 
-def serve(descriptor: int, parent: int) -> None:
+def serve(descriptor: int) -> None:
     """Serve one connection until it closes."""
-    _die_with(parent)
     connection = Connection(descriptor)
     request, computed = connection.recv()
     # Here, not above: the parent imports this module for its messages and must never load Geant4.
@@ -88,10 +83,3 @@ def _shower(
         primary.energy_MeV, primary.theta_rad, primary.impact_xy_mm, primary.seed
     )
     return SimulatedShower(index, primary, cell, deposit, time.perf_counter() - started)
-
-
-def _die_with(parent: int) -> None:
-    """Ask Linux to end this process when its parent ends, however that ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the line above
-        raise SystemExit(1)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from caloforge.foundations.processes import Topology
+from caloforge.foundations.cores import Topology
 from caloforge.foundations.ranks import ALONE, Ranks
 
 __all__ = ["Streams"]

@@ -7,7 +7,6 @@ pass over it. Also here: what else Optuna does for a search, its sampler and the
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import warnings
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.locks import open_locked
 from caloforge.foundations.randomness import stream_seed
 from caloforge.search.space import MODEL, Choice, Parameter, Space, Value
 from caloforge.search.trials import Proposal, State, Trial
@@ -64,8 +64,7 @@ class _JournalLock:
 
     def acquire(self) -> bool:
         """Wait for the lock; then cut off what a killed process left of its line."""
-        self._file = self._journal.with_suffix(".lock").open("a")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file = open_locked(self._journal.with_suffix(".lock"))
         with self._journal.open("rb+") as journal:
             end = journal.seek(0, os.SEEK_END)
             journal.seek(max(0, end - LONGEST))

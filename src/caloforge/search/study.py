@@ -8,7 +8,6 @@ that is running in the journal and whose lock is free was left by a worker that 
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from caloforge.comparison.metrics import MIN_JUDGED
 from caloforge.files.shower_file import write
 from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.locks import BusyError, open_locked
 from caloforge.search.evolution import BURST, evolve_one
 from caloforge.search.judge import check_objectives
 from caloforge.search.policy import policy
@@ -49,6 +49,8 @@ FROM_EARLIER = 3
 """Choices that an earlier study gives."""
 
 SETTINGS = "study.json"
+LOCK = ".lock"
+"""Held by the one who takes a trial."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,12 @@ class Study:
             if others - {"judge.h5"} and not (folder / SETTINGS).is_file():
                 raise UsageError(f"{folder}: expected a new or empty folder, or that of a search")
             folder.mkdir(exist_ok=True)
-            with _locked(folder):
+            with open_locked(folder / LOCK):
                 if not (folder / SETTINGS).is_file():  # nobody was quicker
                     try:
                         _begin(folder, wanted, earlier)
                     except BaseException:
-                        for name in ("judge.h5", ".lock"):
+                        for name in ("judge.h5", LOCK):
                             (folder / name).unlink(missing_ok=True)
                         with suppress(OSError):
                             folder.rmdir()
@@ -145,7 +147,7 @@ class Study:
     @contextmanager
     def taken(self, limits: Limits) -> Iterator[Trial | None]:
         """Return a trial to work on, left behind or new, for the length of the block; None if there is none."""
-        with _locked(self.folder):
+        with open_locked(self.folder / LOCK):
             found = self._left_behind() or self._new(limits)
         if found is None:
             yield None
@@ -235,24 +237,10 @@ class Study:
     def _lock(self, number: int) -> IO[str] | None:
         """Take a trial's lock, or find it taken."""
         (self.folder / "trials").mkdir(exist_ok=True)
-        file = self.run_folder(number).with_suffix(".lock").open("a")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
+            return open_locked(self.run_folder(number).with_suffix(".lock"), "taken")
+        except BusyError:
             return None
-        return file
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Wait to be the only one who takes trials."""
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            raise CaloforgeError(f"{folder}: the file system has no locks: {error.strerror}") from None
-        yield
 
 
 def _check(wanted: Settings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ import yaml
 
 from caloforge.foundations.durable import atomic_path, write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.locks import open_locked
 from caloforge.training.config import TrainingConfig
 
 __all__ = ["RunFolder"]
@@ -55,11 +55,8 @@ class RunFolder:
         if not self.path.parent.is_dir():
             raise UsageError(f"{self.path}: the folder {self.path.parent} does not exist")
         self.path.mkdir(exist_ok=True)
-        with (self.path / LOCK).open("a", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UsageError(f"{self.path}: another training is using this run folder") from None
+        busy = f"{self.path}: another training is using this run folder"
+        with open_locked(self.path / LOCK, busy) as lock:
             lock.truncate(0)
             lock.write(job)
             lock.flush()

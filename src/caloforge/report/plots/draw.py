@@ -9,7 +9,7 @@ here is global and several processes can draw at once.
 from __future__ import annotations
 
 import io
-import signal
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from caloforge.comparison.selections import MIN_SHOWERS
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.processes import deaf, end_with
 from caloforge.foundations.progress import Progress, silent
 from caloforge.report.plots import panels
 from caloforge.report.plots.histograms import Plot
@@ -113,15 +114,10 @@ def render_all(
             yield plot, draw(plot)
             progress(done, len(plots))
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), end_with, (os.getpid(),))
     try:
-        # Leave Ctrl-C to this process, which then ends its workers without a word from them: they are
-        # born with it blocked.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with deaf():  # this process answers Ctrl-C, and ends its workers without a word from them
             images = pool.map(draw, plots)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for done, (plot, image) in enumerate(zip(plots, images, strict=True), 1):
             yield plot, image
             progress(done, len(plots))
