@@ -30,6 +30,7 @@ from caloforge.comparison import metrics as measured
 from caloforge.comparison.key_metrics import title_of, with_error
 from caloforge.comparison.requirements import judge, load_requirements
 from caloforge.detector import load_detector, shipped_detectors
+from caloforge.files.shipped import shipped_weights
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.training.config import TrainingConfig
 
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--check", action="store_true", help="change nothing; fail where a file would change"
     )
     check = parser.parse_args(arguments).check
+    sys.path.insert(0, str(ROOT))  # studies are no part of the package
     stale = ""
     for path in sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern)):
         text = path.read_text(encoding="utf-8")
@@ -69,8 +71,10 @@ def fill(text: str) -> str:
     """Fill each block of a document's text."""
 
     def filled(block: re.Match[str]) -> str:
-        lines = BLOCKS[block[1]](*block[2].split())
-        inner = lines if isinstance(lines, str) else "\n".join(lines)
+        try:
+            inner = "\n".join(BLOCKS[block[1]](*block[2].split()))
+        except FileNotFoundError as missing:
+            inner = f"*Not measured yet: `{Path(missing.filename).relative_to(ROOT)}`.*"
         return f"<!-- fill: {block[1]}{block[2]} -->\n\n{inner.strip()}\n\n<!-- end -->"
 
     return BLOCK.sub(filled, text)
@@ -197,23 +201,17 @@ def rooms() -> Iterator[str]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS"
     )
     rows = [
-        (number, f"`{room}`", _idea(room), f"{_lines(room):,}")
+        (number, f"`{room}`", _idea(room))
         for number, floor in reversed(list(enumerate(floors)))
         for room in floor
     ]
-    yield from table(("floor", "room", "what it holds", "lines"), rows)
+    yield from table(("floor", "room", "what it holds"), rows)
 
 
 def _idea(room: str) -> str:
     path = ROOT / "src" / "caloforge" / room
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
-
-
-def _lines(room: str) -> int:
-    path = ROOT / "src" / "caloforge" / room
-    files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
-    return sum(file.read_text(encoding="utf-8").count("\n") for file in files)
 
 
 # What was measured
@@ -223,15 +221,25 @@ def quality(*names: str) -> Iterator[str]:
     """Compare comparisons with Geant4: the requirements met, and the numbers of each, a column a file."""
     found = [load(name) for name in names]
     yield from table(
-        ("number in `metrics.json`", *(f"`{name}`" for name in names)),
+        ("", *(f"`{name}`" if name in shipped_weights() else name for name in names)),
         [
             ("requirements met (of them only within errors)", *map(_verdict, found)),
             *((title_of(name), *(_number(it, name) for it in found)) for name in SHOWN),
         ],
     )
-    yield ""
-    for it in found:
-        yield source(it)
+    sizes = ", ".join(
+        f"{_number(it, 'n_reference')} against {_number(it, 'n_candidate')}" for it in found
+    )
+    yield from ("", f"Showers: {sizes}. Errors are one standard deviation. {place(found[0])}")
+
+
+def how(*names: str) -> Iterator[str]:
+    """List the commands of results as a reader would type them."""
+    for name in names:
+        result = load(name)
+        yield from ("```console", *(f"$ {line}" for line in result["command"]), "```", "")
+        if result["note"]:
+            yield from (result["note"], "")
 
 
 def _verdict(result: Result) -> str:
@@ -259,13 +267,122 @@ SHOWN = (
 )
 
 
-def bench(name: str, *columns: str) -> Iterator[str]:
-    """Show the rows of a benchmark; a column is KEY or KEY=its_title, with _ for a space."""
+def bench(name: str, *words: str) -> Iterator[str]:
+    """Show rows of a benchmark. Words with == or != choose rows; others name columns, KEY or KEY=title.
+
+    In all of them _ stands for a space.
+    """
     result = load(name)
-    pairs = [column.partition("=") for column in columns]
-    head = [(title or key).replace("_", " ") for key, _, title in pairs]
-    yield from table(head, [[digits(row[key]) for key, _, _ in pairs] for row in result["rows"]])
-    yield from ("", source(result))
+    rows = [{key.replace(" ", "_"): value for key, value in row.items()} for row in result["rows"]]
+    pairs = []
+    for word in words:
+        key, sign, wanted = re.split("(==|!=|=|$)", word, maxsplit=1)
+        if len(sign) == 2:
+            rows = [row for row in rows if (str(row[key]).replace(" ", "_") == wanted) == (sign == "==")]
+        else:
+            pairs.append((key, (wanted or key).replace("_", " ")))
+    yield from table(
+        [title for _, title in pairs], [[digits(row[key]) for key, _ in pairs] for row in rows]
+    )
+    yield from ("", f"`{result['command']}`: {place(result)}")
+
+
+def speed() -> Iterator[str]:
+    """Say how much faster than Geant4 and than the published network in Keras a shower of clic-ecal is."""
+    rows = load("generate")["rows"]
+    (geant4,) = (row for row in rows if row["way"] == "Geant4")
+    (ours,) = (
+        row
+        for row in rows
+        if [row[key] for key in ("way", "engine", "batch", "streams", "threads")]
+        == ["copula", "torch", 128, 1, 1]
+    )
+    yield (
+        f"One electron of 10 to 500 GeV (uniform) takes Geant4 {digits(geant4['ms/shower'] / 1e3)} s on one core, on average over "
+        f"{geant4['showers']} showers; `clic-ecal` makes one in {digits(ours['ms/shower'])} ms on the same core, in batches of 128: "
+        f"**{digits(ours['x_geant4'])} times as fast as Geant4** and {digits(ours['x_keras'])} times as fast as the published 3DGAN in Keras."
+    )
+
+
+def claims() -> Iterator[str]:
+    """Show the verdict on each claim of the talk on evolution."""
+    found = [load(f"studies/evolution/results/{name}.json") for name in FINDINGS]
+    rows = [
+        (f"`{name}`", claim["claim"], claim["verdict"], _ratio(claim), result["seeds"])
+        for name, result in zip(FINDINGS, found, strict=True)
+        for claim in result["claims"]
+    ]
+    yield from table(("study", "claim", "verdict", "ratio that decides", "seeds"), rows)
+    yield from ("", f"Each study's command is in its result file. {place(found[0])}")
+
+
+FINDINGS = (
+    "updates", "batch-size", "offspring", "bias", "rmsprop", "hybrid", "crossover", "architecture", "asynchronous",
+    "gan",
+)  # fmt: skip
+
+
+def _ratio(claim: Row) -> str:
+    ratio = with_error(claim["ratio"], claim["ratio_error"])
+    return f"{claim['by']}, {claim['worse']} over {claim['better']}: {ratio}"
+
+
+def scaling(name: str) -> Iterator[str]:
+    """Show a table of the study of scaling."""
+    result = load("studies/scaling/result.json")
+    from studies.scaling.scaling_tables import TABLES
+
+    yield from (TABLES[name][1](result["rows"]), "", place(result))
+
+
+def search_methods() -> Iterator[str]:
+    """Show how the methods of search compare."""
+    result = load("studies/search_methods/result.json")
+    from studies.search_methods.comparison import summary
+
+    yield from (summary(result["rows"]), "", place(result))
+
+
+def accuracy() -> Iterator[str]:
+    """Show how many showers a quality needs at each global batch, and the fewest minutes and where."""
+    result = load("studies/scaling/time_to_accuracy.json")
+    rows = []
+    for need in result["needed"]:
+        key = [need[name] for name in ("model", "rule", "batch")]
+        minutes = [
+            it for it in result["minutes"] if [it[name] for name in ("model", "rule", "batch")] == key
+        ]
+        best = min(minutes, key=lambda it: float(it["minutes"]), default=None)
+        showers = need["ended"] if need["showers"] is None else digits(float(need["showers"]))
+        rows.append(
+            (
+                *key,
+                need["seeds"],
+                showers,
+                *((digits(best["minutes"]), best["nodes"]) if best else ("", "")),
+            )
+        )
+    head = ("model", "learning rate with workers", "global batch", "seeds", "showers needed, measured")
+    yield from table((*head, "fewest minutes, predicted", "on so many nodes"), rows)
+    yield from ("", place(result))
+
+
+def ablation(name: str, *columns: str) -> Iterator[str]:
+    """Show the runs of an ablation, a row each; columns as in :func:`bench`."""
+    result = load(f"studies/ablations/{name}.json")
+    pairs = [column.partition("=")[::2] for column in columns]
+    rows = [[_with_error(run, key) for key, _ in pairs] for run in result["runs"]]
+    yield from table([(title or key).replace("_", " ") for key, title in pairs], rows)
+    showers = result["showers"]
+    counts = (
+        f"{showers['training']:,} showers to train on, {showers['test']:,} to judge by, {result['core']}"
+    )
+    yield from ("", f"`python -m studies.ablations {name}`: {counts}; {place(result)}")
+
+
+def _with_error(run: Row, key: str) -> str:
+    value, error = run.get(key, ""), run.get(f"{key}_err")
+    return with_error(value, error) if error else digits(value)
 
 
 # How it is written
@@ -278,13 +395,14 @@ def load(name: str) -> dict[str, Any]:
     return result
 
 
-def source(result: Result) -> str:
-    """Say how a result came about: the command, the machine, the day, the seed."""
-    machine, commands = result["machine"], result["command"]
-    listed = "; ".join(f"`{line}`" for line in ([commands] if isinstance(commands, str) else commands))
-    torch = f"torch {result['versions']['torch']}"
-    where = f"{machine['cpu']}, {machine['cores']} cores"
-    return f"{listed}: {where}, {torch}, {result['date'][:10]}, seed {result['seed']}."
+def place(result: Result) -> str:
+    """Say where and when a result was measured."""
+    machine = result["machine"]
+    parts = [f"{machine['cpu']}, {machine['cores']} cores", f"torch {result['versions']['torch']}"]
+    parts.append((result.get("date") or max(run["date"] for run in result["runs"]))[:10])
+    if "seed" in result:
+        parts.append(f"seed {result['seed']}")
+    return f"{', '.join(parts)}."
 
 
 def digits(value: object, n: int = 3) -> str:
@@ -309,7 +427,8 @@ def _cell(text: str) -> str:
 BLOCKS: Mapping[str, Callable[..., Iterable[str]]] = {
     function.__name__: function
     for function in (
-        bench, commands, detectors, metrics, observables, quality, requirements, rooms, settings
+        ablation, accuracy, bench, claims, commands, detectors, how, metrics, observables, quality, requirements,
+        rooms, scaling, search_methods, settings, speed,
     )
 }  # fmt: skip
 

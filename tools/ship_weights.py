@@ -104,7 +104,7 @@ $ caloforge generate {given.name} --events 1000 --energy {_spectrum(card)} -o sh
 
 | | |
 |---|---|
-| showers | {card.training_data["showers"]} of {_sizes(given.training)} in {names}; the others watched the training |
+| showers | {card.training_data["showers"]} of {_sizes(given.training)} in {names}; the others validated it |
 | made by | {made} |
 | checksum of the packed showers | `{card.training_data["checksum"]}` |
 | steps | {card.metrics["step"]}, in {_minutes(given.run):.1f} minutes |
@@ -117,8 +117,8 @@ $ {_command(settings, sources, given.training)}
 
 ## Limits of use
 
-- Electrons at {energies} GeV and {angles} degrees to the face, as in the training showers. Beyond them `generate` warns, or
-  refuses angles that the model does not listen to.
+- Electrons at {energies} GeV and {angles} degrees to the face, as in the training showers. Beyond these energies `generate`
+  warns; a model trained at one angle refuses others.
 - Cells of this detector alone, above its read-out threshold of {card.threshold_MeV * 1e3:g} keV. For another detector train on its
   showers, with `--init-from {given.name}` if they are few.
 - Quality is known as well as the comparison below says, with {_size(given.reference)} showers: what is finer than its errors is not known.
