@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def tool() -> Any:
+def tool(name: str) -> Any:
     """Import a program that is in no package."""
-    spec = spec_from_file_location("fill_documents", ROOT / "tools" / "fill_documents.py")
+    spec = spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -21,7 +22,7 @@ def tool() -> Any:
     return module
 
 
-TOOL = tool()
+TOOL, RECORD = tool("fill_documents"), tool("record_metrics")
 
 
 def test_every_document_is_filled() -> None:
@@ -55,3 +56,19 @@ def test_numbers_keep_three_digits() -> None:
         "0",
         "16",
     ]
+
+
+def test_a_comparison_is_kept_with_its_commands(tmp_path: Path) -> None:
+    metrics = {
+        "auc.low": 0.5,
+        "auc.low_by_energy_err": [0.1],
+        "ks.hits": 0.1,
+        "shape.x.mean_rel_error_floor": 0.2,
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    RECORD.main(
+        [str(tmp_path / "metrics.json"), "-o", str(tmp_path / "kept.json"), "caloforge generate", "..."]
+    )
+    kept = json.loads((tmp_path / "kept.json").read_text(encoding="utf-8"))
+    assert kept["command"] == ["caloforge generate", "..."]
+    assert kept["metrics"].keys() == metrics.keys() - {"ks.hits"}

@@ -369,7 +369,7 @@ def accuracy() -> Iterator[str]:
 
 def ablation(name: str, *columns: str) -> Iterator[str]:
     """Show the runs of an ablation, a row each; columns as in :func:`bench`."""
-    result = load(f"studies/ablations/{name}.json")
+    result = load(f"studies/ablations/results/{name}.json")
     pairs = [column.partition("=")[::2] for column in columns]
     rows = [[_with_error(run, key) for key, _ in pairs] for run in result["runs"]]
     yield from table([(title or key).replace("_", " ") for key, title in pairs], rows)
