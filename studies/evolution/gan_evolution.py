@@ -30,7 +30,7 @@ from caloforge.training.checkpoint import TrainState
 from caloforge.training.config import TrainingConfig, load_config
 from caloforge.training.loader import Loader
 from caloforge.training.objectives import build_objective
-from caloforge.training.trainer import Split, prepare_data
+from caloforge.training.split import Split, prepare_data
 from studies.evolution.gan_fitness import ShowerFitness
 from studies.evolution.steady_state import Member
 

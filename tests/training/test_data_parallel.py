@@ -294,7 +294,7 @@ def test_weights_that_part_end_the_run_before_they_are_saved(
     assert "the first is generator." in message
     found, _ = newest_valid(tmp_path / "run" / "checkpoints")
     assert found is not None
-    assert found.standing.step == 2
+    assert found.progress.step == 2
 
 
 def test_a_loss_that_is_not_finite_on_one_worker_is_skipped_by_all(
@@ -308,7 +308,7 @@ def test_a_loss_that_is_not_finite_on_one_worker_is_skipped_by_all(
     assert [line.get("skipped", 0) for line in steps] == [0, 0, 1, 0, 0, 0]
     found, _ = newest_valid(run / "checkpoints")
     assert found is not None
-    assert found.standing.step == 6
+    assert found.progress.step == 6
     assert all(tensor.isfinite().all() for tensor in found.tensors.values())
 
 
@@ -344,4 +344,4 @@ def test_another_number_of_workers_goes_on_at_the_same_epoch(
     assert alone["epochs"] == pytest.approx((round(7 / 6 * 11) + 5) / 11)
     found, _ = newest_valid(run / "checkpoints")
     assert found is not None
-    assert (found.standing.step, found.standing.workers, len(found.standing.scores)) == (12, 1, 1)
+    assert (found.progress.step, found.progress.workers, len(found.progress.scores)) == (12, 1, 1)

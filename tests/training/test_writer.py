@@ -71,7 +71,7 @@ def test_it_writes_the_state_of_the_moment_it_was_told(
     writer.wait()
     found, _ = newest_valid(tmp_path / "checkpoints")
     assert found is not None
-    assert found.standing.step == 5
+    assert found.progress.step == 5
     assert torch.equal(found.tensors["network.weight"], before)
 
 
@@ -111,7 +111,7 @@ def test_an_error_comes_with_the_next_call_and_older_ones_stay(
     writer.check()  # it is said once
     found, complaints = newest_valid(tmp_path / "checkpoints")
     assert found is not None
-    assert (found.standing.step, complaints) == (1, [])
+    assert (found.progress.step, complaints) == (1, [])
 
 
 def test_a_training_goes_on_while_a_checkpoint_is_written(

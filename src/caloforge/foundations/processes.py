@@ -16,6 +16,7 @@ from typing import Any
 from caloforge.foundations.cores import Core, Topology
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.ranks import ALONE, Ranks
+from caloforge.foundations.signals import handled
 
 __all__ = ["ProcessFailedError", "deaf", "end_with", "environments", "how_it_ended", "run_all", "start"]
 
@@ -156,12 +157,8 @@ def _forwarded(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[set[sig
             with suppress(ProcessLookupError):
                 process.send_signal(number)
 
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
+    with handled(FORWARDED, forward):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _first_failure(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Protocol
 
-__all__ = ["Part", "Progress", "silent"]
+__all__ = ["Part", "Progress", "say_nothing", "silent"]
 
 
 class Progress(Protocol):
@@ -19,6 +19,10 @@ class Progress(Protocol):
 
 def silent(done: int, total: int, **figures: float) -> None:
     """Show nothing."""
+
+
+def say_nothing(text: str) -> None:
+    """Say nothing, where somebody else speaks."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from caloforge.search.store import Store, tpe
 from caloforge.search.trial import VALIDATION_FRACTION, Task
 from caloforge.search.trials import Proposal, Proposer, Trial, draw, standings
 from caloforge.training.config import load_config
-from caloforge.training.trainer import Split, prepare_data
+from caloforge.training.split import Split, prepare_data
 
 __all__ = ["METHODS", "Limits", "Settings", "Study"]
 

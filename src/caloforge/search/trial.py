@@ -20,9 +20,10 @@ from typing import Any
 
 from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError
-from caloforge.foundations.progress import Progress
+from caloforge.foundations.progress import Progress, say_nothing
 from caloforge.training.config import load_config
-from caloforge.training.trainer import WORST_SCORE, train
+from caloforge.training.physics_check import WORST_SCORE
+from caloforge.training.trainer import train
 
 __all__ = ["STAGES", "VALIDATION_FRACTION", "Plan", "Task", "run_trial"]
 
@@ -175,7 +176,7 @@ def _train(task: Task, folder: Path, progress: Progress, **limits: int) -> dict[
         resume=(folder / "config.yaml").is_file(),
         init_from=[task.init_from] if task.init_from else [],
         progress=progress,
-        say=_say_nothing,
+        say=say_nothing,
     )
 
 
@@ -190,7 +191,3 @@ def _tidy(folder: Path, *, keep: int) -> None:
     paths = sorted(folder.glob("checkpoints/step-*.safetensors"))
     for path in paths[: len(paths) - keep]:
         path.unlink(missing_ok=True)
-
-
-def _say_nothing(text: str) -> None:
-    """Say nothing: the study speaks."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,12 @@ class TrainState:
             for key, value in network.state_dict().items()
         }
         for name, optimizer in self.optimizers.items():
-            for index, state in optimizer.state_dict()["state"].items():
-                found |= {f"optimizer.{name}.{index}.{key}": value for key, value in state.items()}
+            for index, values in optimizer.state_dict()["state"].items():
+                found |= {f"optimizer.{name}.{index}.{key}": value for key, value in values.items()}
         return found
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take up the state that :meth:`tensors` gave. Raises CaloforgeError if it does not fit."""
+        """Load what :meth:`tensors` collected. Raises CaloforgeError if it does not fit."""
         for name, network in self.networks.items():
             load_into(network, tensors, name)
         for name, optimizer in self.optimizers.items():
@@ -56,9 +56,9 @@ class TrainState:
 class TrainingProgress:
     """How far a training is, beside its tensors.
 
-    ``step`` counts the steps done, ``position`` the steps of the loader, ``steps_per_epoch`` an epoch:
-    the two differ once a run went on with another number of workers. ``best`` has the figures of the
-    best check, ``scores`` those of every epoch.
+    ``step`` counts the steps done, ``position`` those since the loader's start, ``steps_per_epoch`` to an
+    epoch: the two differ once a run went on with another number of workers. ``best`` has the figures of
+    the best check, ``scores`` the score of every epoch's.
     """
 
     step: int = 0
@@ -68,6 +68,22 @@ class TrainingProgress:
     best: Mapping[str, float] = field(default_factory=lambda: {"score": math.inf})
     scores: Sequence[float] = ()
 
+    @property
+    def epoch(self) -> float:
+        """Epochs done."""
+        return self.position / self.steps_per_epoch
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the last step was the last of its epoch."""
+        return self.position % self.steps_per_epoch == 0
+
+    def counted_by(self, steps_per_epoch: int, workers: int) -> TrainingProgress:
+        """Count the same epochs in the steps of another number of workers."""
+        epochs = self.position / (self.steps_per_epoch or steps_per_epoch)
+        position = round(epochs * steps_per_epoch)
+        return replace(self, position=position, steps_per_epoch=steps_per_epoch, workers=workers)
+
     def note(self) -> dict[str, Any]:
         """Return all in a form for JSON, which knows no infinity."""
         known = {name: value for name, value in self.best.items() if math.isfinite(value)}
@@ -76,8 +92,8 @@ class TrainingProgress:
     @classmethod
     def of(cls, note: Mapping[str, Any]) -> TrainingProgress:
         """Read a note; one of an older checkpoint has ``step`` and ``best`` alone."""
-        complete = {"position": note["step"], **note}
-        return cls(**{**complete, "best": {"score": math.inf, **note["best"]}})
+        best = {"score": math.inf, **note["best"]}
+        return cls(**{"position": note["step"], **note, "best": best})
 
 
 @dataclass(frozen=True)
@@ -86,18 +102,18 @@ class Checkpoint:
 
     path: Path
     tensors: dict[str, torch.Tensor]
-    standing: TrainingProgress
+    progress: TrainingProgress
 
 
 def save_checkpoint(
-    folder: Path, tensors: Mapping[str, torch.Tensor], standing: TrainingProgress, keep: int
+    folder: Path, tensors: Mapping[str, torch.Tensor], progress: TrainingProgress, keep: int
 ) -> Path:
-    """Save after a step, then remove all but the ``keep`` newest."""
+    """Write a checkpoint, then remove all but the ``keep`` newest."""
     folder.mkdir(exist_ok=True)
     for leftover in folder.glob(".step-*.tmp"):  # of a run that was killed while it wrote
         leftover.unlink(missing_ok=True)
-    path = folder / f"step-{standing.step:08d}.safetensors"
-    save_tensors(path, tensors, standing.note())
+    path = folder / f"step-{progress.step:08d}.safetensors"
+    save_tensors(path, tensors, progress.note())
     for old in checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -109,7 +125,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def newest_valid(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Read the newest checkpoint that is whole; also say in a line each why newer ones are not."""
+    """Read the newest whole checkpoint; also list, a line each, what is wrong with newer ones."""
     complaints: list[str] = []
     for path in reversed(checkpoints(folder)):
         try:

@@ -14,7 +14,10 @@ from caloforge.observables.definitions import mean_profiles, sampling_fraction_b
 from caloforge.showers import Showers
 from caloforge.training.data_parallel import Group
 
-__all__ = ["PhysicsCheck"]
+__all__ = ["WORST_SCORE", "PhysicsCheck"]
+
+WORST_SCORE = 1e9
+"""Stands for a score that is no number, which JSON cannot keep."""
 
 AT_ONCE = 32
 ENERGY_BINS = 4
@@ -36,7 +39,7 @@ class PhysicsCheck:
         self._profiles = normalised_profiles(self._real)
 
     def __call__(self, model: ShowerModel, group: Group) -> dict[str, float]:
-        """Generate the showers and give the errors; ``score`` (smaller is better) sums them up.
+        """Generate showers and return their errors; ``score`` (smaller is better) sums them up.
 
         ``sampling_fraction_ratio`` is the mean over energy bins of generated over real fraction,
         ``sampling_fraction_error`` the mean of the ratio's distance from 1, and ``shape_*_error``

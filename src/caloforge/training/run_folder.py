@@ -13,6 +13,8 @@ import yaml
 from caloforge.foundations.durable import atomic_path, write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import open_locked
+from caloforge.models.base import ShowerModel
+from caloforge.models.saved import ModelCard, save_model
 from caloforge.training.config import TrainingConfig
 
 __all__ = ["RunFolder"]
@@ -31,30 +33,23 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self._metrics = path / "metrics.jsonl"
         self._config = path / "config.yaml"
+        self._model = path / "model.json"
 
     def begun_by(self, job: str) -> bool:
-        """Say whether this job of a launcher, before it was started again, began a run here."""
+        """Say whether this job of a launcher began a run here, and was then started again."""
         lock = self.path / LOCK
         return self._config.is_file() and lock.is_file() and lock.read_text(encoding="utf-8") == job
 
     @contextmanager
     def locked(self, *, resume: bool, job: str = "") -> Iterator[None]:
-        """Make the folder, or take it up with ``resume``, for as long as the block lasts.
+        """Make the folder, or with ``resume`` use the one there is, and keep others out of it.
 
         Raises UsageError for a folder in use, or one with content and no ``resume``.
         """
         if not self.writes:
             yield
             return
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"{self.path}: expected a folder for the run, this is a file")
-        if not resume and self.path.is_dir() and any(p.name[0] != "." for p in self.path.iterdir()):
-            raise UsageError(
-                f"{self.path}: is not empty; --resume continues a run, or name another folder"
-            )
-        if not self.path.parent.is_dir():
-            raise UsageError(f"{self.path}: the folder {self.path.parent} does not exist")
-        self.path.mkdir(exist_ok=True)
+        self._make(resume)
         busy = f"{self.path}: another training is using this run folder"
         with open_locked(self.path / LOCK, busy) as lock:
             lock.truncate(0)
@@ -67,6 +62,18 @@ class RunFolder:
                     (self.path / LOCK).unlink()
                     with suppress(OSError):
                         self.path.rmdir()
+
+    def _make(self, resume: bool) -> None:
+        """Make the folder. Raises UsageError where that is not possible, or it has content."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"{self.path}: expected a folder for the run, this is a file")
+        if not resume and self.path.is_dir() and any(p.name[0] != "." for p in self.path.iterdir()):
+            raise UsageError(
+                f"{self.path}: is not empty; --resume continues a run, or name another folder"
+            )
+        if not self.path.parent.is_dir():
+            raise UsageError(f"{self.path}: the folder {self.path.parent} does not exist")
+        self.path.mkdir(exist_ok=True)
 
     def write_config(
         self, config: TrainingConfig, data: Sequence[Path], checksum: str, init_from: Sequence[Path]
@@ -93,12 +100,20 @@ class RunFolder:
             raise CaloforgeError(f"{self._config}: not the configuration of a run") from None
         return data, sources
 
+    def write_model(self, model: ShowerModel, card: ModelCard) -> None:
+        """Write the model of the run, in place of the one before."""
+        if self.writes:
+            save_model(self.path, model, card)
+
+    def has_model(self) -> bool:
+        """Say whether the run has a model yet."""
+        return self._model.is_file()
+
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
-        if not self.writes:
-            return
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        if self.writes:
+            with self._metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that a resumed run will take again, and a torn last line."""
@@ -106,10 +121,8 @@ class RunFolder:
             return
         kept = []
         for line in self._metrics.read_text(encoding="utf-8").splitlines():
-            try:
+            with suppress(ValueError, KeyError):
                 if json.loads(line)["step"] <= step:
                     kept.append(line)
-            except (ValueError, KeyError):
-                continue
         with atomic_path(self._metrics) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -32,14 +32,14 @@ class CheckpointWriter:
     ) -> None:
         self._thread.shutdown()
 
-    def save(self, state: TrainState, standing: TrainingProgress) -> None:
-        """Copy the state, and leave it to the thread once the checkpoint before is written."""
+    def save(self, state: TrainState, progress: TrainingProgress) -> None:
+        """Copy the state, and have the thread write it; waits for the checkpoint before."""
         self.wait()
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.tensors().items()}
-        self._last = self._thread.submit(save_checkpoint, self._folder, copies, standing, self._keep)
+        self._last = self._thread.submit(save_checkpoint, self._folder, copies, progress, self._keep)
 
     def check(self) -> None:
-        """Do nothing, without waiting, while all is well."""
+        """Raise the error of a write that failed, without waiting for one that goes on."""
         if self._last is not None and self._last.done():
             self.wait()
 
