@@ -1,1 +1,1 @@
-"""Studies: what the methods of this package cost and gain, each a command, a result and a figure."""
+"""Studies of what caloforge rests on, outside the wheel: a command, a committed result and a figure each."""

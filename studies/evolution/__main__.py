@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from caloforge.cli.console import Json, print_result, progress
+from studies.command import provenance, start, write_result
+
+MODULE = "studies.evolution"
 
 EXAMPLES = (
-    "python -m studies.evolution rmsprop --data showers.h5 --evaluations 2000 --seeds 3 -o rmsprop.json --figure rmsprop.png",
-    "python -m studies.evolution offspring --data showers.h5 --evaluations 1000 --seeds 1 --workers 2",
+    f"python -m {MODULE} rmsprop",
+    f"python -m {MODULE} rmsprop --evaluations 20000 --seeds 4 -o rmsprop.json --figure rmsprop.png",
+    f"python -m {MODULE} offspring --data showers.h5 --evaluations 1000 --seeds 3 --workers 2",
 )
 
 
-class StudyName(StrEnum):
-    """The studies; each is an entry of :data:`studies.evolution.studies.STUDIES`."""
+class FindingName(StrEnum):
+    """The findings; each is an entry of :data:`studies.evolution.findings.FINDINGS`."""
 
     batch_size = "batch-size"
     updates = "updates"
@@ -36,14 +38,20 @@ class StudyName(StrEnum):
 
 
 def run(
-    study: Annotated[StudyName, typer.Argument(help="What to compare.")],
-    data: Annotated[Path, typer.Option("--data", metavar="FILE.h5", help="Showers to learn from.")],
+    finding: Annotated[FindingName, typer.Argument(help="What to compare.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="FILE.h5", help="Showers to learn from. [default: those that ship]"
+        ),
+    ] = None,
     test: Annotated[
         Path | None,
         typer.Option(
             "--test",
             metavar="FILE.h5",
-            help="Showers for the quoted numbers; a fifth of --data if not given.",
+            help="Showers for the quoted numbers. [default: a fifth of --data; with the showers that ship, "
+            "their test part]",
         ),
     ] = None,
     evaluations: Annotated[
@@ -51,10 +59,10 @@ def run(
         typer.Option(
             "--evaluations",
             min=100,
-            help="Budget of a run: showers through the default network; the study's own if not given.",
+            help="Budget of a run: showers through the default network. [default: the finding's own]",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Runs of each way.")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Runs of each arm.")] = 5,
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=1024, help="Processes that share the runs.")
     ] = 1,
@@ -64,7 +72,7 @@ def run(
             "--output",
             "-o",
             metavar="FILE.json",
-            help="All numbers; a killed study goes on from FILE.json.runs.",
+            help="All numbers; what was killed goes on from FILE.json.runs.",
         ),
     ] = None,
     figure: Annotated[
@@ -73,50 +81,65 @@ def run(
     json: Json = False,
 ) -> None:
     """Repeat a finding of the talk on evolution at equal cost, and say whether these data confirm it."""
-    from caloforge.bench.machine import describe_machine, package_versions
-    from caloforge.foundations.durable import check_output_path, write_json
-    from studies.evolution.regression_arms import Files
-    from studies.evolution.studies import STUDIES
-    from studies.evolution.study_runs import Request, run_study
-    from studies.evolution.study_summary import summarise
-    from studies.evolution.study_table import as_markdown
+    from caloforge.files.shipped import shipped_showers
+    from caloforge.foundations.durable import check_output_path
+    from studies.evolution.findings import FINDINGS
+    from studies.evolution.regression_arms import ShowerFiles
+    from studies.evolution.runs import Request, remove_runs, run_finding
+    from studies.evolution.table import as_markdown
 
+    inputs = [path for path in (data, test) if path is not None]
     for path in (output, figure):
         if path is not None:
-            check_output_path(path, data, *([test] if test else []))
+            check_output_path(path, *inputs)
     if figure is not None:
-        from studies.evolution.study_figure import draw_study
-    what = STUDIES[study.value]
-    request = Request(study.value, Files(data, test), evaluations or what.evaluations, seeds)
-    with TemporaryDirectory(prefix="caloforge-evolve-") as passing:
+        from studies.evolution.figure import draw_finding
+    files = (
+        ShowerFiles(data, test)
+        if data
+        else ShowerFiles(shipped_showers("train"), test or shipped_showers("test"))
+    )
+    budget = evaluations or FINDINGS[finding.value].evaluations
+    request = Request(finding.value, files, budget, seeds)
+    with TemporaryDirectory(prefix="caloforge-evolution-") as passing:
         folder = Path(passing) / "runs" if output is None else Path(f"{output}.runs")
-        with progress(f"evolve {study.value}", "%") as report:
-            runs = run_study(request, folder, workers=workers, progress=report)
-    summary = summarise(what, runs)
-    result = {
-        "study": study.value,
-        "question": what.question,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": str(data),
-        "test": None if test is None else str(test),
-        "evaluations": request.evaluations,
-        "seeds": seeds,
-        "figures": what.figures,
-        "machine": describe_machine(),
-        "versions": package_versions(),
-        **summary,
-        "runs": runs,
-    }
+        with progress(finding.value, "%") as report:
+            runs = run_finding(request, folder, workers=workers, progress=report)
+        result = _result(request, runs, data, test)
+        if output is not None:
+            write_result(output, result)
+        remove_runs(request, folder)  # not before the numbers have their place
     if figure is not None:
-        draw_study(figure, what.question, runs, what.figures[0])
-    if output is not None:
-        write_json(output, result)
-        shutil.rmtree(folder)  # not before its numbers have their place
+        draw_finding(figure, result)
     if json:
         print_result(result, as_json=True)
-        return
-    print(as_markdown(result))
+    else:
+        print(as_markdown(result))
+
+
+def _result(request: Any, runs: Any, data: Path | None, test: Path | None) -> dict[str, Any]:
+    """Return all numbers of a finding."""
+    from studies.evolution.findings import FINDINGS
+    from studies.evolution.summary import summarise
+
+    what = FINDINGS[request.finding]
+    options = {
+        "data": data,
+        "test": test,
+        "evaluations": f"{request.evaluations:.15g}",
+        "seeds": request.seeds,
+    }
+    return {
+        **provenance(MODULE, [request.finding], options),
+        "finding": request.finding,
+        "question": what.question,
+        "evaluations": request.evaluations,
+        "seeds": request.seeds,
+        "columns": what.columns,
+        **summarise(what, runs),
+        "runs": runs,
+    }
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    start(run, MODULE, EXAMPLES)

@@ -8,21 +8,21 @@ import numpy as np
 
 from caloforge.foundations.progress import Progress, silent
 from caloforge.foundations.randomness import stream
-from studies.evolution.evolution import Course, Individual, Meter, answers, batches
+from studies.evolution.genetic_algorithm import Budget, Individual, LearningCurve, batches, predict_all
 from studies.evolution.gradients import GRADIENT_COST
 from studies.evolution.mutations import MUTATIONS, STRUCTURAL
 from studies.evolution.networks import Architecture, first_weights
-from studies.evolution.projections import Projections, Task, accuracy
+from studies.evolution.projections import EnergyData, Projections, accuracy
 from studies.evolution.seed_chains import first_network
 
-__all__ = ["search_architectures", "train_alone"]
+__all__ = ["search_architectures", "train_by_gradient"]
 
 MOST_CHANGES = 3
 BREED = 2
 
 
-def train_alone(
-    task: Task,
+def train_by_gradient(
+    data: EnergyData,
     start: Architecture,
     evaluations: float,
     seed: int,
@@ -30,20 +30,20 @@ def train_alone(
     batch: int = 32,
     learning_rate: float = 0.01,
     progress: Progress = silent,
-) -> Course:
+) -> LearningCurve:
     """Train one network by RMSprop until so many evaluations are spent."""
     network = Individual.of(first_network(seed, start, 0))
-    course, meter = Course(network), Meter(evaluations, start, progress)
-    batch_of = batches(task.train, batch, seed, "batch")
-    meter.check(course, task, [network])
-    while meter.left:
-        network = _stepped(network, next(batch_of), learning_rate, meter)
-        meter.check(course, task, [network])
-    return course
+    curve, budget = LearningCurve(network), Budget(evaluations, start, progress)
+    batch_of = batches(data.train, batch, seed, "batch")
+    budget.check(curve, data, [network])
+    while budget.left:
+        network = _stepped(network, next(batch_of), learning_rate, budget)
+        budget.check(curve, data, [network])
+    return curve
 
 
 def search_architectures(
-    task: Task,
+    data: EnergyData,
     start: Architecture,
     evaluations: float,
     seed: int,
@@ -52,26 +52,26 @@ def search_architectures(
     batch: int = 32,
     learning_rate: float = 0.01,
     progress: Progress = silent,
-) -> Course:
+) -> LearningCurve:
     """Evolve the architecture alone: each is trained by RMSprop from new weights, for an equal share of the budget.
 
     An architecture is one of the two best so far, with up to three changes.
     """
     first = Individual.of(first_network(seed, start, 0))
-    course, meter = Course(first), Meter(evaluations, start, progress)
-    meter.check(course, task, [first])
+    curve, budget = LearningCurve(first), Budget(evaluations, start, progress)
+    budget.check(curve, data, [first])
     tried: list[tuple[float, Architecture]] = []
     for trial in range(trials):
         architecture = start if not tried else _changed(tried, stream(seed, "architecture", trial))
         weights_W = first_weights(architecture, stream(seed, "weights", trial))
         network = Individual.of((architecture, weights_W))
-        batch_of: Iterator[Projections] = batches(task.train, batch, seed, f"batch {trial}")
-        while meter.spent < evaluations * (trial + 1) / trials:
-            network = _stepped(network, next(batch_of), learning_rate, meter)
-            meter.check(course, task, [network])
-        predicted_B = answers([network], task.validation)[0]
-        tried.append((accuracy(predicted_B, task.validation.energy_B).rmse_GeV, architecture))
-    return course
+        batch_of: Iterator[Projections] = batches(data.train, batch, seed, f"batch {trial}")
+        while budget.spent < evaluations * (trial + 1) / trials:
+            network = _stepped(network, next(batch_of), learning_rate, budget)
+            budget.check(curve, data, [network])
+        predicted_B = predict_all([network], data.validation)[0]
+        tried.append((accuracy(predicted_B, data.validation.energy_B).rmse_GeV, architecture))
+    return curve
 
 
 def _changed(tried: list[tuple[float, Architecture]], draws: np.random.Generator) -> Architecture:
@@ -85,7 +85,7 @@ def _changed(tried: list[tuple[float, Architecture]], draws: np.random.Generator
 
 
 def _stepped(
-    network: Individual, showers: Projections, learning_rate: float, meter: Meter
+    network: Individual, showers: Projections, learning_rate: float, budget: Budget
 ) -> Individual:
-    meter.add(network.architecture, GRADIENT_COST * len(showers))
+    budget.add(network.architecture, GRADIENT_COST * len(showers))
     return network.descended([showers], learning_rate)

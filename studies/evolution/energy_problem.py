@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from caloforge.foundations.randomness import stream
-from studies.evolution.evolution import WORST_GEV, Individual, answers, batches, mutated
+from studies.evolution.genetic_algorithm import WORST_GEV, Individual, batches, mutated, predict_all
 from studies.evolution.gradients import GRADIENT_COST
 from studies.evolution.mutations import STRUCTURAL
 from studies.evolution.networks import Architecture
-from studies.evolution.projections import Task, accuracy
+from studies.evolution.projections import EnergyData, accuracy
 from studies.evolution.seed_chains import Gene, first_network
 from studies.evolution.steady_state import Member
 
@@ -31,9 +31,9 @@ RATE, RATE_SPREAD = 0.02, 0.5
 
 @dataclass(frozen=True)
 class EnergyProblem:
-    """Networks for a task; each child takes ``steps`` of RMSprop on ``batch`` showers."""
+    """Networks for the energy regression; each child takes ``steps`` of RMSprop on ``batch`` showers."""
 
-    task: Task
+    data: EnergyData
     seed: int
     steps: int = 100
     batch: int = 32
@@ -46,7 +46,7 @@ class EnergyProblem:
 
     @property
     def manifest(self) -> Mapping[str, Any]:
-        """Name what decides the results beside the task."""
+        """Name what decides the results beside the showers."""
         return {
             "seed": self.seed,
             "steps": self.steps,
@@ -59,26 +59,26 @@ class EnergyProblem:
         return sorted(notes, key=lambda number: (notes[number]["fitness"], number))[:PARENTS]
 
     def child(
-        self, number: int, living: Sequence[Member]
+        self, number: int, members: Sequence[Member]
     ) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
-        """Mutate one of the living and train it; while they are few, begin with a new network."""
+        """Mutate one of the members and train it; while they are few, begin with a new network."""
         began = time.monotonic()
         draws = stream(self.seed, "child", number)
         rate = RATE
-        if len(living) < PARENTS:
+        if len(members) < PARENTS:
             network = Individual.of(first_network(self.seed, self._start, number))
         else:
-            parent = living[int(draws.integers(len(living)))]
+            parent = members[int(draws.integers(len(members)))]
             rate = float(parent.note["rate"]) * float(np.exp(RATE_SPREAD * draws.standard_normal()))
             network, gene = self.read(parent), Gene("update", number, 0, rate)
             if draws.random() < STRUCTURE:
                 structural = gene._replace(kind=str(draws.choice(STRUCTURAL)))
                 network = mutated(self.seed, network, structural)
             network = mutated(self.seed, network, gene)
-        taken = islice(batches(self.task.train, self.batch, self.seed, f"batch {number}"), self.steps)
+        taken = islice(batches(self.data.train, self.batch, self.seed, f"batch {number}"), self.steps)
         network = network.descended(taken, self.learning_rate)
-        predicted_B = answers([network], self.task.validation)[0]
-        rmse = accuracy(predicted_B, self.task.validation.energy_B).rmse_GeV
+        predicted_B = predict_all([network], self.data.validation)[0]
+        rmse = accuracy(predicted_B, self.data.validation.energy_B).rmse_GeV
         note = {
             "fitness": rmse if np.isfinite(rmse) else WORST_GEV,
             "rate": rate,
@@ -98,11 +98,11 @@ class EnergyProblem:
     def read(self, member: Member) -> Individual:
         """Read a network back."""
         tensors, note = member.tensors(), member.note
-        _, patches, cells = self.task.train.patches_BNK.shape
+        _, patches, cells = self.data.train.patches_BNK.shape
         architecture = Architecture(patches, cells, note["channels"], tuple(note["hidden"]))
         return Individual(architecture, tensors["weights"].numpy(), tensors["squares"].numpy())
 
     @property
     def _start(self) -> Architecture:
-        _, patches, cells = self.task.train.patches_BNK.shape
+        _, patches, cells = self.data.train.patches_BNK.shape
         return Architecture(patches, cells)

@@ -76,21 +76,21 @@ class GanProblem:
         return best[: self.parents]
 
     def child(
-        self, number: int, living: Sequence[Member]
+        self, number: int, members: Sequence[Member]
     ) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
-        """Train a child of one of the living, or the first network."""
+        """Train a child of one of the members, or the first network."""
         began = time.process_time()
         state, draws = self._state, stream(self.seed, "child", number)
         rate = self._config.learning_rate
-        if living:
-            parent = living[int(draws.integers(len(living)))] if self.parents else living[-1]
+        if members:
+            parent = members[int(draws.integers(len(members)))] if self.parents else members[-1]
             state.load(parent.tensors())
             rate = float(parent.note["learning_rate"])
         else:
             state.load(self._first)
         if self.parents:
             rate *= float(np.exp(RATE_SPREAD * draws.standard_normal()))
-            if living and draws.random() < NOISY:
+            if members and draws.random() < NOISY:
                 shake(self._objective.model, draws)
         self._train(number, rate)
         note = {"learning_rate": rate, **self._fitness(self._objective.model)}

@@ -61,7 +61,7 @@ class Architecture:
 
 
 def predict(architecture: Architecture, weights_PW: Tensor, patches_BNK: Tensor) -> Tensor:
-    """Return the answers of P networks to B showers, (P, B)."""
+    """Return the predict_all of P networks to B showers, (P, B)."""
     bias = architecture.bias
     n_networks, n_showers = len(weights_PW), len(patches_BNK)
     kernel, *dense = architecture.split(weights_PW)

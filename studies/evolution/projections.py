@@ -15,7 +15,7 @@ from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.randomness import stream
 from caloforge.foundations.units import GEV
 
-__all__ = ["Accuracy", "Projections", "Task", "accuracy", "project"]
+__all__ = ["Accuracy", "EnergyData", "Projections", "accuracy", "project"]
 
 PATCH = 5
 PART = 0.2
@@ -62,7 +62,7 @@ def project(path: Path) -> Projections:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class EnergyData:
     """Showers to learn from, to choose by and to quote; deposits in the training part's root mean square."""
 
     train: Projections
@@ -70,7 +70,7 @@ class Task:
     test: Projections
 
     @classmethod
-    def of(cls, data: Projections, test: Projections | None, seed: int) -> Task:
+    def of(cls, data: Projections, test: Projections | None, seed: int) -> EnergyData:
         """Split by the seed; a fifth validates, and without ``test`` another fifth tests."""
         order_N = stream(seed, "split").permutation(len(data))
         part = round(PART * len(data))

@@ -1,25 +1,25 @@
-"""Ways to train a regression of the primary energy, as studies compare them."""
+"""Ways to train a regression of the primary energy, as findings compare them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from caloforge.foundations.progress import Progress, silent
-from studies.evolution.baselines import search_architectures, train_alone
-from studies.evolution.evolution import Course, Recipe, answers, evolve
+from studies.evolution.baselines import search_architectures, train_by_gradient
+from studies.evolution.genetic_algorithm import LearningCurve, Recipe, evolve, predict_all
 from studies.evolution.networks import Architecture
-from studies.evolution.projections import Projections, Task, accuracy, project
+from studies.evolution.projections import EnergyData, Projections, accuracy, project
 
-__all__ = ["Arm", "Files", "Setting", "alone", "architectures", "encoded", "evolved"]
+__all__ = ["Arm", "RunSettings", "ShowerFiles", "architectures", "encoded", "evolved", "trained"]
 
 
 @dataclass(frozen=True)
-class Files:
+class ShowerFiles:
     """Showers to learn from, and others to quote numbers for."""
 
     data: Path
@@ -35,120 +35,98 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunSettings:
     """What a run is given: files, a budget, a seed, and a folder that outlives a killed process."""
 
-    files: Files
+    files: ShowerFiles
     evaluations: float
     seed: int
     folder: Path
     progress: Progress = silent
 
     @property
-    def task(self) -> Task:
+    def data(self) -> EnergyData:
         """Split the projections by the seed."""
-        return Task.of(*self.files.read(), self.seed)
+        return EnergyData.of(*self.files.read(), self.seed)
 
 
-Arm = Callable[[Setting], dict[str, Any]]
-"""One of the ways that a study compares: gives ``figures`` by name, and its ``course`` where there is one."""
+Arm = Callable[[RunSettings], dict[str, Any]]
+"""One of the ways that a finding compares: returns ``numbers`` by name, and its ``curve`` where there is one."""
 
 
 def evolved(recipe: Recipe, **layers: Any) -> Arm:
     """Evolve by a recipe, from networks with these layers."""
-
-    def run(setting: Setting) -> dict[str, Any]:
-        task = setting.task
-        start = _start(task, **layers)
-        course = evolve(task, recipe, start, setting.evaluations, setting.seed, setting.progress)
-        return _outcome(course, task)
-
-    return run
+    return _arm(partial(evolve, recipe=recipe), layers)
 
 
-def alone(*, learning_rate: float = 0.01, **layers: Any) -> Arm:
+def trained(*, learning_rate: float = 0.01) -> Arm:
     """Train one network by RMSprop."""
-
-    def run(setting: Setting) -> dict[str, Any]:
-        task = setting.task
-        course = train_alone(
-            task,
-            _start(task, **layers),
-            setting.evaluations,
-            setting.seed,
-            learning_rate=learning_rate,
-            progress=setting.progress,
-        )
-        return _outcome(course, task)
-
-    return run
+    return _arm(partial(train_by_gradient, learning_rate=learning_rate), {})
 
 
 def architectures(**layers: Any) -> Arm:
     """Evolve the architecture alone, from these layers."""
-
-    def run(setting: Setting) -> dict[str, Any]:
-        task = setting.task
-        course = search_architectures(
-            task,
-            _start(task, **layers),
-            setting.evaluations,
-            setting.seed,
-            progress=setting.progress,
-        )
-        return _outcome(course, task)
-
-    return run
+    return _arm(search_architectures, layers)
 
 
 def encoded(recipe: Recipe, **layers: Any) -> Arm:
     """Evolve, then measure the chain that the best network came from; it must grow the same bits."""
+    return _arm(partial(evolve, recipe=recipe), layers, _chain_numbers)
 
-    def run(setting: Setting) -> dict[str, Any]:
-        task = setting.task
-        start = _start(task, **layers)
-        course = evolve(task, recipe, start, setting.evaluations, setting.seed, setting.progress)
-        chain = course.best.chain(setting.seed, start)
-        assert chain is not None, "mutations alone leave a chain"
-        size = len(chain.to_bytes())
-        began = time.process_time()
-        _, weights_W = chain.grow()
-        figures = {
-            "genes": len(chain.genes),
-            "chain_bytes": size,
-            "weights_bytes": weights_W.nbytes,
-            "compression": weights_W.nbytes / size,
-            "grow_s": time.process_time() - began,
-            "equal_bits": float(weights_W.tobytes() == course.best.weights_W.tobytes()),
-        }
-        outcome = _outcome(course, task)
-        return {**outcome, "figures": {**outcome["figures"], **figures}}
+
+def _arm(
+    train: Callable[..., LearningCurve],
+    layers: Mapping[str, Any],
+    measure: Callable[[LearningCurve, Architecture, int], dict[str, float]] | None = None,
+) -> Arm:
+    """Make an arm of a way to train; ``measure`` adds numbers to those of every run."""
+
+    def run(settings: RunSettings) -> dict[str, Any]:
+        data = settings.data
+        _, patches, cells = data.train.patches_BNK.shape
+        start = replace(Architecture(patches, cells), **layers)
+        curve = train(data, start, settings.evaluations, settings.seed, progress=settings.progress)
+        found = _outcome(curve, data)
+        if measure is not None:
+            found["numbers"] |= measure(curve, start, settings.seed)
+        return found
 
     return run
 
 
-def _start(task: Task, **layers: Any) -> Architecture:
-    _, patches, cells = task.train.patches_BNK.shape
-    return replace(Architecture(patches, cells), **layers)
-
-
-def _outcome(course: Course, task: Task) -> dict[str, Any]:
-    """Return what every run tells; the quoted accuracy is that on the test part."""
-    best = course.best
-    quoted = accuracy(answers([best], task.test)[0], task.test.energy_B)
+def _chain_numbers(curve: LearningCurve, start: Architecture, seed: int) -> dict[str, float]:
+    chain = curve.best.chain(seed, start)
+    assert chain is not None, "mutations alone leave a chain"
+    size = len(chain.to_bytes())
+    began = time.process_time()
+    _, weights_W = chain.grow()
     return {
-        "figures": {
+        "genes": len(chain.genes),
+        "chain_bytes": size,
+        "weights_bytes": weights_W.nbytes,
+        "compression": weights_W.nbytes / size,
+        "grow_s": time.process_time() - began,
+        "equal_bits": float(weights_W.tobytes() == curve.best.weights_W.tobytes()),
+    }
+
+
+def _outcome(curve: LearningCurve, data: EnergyData) -> dict[str, Any]:
+    """Return what every run has; the quoted accuracy is that on the test part."""
+    best = curve.best
+    quoted = accuracy(predict_all([best], data.test)[0], data.test.energy_B)
+    return {
+        "numbers": {
             "rmse_GeV": quoted.rmse_GeV,
             "resolution": quoted.resolution,
-            "course_GeV": course.average(),
-            "core_s": course.core_s[-1],
+            "curve_GeV": curve.average(),
+            "core_s": curve.core_s[-1],
             "weights": best.architecture.n_weights,
         },
         "layers": [best.architecture.channels, *best.architecture.hidden],
-        "course_of": "RMSE of the validation part [GeV]",
-        "course": {
-            "evaluations": course.evaluations,
-            "core_s": course.core_s,
-            "error": course.rmse_GeV,
+        "curve_of": "RMSE of the validation part [GeV]",
+        "curve": {
+            "evaluations": curve.evaluations,
+            "core_s": curve.core_s,
+            "error": curve.rmse_GeV,
         },
     }

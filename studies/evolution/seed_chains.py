@@ -21,7 +21,7 @@ from caloforge.foundations.randomness import stream
 from studies.evolution.mutations import MUTATIONS, Network
 from studies.evolution.networks import Architecture, first_weights
 
-__all__ = ["Chain", "Gene", "first_network", "mutate", "read_chain"]
+__all__ = ["Gene", "SeedChain", "first_network", "mutate", "read_chain"]
 
 KINDS = tuple(MUTATIONS)
 GENE = np.dtype([("kind", "u1"), ("child", "<u2"), ("generation", "<u4"), ("rate", "<f4")])
@@ -38,7 +38,7 @@ class Gene(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Chain:
+class SeedChain:
     """What a network came from, in an evolution with this seed."""
 
     seed: int
@@ -60,8 +60,8 @@ class Chain:
         return json.dumps(head).encode() + b"\n" + np.array(rows, GENE).tobytes()
 
 
-def read_chain(content: bytes) -> Chain:
-    """Read what :meth:`Chain.to_bytes` wrote. Raises CaloforgeError."""
+def read_chain(content: bytes) -> SeedChain:
+    """Read what :meth:`SeedChain.to_bytes` wrote. Raises CaloforgeError."""
     line, newline, rest = content.partition(b"\n")
     try:
         head = json.loads(line)
@@ -76,7 +76,7 @@ def read_chain(content: bytes) -> Chain:
         genes = tuple(Gene(KINDS[k], int(g), int(c), float(r)) for k, c, g, r in rows.tolist())
         if not all(0 <= gene.rate < np.inf for gene in genes):
             raise ValueError
-        return Chain(int(head["seed"]), start, int(head["first"]), genes)
+        return SeedChain(int(head["seed"]), start, int(head["first"]), genes)
     except (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError):
         raise CaloforgeError("seed chain: expected a line of JSON and genes of 11 bytes") from None
 

@@ -1,4 +1,4 @@
-"""Steady-state evolution as studies compare it: of a GAN, and with one and two processes."""
+"""Steady-state evolution as findings compare it: of a GAN, and with one and two processes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from studies.evolution.energy_problem import EnergyProblem
-from studies.evolution.evolution import answers
 from studies.evolution.gan_evolution import GanProblem
+from studies.evolution.genetic_algorithm import predict_all
 from studies.evolution.processes import helped_by
-from studies.evolution.projections import Task, accuracy
-from studies.evolution.regression_arms import Arm, Files, Setting
-from studies.evolution.steady_state import advance, living
+from studies.evolution.projections import EnergyData, accuracy
+from studies.evolution.regression_arms import Arm, RunSettings, ShowerFiles
+from studies.evolution.steady_state import Population
 
 __all__ = ["asynchronous", "gan"]
 
@@ -27,19 +27,19 @@ def asynchronous(processes: int) -> Arm:
     exchange of networks through the folder.
     """
 
-    def run(setting: Setting) -> dict[str, Any]:
-        problem = EnergyProblem(setting.task, setting.seed)
-        children = max(1, round(setting.evaluations / problem.evaluations))
-        notes: dict[int, Any] = {}
-        files = replace(setting.files)  # without what was read
-        with helped_by(processes - 1, _help, files, setting.seed, setting.folder, children):
-            for notes in advance(problem, setting.folder, children):
-                setting.progress(len(notes), children)
-        best, *_ = living(problem, setting.folder, notes)
-        network = problem.read(best)
-        quoted = accuracy(answers([network], problem.task.test)[0], problem.task.test.energy_B)
+    def run(settings: RunSettings) -> dict[str, Any]:
+        problem = EnergyProblem(settings.data, settings.seed)
+        children = max(1, round(settings.evaluations / problem.evaluations))
+        shared, notes = Population(problem, settings.folder, children), dict[int, Any]()
+        files = replace(settings.files)  # without what was read
+        with helped_by(processes - 1, _help, files, settings.seed, settings.folder, children):
+            for notes in shared.grow():
+                settings.progress(len(notes), children)
+        network = problem.read(shared.members[0])
+        shared.finish()
+        quoted = accuracy(predict_all([network], problem.data.test)[0], problem.data.test.energy_B)
         return {
-            "figures": {
+            "numbers": {
                 "rmse_GeV": quoted.rmse_GeV,
                 "resolution": quoted.resolution,
                 "children": children,
@@ -50,9 +50,9 @@ def asynchronous(processes: int) -> Arm:
     return run
 
 
-def _help(files: Files, seed: int, folder: Path, children: int) -> None:
-    problem = EnergyProblem(Task.of(*files.read(), seed), seed)
-    for _ in advance(problem, folder, children):
+def _help(files: ShowerFiles, seed: int, folder: Path, children: int) -> None:
+    problem = EnergyProblem(EnergyData.of(*files.read(), seed), seed)
+    for _ in Population(problem, folder, children).grow():
         pass
 
 
@@ -79,28 +79,28 @@ def throughput(notes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def gan(parents: int) -> Arm:
     """Evolve a GAN, or with no ``parents`` train it alone; a budget's evaluations are showers trained on."""
 
-    def run(setting: Setting) -> dict[str, Any]:
-        problem = GanProblem(setting.files.data, setting.seed, parents)
+    def run(settings: RunSettings) -> dict[str, Any]:
+        problem = GanProblem(settings.files.data, settings.seed, parents)
         showers = problem.steps * problem.batch
-        children = max(1, round(setting.evaluations / showers))
-        notes: dict[int, Any] = {}
-        for notes in advance(problem, setting.folder, children):
-            setting.progress(len(notes), children)
-        best = min(
-            living(problem, setting.folder, notes), key=lambda member: float(member.note["fitness"])
-        )
-        course = [notes[number] for number in sorted(notes)]
+        children = max(1, round(settings.evaluations / showers))
+        generators, notes = Population(problem, settings.folder, children), dict[int, Any]()
+        for notes in generators.grow():
+            settings.progress(len(notes), children)
+        best = min(generators.members, key=lambda member: float(member.note["fitness"]))
+        numbers = problem.judge(best, settings.files.test)
+        generators.finish()
+        curve = [notes[number] for number in sorted(notes)]
         return {
-            "figures": {
-                **problem.judge(best, setting.files.test),
-                "core_s": sum(note["core_s"] for note in course),
+            "numbers": {
+                **numbers,
+                "core_s": sum(note["core_s"] for note in curve),
                 "learning_rate": best.note["learning_rate"],
             },
-            "course_of": "Fitness on the validation part",
-            "course": {
+            "curve_of": "Fitness on the validation part",
+            "curve": {
                 "evaluations": [showers * (n + 1) for n in range(children)],
-                "core_s": np.cumsum([note["core_s"] for note in course]).tolist(),
-                "error": np.minimum.accumulate([note["fitness"] for note in course]).tolist(),
+                "core_s": np.cumsum([note["core_s"] for note in curve]).tolist(),
+                "error": np.minimum.accumulate([note["fitness"] for note in curve]).tolist(),
             },
         }
 

@@ -1,4 +1,4 @@
-"""Showers for the studies: a file so small that a run takes milliseconds."""
+"""Showers for the findings: a file so small that a run takes milliseconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shower_samples import random_showers
 
 from caloforge.detector import Grid
 from caloforge.files.shower_file import write
-from studies.evolution.projections import Task, project
+from studies.evolution.projections import EnergyData, project
 
 GRID = Grid("small", (8, 7, 10), cell_size=(5.1, 5.1), layer_pitch_mm=3.5, threshold_MeV=0.001)
 
@@ -28,8 +28,17 @@ def shower_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def task(shower_file: Path) -> Task:
-    return Task.of(project(shower_file), None, 1)
+def energy_data(shower_file: Path) -> EnergyData:
+    return EnergyData.of(project(shower_file), None, 1)
+
+
+@pytest.fixture
+def few_showers(tmp_path: Path) -> Path:
+    """Too few showers to learn from, alone in their folder."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    write(folder / "few.h5", random_showers(5, GRID))
+    return folder / "few.h5"
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from caloforge.models.base import ShowerModel
 from caloforge.showers import Conditions, Showers
 from studies.evolution.gan_evolution import GanProblem
 from studies.evolution.gan_fitness import WORST, ShowerFitness
-from studies.evolution.steady_state import advance, living
+from studies.evolution.steady_state import Population
 
 
 class Copies(ShowerModel):
@@ -60,9 +60,9 @@ def test_a_seed_decides_the_networks(tmp_path: Path, shower_file: Path, parents:
     found = []
     for name in ("one", "two"):
         problem = GanProblem(shower_file, 1, parents, steps=2, batch=4)
-        for notes in advance(problem, tmp_path / name, 4):  # noqa: B007
-            pass
-        alive = living(problem, tmp_path / name, notes)
+        generators = Population(problem, tmp_path / name, 4)
+        *_, notes = generators.grow()
+        alive = generators.members
         found.append(
             (
                 [(notes[n]["fitness"], notes[n]["learning_rate"]) for n in sorted(notes)],
@@ -81,10 +81,10 @@ def test_a_seed_decides_the_networks(tmp_path: Path, shower_file: Path, parents:
 
 def test_alone_is_a_training_without_a_break(tmp_path: Path, shower_file: Path) -> None:
     problem = GanProblem(shower_file, 1, 0, steps=2, batch=4)
-    for notes in advance(problem, tmp_path / "run", 3):  # noqa: B007
+    generators = Population(problem, tmp_path / "run", 3)
+    for _ in generators.grow():
         pass
-    newest = living(problem, tmp_path / "run", notes)[-1]
-    tensors = newest.tensors()
+    tensors = generators.members[-1].tensors()
     steps = {int(value) for name, value in tensors.items() if name.endswith(".step")}
     assert steps == {3 * 2}
     assert replace(problem, parents=3).manifest != problem.manifest

@@ -27,7 +27,7 @@ architectures = st.builds(
 )
 
 
-def answers(architecture: Architecture, *weights: Weights) -> torch.Tensor:
+def predict_all(architecture: Architecture, *weights: Weights) -> torch.Tensor:
     return predict(architecture, torch.from_numpy(np.stack(weights)), SHOWERS)
 
 
@@ -44,7 +44,7 @@ def test_growth_keeps_the_function(architecture: Architecture, seed: int, kind: 
     grown, grown_W = MUTATIONS[kind](architecture, weights_W, 0.5, np.random.default_rng(seed))
     assert grown_W.dtype == np.float32
     assert len(grown_W) == grown.n_weights > architecture.n_weights
-    before, after = answers(architecture, weights_W), answers(grown, grown_W)
+    before, after = predict_all(architecture, weights_W), predict_all(grown, grown_W)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
 
 
@@ -57,7 +57,7 @@ def test_narrowing_undoes_widening_of_a_unit_nobody_listens_to(
     assert len(narrowed_W) == narrowed.n_weights <= architecture.n_weights
     widths = sum(architecture.hidden) + architecture.channels
     assert sum(narrowed.hidden) + narrowed.channels in (widths, widths - 1)
-    assert answers(narrowed, narrowed_W).isfinite().all()
+    assert predict_all(narrowed, narrowed_W).isfinite().all()
 
 
 def test_nothing_grows_beyond_its_limits() -> None:
@@ -91,10 +91,10 @@ def test_networks_in_a_population_answer_as_alone() -> None:
     for bias in (False, True):
         architecture = Architecture(4, 6, 3, (5, 2), bias)
         several = [drawn(architecture, seed) for seed in range(3)]
-        together = answers(architecture, *several)
+        together = predict_all(architecture, *several)
         assert together.shape == (3, 7)
         for row, weights_W in zip(together, several, strict=True):
-            torch.testing.assert_close(row, answers(architecture, weights_W)[0])
+            torch.testing.assert_close(row, predict_all(architecture, weights_W)[0])
 
 
 def test_without_bias_the_answer_doubles_with_the_deposits() -> None:

@@ -9,7 +9,7 @@ from shower_samples import random_showers
 
 from caloforge.files.shower_file import read, write
 from caloforge.foundations.errors import CaloforgeError
-from studies.evolution.projections import Task, accuracy, project
+from studies.evolution.projections import EnergyData, accuracy, project
 
 
 def test_a_projection_keeps_every_deposit_in_its_patch(shower_file: Path) -> None:
@@ -23,14 +23,17 @@ def test_a_projection_keeps_every_deposit_in_its_patch(shower_file: Path) -> Non
 
 def test_parts_are_apart_and_follow_the_seed(shower_file: Path) -> None:
     data = project(shower_file)
-    task, again, other = (Task.of(data, None, seed) for seed in (1, 1, 2))
-    energies = [set(part.energy_B.tolist()) for part in (task.train, task.validation, task.test)]
+    energy_data, again, other = (EnergyData.of(data, None, seed) for seed in (1, 1, 2))
+    energies = [
+        set(part.energy_B.tolist())
+        for part in (energy_data.train, energy_data.validation, energy_data.test)
+    ]
     assert [len(each) for each in energies] == [36, 12, 12]
     assert len(set.union(*energies)) == 60
-    assert torch.equal(task.train.energy_B, again.train.energy_B)
-    assert not torch.equal(task.train.energy_B, other.train.energy_B)
-    assert float(task.train.patches_BNK.square().mean()) == pytest.approx(1, rel=1e-5)
-    given = Task.of(data, data, 1)
+    assert torch.equal(energy_data.train.energy_B, again.train.energy_B)
+    assert not torch.equal(energy_data.train.energy_B, other.train.energy_B)
+    assert float(energy_data.train.patches_BNK.square().mean()) == pytest.approx(1, rel=1e-5)
+    given = EnergyData.of(data, data, 1)
     assert len(given.test) == 60
     assert len(given.train) == 48
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from caloforge.foundations.errors import CaloforgeError
 from studies.evolution.mutations import MUTATIONS
 from studies.evolution.networks import Architecture
-from studies.evolution.seed_chains import Chain, Gene, first_network, mutate, read_chain
+from studies.evolution.seed_chains import Gene, SeedChain, first_network, mutate, read_chain
 
 genes = st.builds(
     Gene,
@@ -20,7 +20,7 @@ genes = st.builds(
     rate=st.floats(0, 1, width=32),
 )
 chains = st.builds(
-    Chain,
+    SeedChain,
     seed=st.integers(0, 2**63),
     start=st.builds(
         Architecture,
@@ -36,7 +36,7 @@ chains = st.builds(
 
 
 @given(chains)
-def test_a_chain_grows_the_network_bit_for_bit(chain: Chain) -> None:
+def test_a_chain_grows_the_network_bit_for_bit(chain: SeedChain) -> None:
     network = first_network(chain.seed, chain.start, chain.first)
     for gene in chain.genes:
         network = mutate(chain.seed, network, gene)
@@ -53,17 +53,17 @@ def test_another_address_is_another_network() -> None:
     start = Architecture(3, 4)
     gene = Gene("update", 1, 2, 0.5)
     others = [gene._replace(generation=2), gene._replace(child=3), gene._replace(kind="renew")]
-    grown = {Chain(1, start, 0, (each,)).grow()[1].tobytes() for each in (gene, *others)}
+    grown = {SeedChain(1, start, 0, (each,)).grow()[1].tobytes() for each in (gene, *others)}
     grown |= {
-        Chain(2, start, 0, (gene,)).grow()[1].tobytes(),
-        Chain(1, start, 1, ()).grow()[1].tobytes(),
+        SeedChain(2, start, 0, (gene,)).grow()[1].tobytes(),
+        SeedChain(1, start, 1, ()).grow()[1].tobytes(),
     }
     assert len(grown) == 6
 
 
 @given(st.binary(max_size=80), st.integers(0, 400))
 def test_damage_is_refused_in_one_line(noise: bytes, where: int) -> None:
-    good = Chain(1, Architecture(3, 4), 0, (Gene("update", 1, 2, 0.5),) * 3).to_bytes()
+    good = SeedChain(1, Architecture(3, 4), 0, (Gene("update", 1, 2, 0.5),) * 3).to_bytes()
     for content in (noise, good[:where] + noise + good[where + len(noise) :]):
         with suppress(CaloforgeError):  # and nothing else
             chain = read_chain(content)

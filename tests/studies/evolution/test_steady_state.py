@@ -14,20 +14,21 @@ from typing import Any
 import pytest
 
 from studies.evolution.energy_problem import EnergyProblem
-from studies.evolution.projections import Task
+from studies.evolution.projections import EnergyData
 from studies.evolution.steady_arms import throughput
-from studies.evolution.steady_state import advance, living
+from studies.evolution.steady_state import Population
 
 CHILDREN = 30
 WORKER = """
 import sys
 from pathlib import Path
 from studies.evolution.energy_problem import EnergyProblem
-from studies.evolution.projections import Task, project
-from studies.evolution.steady_state import advance
+from studies.evolution.projections import EnergyData, project
+from studies.evolution.steady_state import Population
 
 data, folder, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-for notes in advance(EnergyProblem(Task.of(project(data), None, 1), 1, steps), folder, %d):
+problem = EnergyProblem(EnergyData.of(project(data), None, 1), 1, steps)
+for notes in Population(problem, folder, %d).grow():
     pass
 """
 
@@ -38,9 +39,7 @@ def start(data: Path, folder: Path, steps: int) -> subprocess.Popen[bytes]:
 
 
 def last(problem: EnergyProblem, folder: Path) -> dict[int, Any]:
-    notes: dict[int, Any] = {}
-    for notes in advance(problem, folder, CHILDREN):  # noqa: B007
-        pass
+    *_, notes = Population(problem, folder, CHILDREN).grow()
     return notes
 
 
@@ -55,10 +54,10 @@ def wait_for(folder: Path, count: int) -> None:
 
 
 def test_a_killed_process_goes_on_as_if_nothing_had_been(
-    tmp_path: Path, shower_file: Path, task: Task
+    tmp_path: Path, shower_file: Path, energy_data: EnergyData
 ) -> None:
     steps = 20
-    problem = EnergyProblem(task, 1, steps)
+    problem = EnergyProblem(energy_data, 1, steps)
     undisturbed = last(problem, tmp_path / "whole")
     killed = start(shower_file, tmp_path / "killed", steps)
     wait_for(tmp_path / "killed", 7)
@@ -70,8 +69,8 @@ def test_a_killed_process_goes_on_as_if_nothing_had_been(
     by_killed = [n for n in notes if notes[n]["worker"] == killed.pid]
     assert by_killed == list(range(done))
     for one, other in zip(
-        living(problem, tmp_path / "whole", undisturbed),
-        living(problem, tmp_path / "killed", notes),
+        Population(problem, tmp_path / "whole", CHILDREN).members,
+        Population(problem, tmp_path / "killed", CHILDREN).members,
         strict=True,
     ):
         assert one.number == other.number
@@ -79,7 +78,7 @@ def test_a_killed_process_goes_on_as_if_nothing_had_been(
 
 
 def test_two_processes_share_a_population_and_one_of_them_may_die(
-    tmp_path: Path, shower_file: Path, task: Task
+    tmp_path: Path, shower_file: Path, energy_data: EnergyData
 ) -> None:
     folder, steps = tmp_path / "shared", 40
     doomed, other = (start(shower_file, folder, steps) for _ in range(2))
@@ -87,16 +86,19 @@ def test_two_processes_share_a_population_and_one_of_them_may_die(
     os.kill(doomed.pid, signal.SIGKILL)
     doomed.wait()
     assert other.wait(120) == 0
-    problem = EnergyProblem(task, 1, steps)
+    problem = EnergyProblem(energy_data, 1, steps)
     notes = last(problem, folder)
     assert sorted(notes) == list(range(CHILDREN))
-    best = living(problem, folder, notes)
+    shared = Population(problem, folder, CHILDREN)
+    best = shared.members
     assert [member.note["fitness"] for member in best] == sorted(
         note["fitness"] for note in notes.values()
     )[: len(best)]
     kept = {int(path.stem) for path in folder.glob("*.safetensors")}
     assert kept == {member.number for member in best}
     assert min(note["fitness"] for note in notes.values()) < notes[0]["fitness"]
+    shared.finish()
+    assert not folder.exists()
 
 
 def test_throughput_counts_while_all_are_at_work() -> None:

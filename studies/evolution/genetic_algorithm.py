@@ -23,19 +23,19 @@ from caloforge.foundations.randomness import stream
 from studies.evolution.gradients import GRADIENT_COST, descend
 from studies.evolution.mutations import STRUCTURAL, Network, cross
 from studies.evolution.networks import Architecture, Weights, predict
-from studies.evolution.projections import Projections, Task, accuracy
-from studies.evolution.seed_chains import Chain, Gene, first_network, mutate
+from studies.evolution.projections import EnergyData, Projections, accuracy
+from studies.evolution.seed_chains import Gene, SeedChain, first_network, mutate
 
 __all__ = [
     "WORST_GEV",
-    "Course",
+    "Budget",
     "Individual",
-    "Meter",
+    "LearningCurve",
     "Recipe",
-    "answers",
     "batches",
     "evolve",
     "mutated",
+    "predict_all",
 ]
 
 SUCCESS, PATIENCE = 0.2, 0.3
@@ -101,7 +101,7 @@ class Individual:
         )
         return Individual(self.architecture, weights_W, squares_W)
 
-    def chain(self, seed: int, start: Architecture) -> Chain | None:
+    def chain(self, seed: int, start: Architecture) -> SeedChain | None:
         """Return the chain that grows this network, if one does."""
         if self.first is None:
             return None
@@ -109,11 +109,11 @@ class Individual:
         while lineage is not None:
             genes.append(lineage.gene)
             lineage = lineage.before
-        return Chain(seed, start, self.first, tuple(reversed(genes)))
+        return SeedChain(seed, start, self.first, tuple(reversed(genes)))
 
 
 @dataclass
-class Course:
+class LearningCurve:
     """How a run went: at each check the evaluations, the processor's seconds and the lowest RMSE (GeV) so far.
 
     The RMSE is that of the validation part, and ``best`` the network that had it.
@@ -125,11 +125,11 @@ class Course:
     rmse_GeV: list[float] = field(default_factory=list)
 
     def check(
-        self, task: Task, population: Sequence[Individual], evaluations: float, core_s: float
+        self, data: EnergyData, population: Sequence[Individual], evaluations: float, core_s: float
     ) -> None:
         """Note how good the best of some networks is, and keep it if none was better."""
-        predicted_PB = answers(population, task.validation)
-        errors = [accuracy(row_B, task.validation.energy_B).rmse_GeV for row_B in predicted_PB]
+        predicted_PB = predict_all(population, data.validation)
+        errors = [accuracy(row_B, data.validation.energy_B).rmse_GeV for row_B in predicted_PB]
         errors = [error if np.isfinite(error) else np.inf for error in errors]
         best = int(np.argmin(errors))
         lowest = min(self.rmse_GeV, default=WORST_GEV)
@@ -140,7 +140,7 @@ class Course:
         self.rmse_GeV.append(min(errors[best], lowest))
 
     def average(self) -> float:
-        """Average the RMSE over the course, both in logarithms, from a hundredth of the cost on: low where it falls early."""
+        """Average the RMSE over the curve, both in logarithms, from a hundredth of the cost on: low where it falls early."""
         due = np.array(checks_of(self.evaluations[-1]))
         last = np.searchsorted(self.evaluations, due, side="right") - 1
         return float(np.exp(np.log(np.array(self.rmse_GeV)[last]).mean()))
@@ -151,7 +151,7 @@ def checks_of(evaluations: float) -> list[float]:
     return [*(evaluations * np.logspace(-2, 0, CHECKS)[:-1]).tolist(), evaluations]
 
 
-class Meter:
+class Budget:
     """Counts the cost of a run, and says when a check is due; checks themselves cost nothing."""
 
     def __init__(self, evaluations: float, start: Architecture, progress: Progress = silent) -> None:
@@ -170,41 +170,42 @@ class Meter:
         """Count a pass of showers through a network."""
         self.spent += showers * architecture.multiply_adds / self._unit
 
-    def check(self, course: Course, task: Task, population: Sequence[Individual]) -> None:
-        """Let a course note the population where a check is due."""
+    def check(self, curve: LearningCurve, data: EnergyData, population: Sequence[Individual]) -> None:
+        """Let a curve note the population where a check is due."""
         if not self._due or self.spent < self._due[0]:
             return
         self._core_s += time.process_time() - self._began
-        course.check(task, population, self.spent, self._core_s)
+        curve.check(data, population, self.spent, self._core_s)
         self._due = [due for due in self._due if due > self.spent]
-        self._progress(int(min(self.spent, self.budget)), int(self.budget), rmse_GeV=course.rmse_GeV[-1])
+        self._progress(int(min(self.spent, self.budget)), int(self.budget), rmse_GeV=curve.rmse_GeV[-1])
         self._began = time.process_time()
 
 
 def evolve(
-    task: Task,
-    recipe: Recipe,
+    data: EnergyData,
     start: Architecture,
     evaluations: float,
     seed: int,
+    *,
+    recipe: Recipe,
     progress: Progress = silent,
-) -> Course:
+) -> LearningCurve:
     """Evolve networks until so many evaluations are spent; the same seed gives the same networks."""
     population = [
         Individual.of(first_network(seed, start, number), number) for number in range(recipe.parents)
     ]
-    course = Course(population[0])
-    meter = Meter(evaluations, start, progress)
-    batch_of = batches(task.train, recipe.batch, seed, "batch")
-    births = Births(recipe, seed, batch_of, meter)
+    curve = LearningCurve(population[0])
+    budget = Budget(evaluations, start, progress)
+    batch_of = batches(data.train, recipe.batch, seed, "batch")
+    births = Births(recipe, seed, batch_of, budget)
     rate, generation = np.float32(recipe.first_rate), 0
-    meter.check(course, task, population)
-    while meter.left:
+    budget.check(curve, data, population)
+    while budget.left:
         showers, born = next(batch_of), births(population, float(rate), generation)
         everyone = [*population, *(birth.child for birth in born)]
         for each in everyone:
-            meter.add(each.architecture, len(showers))
-        loss_P = (answers(everyone, showers) - showers.energy_B).square().mean(1).numpy()
+            budget.add(each.architecture, len(showers))
+        loss_P = (predict_all(everyone, showers) - showers.energy_B).square().mean(1).numpy()
         loss_P = np.where(np.isfinite(loss_P), loss_P, np.inf)
         better = [
             loss < loss_P[birth.parent]
@@ -216,12 +217,12 @@ def evolve(
             rate = np.float32(np.clip(grown, LOWEST_RATE, 1))  # as genes keep it
         population = [everyone[i] for i in np.argsort(loss_P, kind="stable")[: recipe.parents]]
         generation += 1
-        meter.check(course, task, population)
-    return course
+        budget.check(curve, data, population)
+    return curve
 
 
-def answers(population: Sequence[Individual], showers: Projections) -> torch.Tensor:
-    """Return all networks' answers (P, B), those of one architecture together."""
+def predict_all(population: Sequence[Individual], showers: Projections) -> torch.Tensor:
+    """Return all networks' predict_all (P, B), those of one architecture together."""
     places: dict[Architecture, list[int]] = {}
     for place, each in enumerate(population):
         places.setdefault(each.architecture, []).append(place)
@@ -259,7 +260,7 @@ class Births:
     recipe: Recipe
     seed: int
     batch_of: Iterator[Projections]
-    meter: Meter
+    budget: Budget
 
     def __call__(self, population: Sequence[Individual], rate: float, generation: int) -> list[Birth]:
         """Make them, with mutations of this rate."""
@@ -279,7 +280,7 @@ class Births:
 
     def _trained(self, child: Individual) -> Individual:
         taken = [next(self.batch_of) for _ in range(self.recipe.gradient_steps)]
-        self.meter.add(child.architecture, GRADIENT_COST * sum(map(len, taken)))
+        self.budget.add(child.architecture, GRADIENT_COST * sum(map(len, taken)))
         return child.descended(taken, self.recipe.learning_rate)
 
 

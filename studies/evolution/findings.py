@@ -1,20 +1,20 @@
-"""The talk's findings on evolution, each as a comparison that can be repeated."""
+"""The talk's findings on evolution, each as a comparison of arms at equal cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from studies.evolution.evolution import Recipe
-from studies.evolution.regression_arms import Arm, alone, architectures, encoded, evolved
+from studies.evolution.genetic_algorithm import Recipe
+from studies.evolution.regression_arms import Arm, architectures, encoded, evolved, trained
 from studies.evolution.steady_arms import asynchronous, gan
 
-__all__ = ["STUDIES", "Claim", "Study"]
+__all__ = ["FINDINGS", "Claim", "Finding"]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """That the best of the arms ``better`` beats each of ``worse``: its figure ``by`` is smaller."""
+    """That the best of the arms ``better`` beats each of ``worse``: its number ``by`` is smaller."""
 
     text: str
     better: tuple[str, ...]
@@ -23,23 +23,18 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Study:
-    """Arms at equal cost, and what is claimed of them; ``figures`` are the columns of its table.
+class Finding:
+    """A question, the arms that are compared at equal cost, and what is claimed of them.
 
-    ``evaluations`` is a budget for a run; ``has_processes`` marks arms that start some.
+    ``columns`` are those of the table, ``evaluations`` is the budget of a run; ``has_processes`` marks arms that start
+    processes of their own.
     """
 
     question: str
     arms: Mapping[str, Arm]
     claims: tuple[Claim, ...] = ()
-    figures: tuple[str, ...] = (
-        "rmse_GeV",
-        "resolution",
-        "course_GeV",
-        "core_s",
-        "at_equal_core_s",
-    )
-    evaluations: float = 3e5
+    columns: tuple[str, ...] = ("rmse_GeV", "resolution", "curve_GeV", "core_s", "at_equal_core_s")
+    evaluations: float = 2e5
     has_processes: bool = False
 
 
@@ -47,10 +42,10 @@ SMALL = {"channels": 1, "hidden": (2,)}
 """Layers that leave an architecture to be found."""
 
 GENETIC = evolved(Recipe())
-RMSPROP = alone()
+RMSPROP = trained()
 
-STUDIES: dict[str, Study] = {
-    "batch-size": Study(
+FINDINGS: dict[str, Finding] = {
+    "batch-size": Finding(
         "How many showers should judge a generation?",
         {f"batch {n}": evolved(Recipe(batch=n)) for n in (8, 32, 128, 512)},
         (
@@ -58,15 +53,15 @@ STUDIES: dict[str, Study] = {
             Claim("the smallest trains best", ("batch 8",), ("batch 32", "batch 128", "batch 512")),
         ),
     ),
-    "updates": Study(
+    "updates": Finding(
         "Random new weights, or random updates of those that are there?",
         {"new weights": GENETIC, "updates": evolved(Recipe(mutation="update"))},
         (
-            Claim("new weights converge faster", ("new weights",), ("updates",), "course_GeV"),
+            Claim("new weights converge faster", ("new weights",), ("updates",), "curve_GeV"),
             Claim("new weights end more accurate", ("new weights",), ("updates",)),
         ),
     ),
-    "offspring": Study(
+    "offspring": Finding(
         "How many children should a generation have?",
         {f"{n} children": evolved(Recipe(offspring=n)) for n in (2, 4, 6, 8, 12, 16)},
         (
@@ -77,12 +72,12 @@ STUDIES: dict[str, Study] = {
             ),
         ),
     ),
-    "bias": Study(
+    "bias": Finding(
         "With or without bias terms?",
         {"without bias": GENETIC, "with bias": evolved(Recipe(), bias=True)},
         (Claim("no bias terms are better", ("without bias",), ("with bias",)),),
     ),
-    "crossover": Study(
+    "crossover": Finding(
         "Do children of two parents help?",
         {
             "no crossover": evolved(Recipe(parents=4)),
@@ -90,20 +85,20 @@ STUDIES: dict[str, Study] = {
         },
         (Claim("crossover helps", ("crossover",), ("no crossover",)),),
     ),
-    "rmsprop": Study(
+    "rmsprop": Finding(
         "Evolution against RMSprop, in speed and in final accuracy?",
-        {"evolution": GENETIC, "RMSprop 0.01": RMSPROP, "RMSprop 0.001": alone(learning_rate=0.001)},
+        {"evolution": GENETIC, "RMSprop 0.01": RMSPROP, "RMSprop 0.001": trained(learning_rate=0.001)},
         (
             Claim(
                 "evolution converges faster than RMSprop at 0.01",
                 ("evolution",),
                 ("RMSprop 0.01",),
-                "course_GeV",
+                "curve_GeV",
             ),
             Claim("RMSprop at 0.01 ends more accurate", ("RMSprop 0.01",), ("evolution",)),
         ),
     ),
-    "hybrid": Study(
+    "hybrid": Finding(
         "Do gradient steps regain accuracy?",
         {
             "evolution": GENETIC,
@@ -115,7 +110,7 @@ STUDIES: dict[str, Study] = {
             Claim("the hybrid beats RMSprop at 0.01", ("with gradient steps",), ("RMSprop 0.01",)),
         ),
     ),
-    "architecture": Study(
+    "architecture": Finding(
         "Weights and architecture together, or the architecture alone?",
         {
             "together": evolved(Recipe(structure=0.1), **SMALL),
@@ -131,9 +126,9 @@ STUDIES: dict[str, Study] = {
                 ("architecture alone",),
             ),
         ),
-        ("rmse_GeV", "resolution", "course_GeV", "core_s", "at_equal_core_s", "weights"),
+        ("rmse_GeV", "resolution", "curve_GeV", "core_s", "at_equal_core_s", "weights"),
     ),
-    "encoding": Study(
+    "encoding": Finding(
         "How short is a network as the chain of its mutations?",
         {
             "default network": encoded(Recipe()),
@@ -141,7 +136,7 @@ STUDIES: dict[str, Study] = {
             "wide network": encoded(Recipe(), channels=16, hidden=(64, 64)),
             "architecture too": encoded(Recipe(structure=0.1), **SMALL),
         },
-        figures=(
+        columns=(
             "rmse_GeV",
             "weights",
             "genes",
@@ -152,15 +147,15 @@ STUDIES: dict[str, Study] = {
             "equal_bits",
         ),
     ),
-    "asynchronous": Study(
+    "asynchronous": Finding(
         "How much faster is a population that two processes share?",
         {"1 process": asynchronous(1), "2 processes": asynchronous(2)},
         (Claim("two processes are faster", ("2 processes",), ("1 process",), "s_per_child"),),
         ("s_per_child", "core_s_per_child", "workers", "children", "rmse_GeV"),
-        evaluations=1e6,
+        evaluations=2e6,
         has_processes=True,
     ),
-    "gan": Study(
+    "gan": Finding(
         "Does a hybrid of evolution and adversarial steps train a GAN better than these steps alone?",
         {"GAN alone": gan(parents=0), "hybrid": gan(parents=3)},
         (Claim("the hybrid makes better showers", ("hybrid",), ("GAN alone",), "fitness"),),
@@ -168,4 +163,4 @@ STUDIES: dict[str, Study] = {
         evaluations=3200,
     ),
 }
-"""Every study by name."""
+"""Every finding by name."""

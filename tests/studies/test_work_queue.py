@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from caloforge.foundations.errors import CaloforgeError, UsageError
-from studies.evolution.work_queue import Tickets
+from studies.work_queue import WorkQueue
 
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from studies.evolution.work_queue import Tickets
+from studies.work_queue import WorkQueue
 
 folder, hang = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -31,7 +31,7 @@ def do(number):
         log.write(f"{number} ")
     return {"square": number * number, "by": os.getpid()}
 
-for _ in Tickets(folder, 40, {"what": "squares"}).work(do):
+for _ in WorkQueue(folder, 40, {"what": "squares"}).work(do):
     pass
 """
 
@@ -54,37 +54,52 @@ def test_what_a_killed_worker_held_is_taken_up_and_nothing_is_done_twice(tmp_pat
     assert doomed.wait() == -signal.SIGKILL
     assert [other.wait(60) for other in others] == [0, 0]
     assert sorted(map(int, (folder / "done.log").read_text().split())) == list(range(40))
-    results = Tickets(folder, 40, {"what": "squares"}).results()
+    results = WorkQueue(folder, 40, {"what": "squares"}).results()
     assert [results[n]["square"] for n in range(40)] == [n * n for n in range(40)]
     assert doomed.pid not in {results[n]["by"] for n in range(3, 40)}
     assert list((folder / "claims").iterdir()) == []
 
 
 def test_results_are_told_once_and_work_can_end_early(tmp_path: Path) -> None:
-    tickets = Tickets(tmp_path / "a", 3, {})
-    assert list(islice(tickets.work(lambda n: {"n": n}), 2)) == [0, 1]
-    again = Tickets(tmp_path / "a", 3, {})
+    queue = WorkQueue(tmp_path / "a", 3, {})
+    assert list(islice(queue.work(lambda n: {"n": n}), 2)) == [0, 1]
+    again = WorkQueue(tmp_path / "a", 3, {})
     assert list(again.work(lambda n: {"n": n})) == [0, 1, 2]
     assert again.results() == {n: {"n": n} for n in range(3)}
 
 
 def test_work_that_fails_is_free_again(tmp_path: Path) -> None:
-    tickets = Tickets(tmp_path / "a", 1, {})
+    queue = WorkQueue(tmp_path / "a", 1, {})
 
     def fail(number: int) -> dict[str, int]:
         raise CaloforgeError("broken")
 
     with pytest.raises(CaloforgeError, match="broken"):
-        list(tickets.work(fail))
-    assert list(tickets.work(lambda n: {"n": n})) == [0]
+        list(queue.work(fail))
+    assert list(queue.work(lambda n: {"n": n})) == [0]
 
 
 def test_other_work_in_the_folder_is_refused(tmp_path: Path) -> None:
-    Tickets(tmp_path / "a", 3, {"seed": 1, "data": "x"})
+    WorkQueue(tmp_path / "a", 3, {"seed": 1, "data": "x"})
     with pytest.raises(UsageError, match=r"a: holds unfinished work with other seed; finish it"):
-        Tickets(tmp_path / "a", 3, {"seed": 2, "data": "x"})
+        WorkQueue(tmp_path / "a", 3, {"seed": 2, "data": "x"})
     (tmp_path / "a" / "000001.json").write_text("{")
     with pytest.raises(CaloforgeError, match=r"000001\.json: not JSON"):
-        Tickets(tmp_path / "a", 3, {"seed": 1, "data": "x"}).results()
+        WorkQueue(tmp_path / "a", 3, {"seed": 1, "data": "x"}).results()
     (tmp_path / "a" / "000001.json").write_text(json.dumps({"n": 1}))
-    assert Tickets(tmp_path / "a", 3, {"seed": 1, "data": "x"}).results() == {1: {"n": 1}}
+    assert WorkQueue(tmp_path / "a", 3, {"seed": 1, "data": "x"}).results() == {1: {"n": 1}}
+
+
+def test_what_the_queue_wrote_goes_and_other_files_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    queue = WorkQueue(folder, 2, {})
+    assert list(queue.work(lambda n: {"n": n})) == [0, 1]
+    queue.path(1, ".safetensors").touch()
+    (folder / ".000001.json.abc.tmp").touch()  # of a worker that was killed
+    letter = folder / "letter.txt"
+    letter.touch()
+    queue.finish(".safetensors")
+    assert list(folder.iterdir()) == [letter]
+    letter.unlink()
+    WorkQueue(folder, 2, {}).finish()
+    assert not folder.exists()

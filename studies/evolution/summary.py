@@ -1,4 +1,4 @@
-"""What the runs of a study say: means with their uncertainties, and whether a claim holds."""
+"""What the runs of a finding say: means with their uncertainties, and whether a claim holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from studies.evolution.studies import Claim, Study
+from studies.evolution.findings import Claim, Finding
 
 __all__ = ["judge", "summarise"]
 
@@ -19,29 +19,29 @@ CLEAR = 3.0
 FEWEST_SEEDS = 3
 
 
-def summarise(study: Study, runs: Runs) -> dict[str, Any]:
-    """Return each arm's figures as pairs of mean and standard error over seeds, and a verdict on each claim.
+def summarise(finding: Finding, runs: Runs) -> dict[str, Any]:
+    """Return each arm's numbers as pairs of mean and standard error over seeds, and a verdict on each claim.
 
-    Where runs have a course, ``at_equal_core_s`` is the validation's error when the quickest run of all was at
+    Where runs have a curve, ``at_equal_core_s`` is the validation's error when the quickest run of all was at
     its end.
     """
     runs = _at_equal_seconds(runs)
     rows = []
-    for arm in study.arms:
-        mine = [run["figures"] for run in runs if run["arm"] == arm]
+    for arm in finding.arms:
+        mine = [run["numbers"] for run in runs if run["arm"] == arm]
         rows.append({"arm": arm, "seeds": len(mine), **{n: _mean(mine, n) for n in mine[0]}})
-    return {"table": rows, "claims": [judge(claim, runs) for claim in study.claims]}
+    return {"table": rows, "claims": [judge(claim, runs) for claim in finding.claims]}
 
 
 def judge(claim: Claim, runs: Runs) -> dict[str, Any]:
-    """Compare the best arm of both sides by the ratio of their figures, seed by seed.
+    """Compare the best arm of both sides by the ratio of their numbers, seed by seed.
 
-    The verdict is "confirmed" where the ratio is clearly above 1, "contradicted" where it is clearly below, else "not decided";
+    The verdict is "confirmed" where the ratio is clearly above 1, "contradicted" where it is clearly below, else "undecided";
     fewer than three seeds never decide.
     """
     logs: dict[str, dict[int, float]] = {}
     for run in runs:
-        value = max(float(run["figures"][claim.by]), 1e-30)
+        value = max(float(run["numbers"][claim.by]), 1e-30)
         logs.setdefault(run["arm"], {})[run["seed"]] = float(np.log(value))
 
     def best(arms: Sequence[str]) -> str:
@@ -50,7 +50,7 @@ def judge(claim: Claim, runs: Runs) -> dict[str, Any]:
     better, worse = best(claim.better), best(claim.worse)
     seeds = sorted(logs[better].keys() & logs[worse].keys())
     gain_S = np.array([logs[worse][seed] - logs[better][seed] for seed in seeds])
-    verdict, error = "not decided", 0.0
+    verdict, error = "undecided", 0.0
     if len(seeds) >= FEWEST_SEEDS:
         error = float(gain_S.std(ddof=1) / len(seeds) ** 0.5)
         if abs(gain_S.mean()) > CLEAR * error:
@@ -67,20 +67,20 @@ def judge(claim: Claim, runs: Runs) -> dict[str, Any]:
     }
 
 
-def _mean(figures: Sequence[Mapping[str, float]], name: str) -> tuple[float, float | None]:
-    values = np.array([each[name] for each in figures], np.float64)
+def _mean(runs: Sequence[Mapping[str, float]], name: str) -> tuple[float, float | None]:
+    values = np.array([each[name] for each in runs], np.float64)
     error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
     return float(values.mean()), error
 
 
 def _at_equal_seconds(runs: Runs) -> Runs:
-    if not all("course" in run for run in runs):
+    if not all("curve" in run for run in runs):
         return runs
-    end = min(run["course"]["core_s"][-1] for run in runs)
+    end = min(run["curve"]["core_s"][-1] for run in runs)
     found = []
     for run in runs:
-        course = run["course"]
-        last = int(np.searchsorted(course["core_s"], end, side="right")) - 1
-        value = course["error"][max(last, 0)]
-        found.append({**run, "figures": {**run["figures"], "at_equal_core_s": value}})
+        curve = run["curve"]
+        last = int(np.searchsorted(curve["core_s"], end, side="right")) - 1
+        value = curve["error"][max(last, 0)]
+        found.append({**run, "numbers": {**run["numbers"], "at_equal_core_s": value}})
     return found

@@ -1,7 +1,7 @@
 """Pieces of work that processes on any node share through a folder, each done once.
 
-Whoever works on a piece holds a lock on its file, which the system frees when the process dies: then another takes
-the piece up. It is done when its result has its name, which it gets whole or not at all.
+Whoever works on a piece holds a lock on its claim, which the system frees when the process dies: then another takes
+the piece up. A piece is done when its result has its name, which it gets whole or not at all.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import BusyError, open_locked
 
-__all__ = ["Tickets"]
+__all__ = ["WorkQueue"]
 
 LOOK_AGAIN_S = 0.05
+MANIFEST, CLAIMS = "manifest.json", "claims"
 
 
-class Tickets:
+class WorkQueue:
     """Pieces of work 0 to ``count`` - 1 in a folder, which is made; their results are JSON objects.
 
     ``manifest`` decides the results. Raises UsageError where the folder holds those of another manifest.
@@ -30,10 +31,9 @@ class Tickets:
 
     def __init__(self, folder: Path, count: int, manifest: Mapping[str, Any]) -> None:
         self.folder, self.count = folder, count
-        self._claims = folder / "claims"
         self._results: dict[int, Any] = {}
-        self._claims.mkdir(parents=True, exist_ok=True)
-        path = folder / "manifest.json"
+        (folder / CLAIMS).mkdir(parents=True, exist_ok=True)
+        path = folder / MANIFEST
         wanted = json.loads(json.dumps(manifest))
         if not path.exists():
             write_json(path, wanted)
@@ -46,14 +46,14 @@ class Tickets:
             )
 
     def results(self) -> dict[int, Any]:
-        """Return what is done so far, by number."""
+        """Return the results so far, by number."""
         for number in range(self.count):
-            if number not in self._results and self._path(number).exists():
-                self._results[number] = _read(self._path(number))
+            if number not in self._results and self.path(number).exists():
+                self._results[number] = _read(self.path(number))
         return dict(sorted(self._results.items()))
 
     def work(self, do: Callable[[int], Mapping[str, Any]]) -> Iterator[int]:
-        """Do what nobody else does until all is done; give the number of each result that appears meanwhile.
+        """Do what nobody else does until all is done; yield the number of each result that appears meanwhile.
 
         ``do`` makes a result.
         """
@@ -61,7 +61,7 @@ class Tickets:
         while True:
             with self._claim() as number:
                 if number is not None:
-                    write_json(self._path(number), do(number))
+                    write_json(self.path(number), do(number))
             fresh = self.results().keys() - told
             yield from sorted(fresh)
             told |= fresh
@@ -70,27 +70,45 @@ class Tickets:
             if number is None:
                 time.sleep(LOOK_AGAIN_S)
 
+    def path(self, number: int, suffix: str = ".json") -> Path:
+        """Name the result of a piece of work, or with another suffix what lies beside it."""
+        return self.folder / f"{number:06d}{suffix}"
+
+    def finish(self, *suffixes: str) -> None:
+        """Remove what the queue wrote, and what lies beside the results; the folder too if nothing else is in it."""
+        for number in range(self.count):
+            for suffix in (".json", *suffixes):
+                self.path(number, suffix).unlink(missing_ok=True)
+        for pattern in (MANIFEST, f".{MANIFEST}.*.tmp", ".[0-9][0-9][0-9][0-9][0-9][0-9].*.tmp"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        for number in range(self.count):
+            self._claim_path(number).unlink(missing_ok=True)
+        for folder in (self.folder / CLAIMS, self.folder):
+            with suppress(OSError):  # it holds somebody's files
+                folder.rmdir()
+
     @contextmanager
     def _claim(self) -> Iterator[int | None]:
         """Hold a piece of work that is neither done nor held by another; None if there is none."""
         for number in range(self.count):
-            if number in self._results or self._path(number).exists():
+            if number in self._results or self.path(number).exists():
                 continue
-            path = self._claims / f"{number:06d}"
+            path = self._claim_path(number)
             try:
                 claim = open_locked(path, "taken")
             except BusyError:
                 continue
             with claim:
-                if self._path(number).exists():  # done while we opened the file
+                if self.path(number).exists():  # done while we opened the file
                     continue
                 yield number
                 path.unlink(missing_ok=True)
                 return
         yield None
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:06d}.json"
+    def _claim_path(self, number: int) -> Path:
+        return self.folder / CLAIMS / f"{number:06d}"
 
 
 def _read(path: Path) -> Any:
