@@ -305,26 +305,37 @@ def speed() -> Iterator[str]:
 
 
 def claims() -> Iterator[str]:
-    """Show the verdict on each claim of the talk on evolution."""
-    found = [load(f"studies/evolution/results/{name}.json") for name in FINDINGS]
-    rows = [
-        (f"`{name}`", claim["claim"], claim["verdict"], _ratio(claim), result["seeds"])
-        for name, result in zip(FINDINGS, found, strict=True)
-        for claim in result["claims"]
-    ]
-    yield from table(("study", "claim", "verdict", "ratio that decides", "seeds"), rows)
-    yield from ("", f"Each study's command is in its result file. {place(found[0])}")
+    """Show the verdict on each claim of the talk on evolution that has a result."""
+    from studies.evolution.findings import FINDINGS
+    from studies.evolution.table import LABELS
+
+    paths = [f"studies/evolution/results/{name}.json" for name in FINDINGS]
+    found = [load(path) for path in paths if (ROOT / path).exists()]
+    rows = []
+    for result in found:
+        for claim in result["claims"]:
+            arms = f"{claim['worse']} over {claim['better']}"
+            ratio = f"{arms}: {with_error(claim['ratio'], claim['ratio_error'])}"
+            by = LABELS.get(claim["by"], claim["by"])
+            rows.append(
+                (
+                    f"`{result['finding']}`",
+                    claim["claim"],
+                    claim["verdict"],
+                    f"{by}, {ratio}",
+                    result["seeds"],
+                )
+            )
+    yield from table(("finding", "claim", "verdict", "what decides", "seeds"), rows)
+    yield from ("", f"Each result file holds its command and every run. {place(found[0])}")
 
 
-FINDINGS = (
-    "updates", "batch-size", "offspring", "bias", "rmsprop", "hybrid", "crossover", "architecture", "asynchronous",
-    "gan",
-)  # fmt: skip
+def finding(name: str) -> Iterator[str]:
+    """Show the table of one finding."""
+    from studies.evolution.table import as_markdown
 
-
-def _ratio(claim: Row) -> str:
-    ratio = with_error(claim["ratio"], claim["ratio_error"])
-    return f"{claim['by']}, {claim['worse']} over {claim['better']}: {ratio}"
+    result = load(f"studies/evolution/results/{name}.json")
+    yield from (as_markdown(result), "", f"`{result['command']}`: {place(result)}")
 
 
 def scaling(name: str) -> Iterator[str]:
@@ -427,8 +438,8 @@ def _cell(text: str) -> str:
 BLOCKS: Mapping[str, Callable[..., Iterable[str]]] = {
     function.__name__: function
     for function in (
-        ablation, accuracy, bench, claims, commands, detectors, how, metrics, observables, quality, requirements,
-        rooms, scaling, search_methods, settings, speed,
+        ablation, accuracy, bench, claims, commands, detectors, finding, how, metrics, observables, quality,
+        requirements, rooms, scaling, search_methods, settings, speed,
     )
 }  # fmt: skip
 
