@@ -30,9 +30,9 @@ from caloforge.training.ema import MovingAverage
 from caloforge.training.loader import Loader
 from caloforge.training.memory import keep_freed_memory
 from caloforge.training.objectives import build_objective
-from caloforge.training.physics_check import PhysicsCheck
+from caloforge.training.physics_check import WORST_SCORE, PhysicsCheck
 from caloforge.training.schedule import learning_rate
-from caloforge.training.trainer import WORST_SCORE, Split, prepare_data
+from caloforge.training.split import Split, prepare_data
 from studies.scaling.lockstep import Lockstep
 
 __all__ = ["BATCHES", "RULES", "SUBJECTS", "WORKER_BATCH", "Run", "Subject", "outcome", "train_until"]

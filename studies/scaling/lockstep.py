@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from caloforge.foundations.randomness import stream_seed
 from caloforge.models.objective import Objective
 from caloforge.showers.batch import Batch
+from caloforge.training.trainer import finite
 
 __all__ = ["Lockstep"]
 
@@ -39,24 +40,24 @@ class Lockstep:
         Return whether all gradients were finite: a network whose gradient is not stays as it is.
         """
         self._own = [self._copies() for _ in batches]
-        trusted, finite = list(self._own), True
+        trusted, all_finite = list(self._own), True
         self._forget()
         workers = [self._worker(rank, batch, step) for rank, batch in enumerate(batches)]
         for network, *_ in zip(*workers, strict=True):
             gradients = [
                 p.grad for p in self.objective.networks[network].parameters() if p.grad is not None
             ]
-            if _finite(gradients):
+            if finite(gradients):
                 optimizer = self.optimizers[network]
                 for settings in optimizer.param_groups:
                     settings["lr"] = rate
                 optimizer.step()
                 trusted = list(self._own)
             else:
-                finite, self._own = False, list(trusted)
+                all_finite, self._own = False, list(trusted)
             self._forget()
         self._average()
-        return finite
+        return all_finite
 
     def _worker(self, rank: int, batch: Batch, step: int) -> Iterator[str]:
         """Be one worker: add its gradients loss by loss, and name the network that they are for."""
@@ -93,8 +94,3 @@ class Lockstep:
     def _forget(self) -> None:
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-
-
-def _finite(tensors: Sequence[Tensor]) -> bool:
-    """Say whether numbers and their squares, of which RMSprop keeps a mean, are finite."""
-    return bool(torch.nn.utils.get_total_norm(tensors).square().isfinite())

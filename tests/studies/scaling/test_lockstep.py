@@ -21,7 +21,7 @@ from caloforge.training.config import TrainingConfig, load_config
 from caloforge.training.loader import Loader
 from caloforge.training.objectives import build_objective
 from caloforge.training.schedule import learning_rate
-from caloforge.training.trainer import Split, prepare_data
+from caloforge.training.split import Split, prepare_data
 from studies.scaling.lockstep import Lockstep
 
 PATIENCE_S = 600

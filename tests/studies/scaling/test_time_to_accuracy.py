@@ -89,7 +89,7 @@ def test_the_smallest_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for run in first["runs"]:
         assert run["ended"] in ("budget", "reached")
         assert all(0 < check["score"] < 2 for check in run["checks"])
-    assert first["runs"][0]["checks"][0]["showers"] == 256
+    assert first["runs"][0]["checks"][0]["showers"] <= 256
     assert first["showers"] > 0
     assert figure.read_bytes().startswith(b"\x89PNG")
     time_to_accuracy.run(result, model=["copula"], **chosen)  # what is there is kept
