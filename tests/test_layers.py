@@ -54,7 +54,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
-    """Name a file's module relative to the package: ``io.durable``; the package itself is empty."""
+    """Name a file's module relative to the package: ``files.hdf5``; the package itself is empty."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -85,7 +85,7 @@ def test_a_module_imports_only_from_floors_below(path: Path) -> None:
         return  # the package's face and its entry point stand on top of everything
     room = room_of(here)
     assert room is not None, (
-        f"{here} is in no room: name its floor in this test and in docs/architecture.md"
+        f"{here} is in no room: name its floor in FLOORS; tools/fill_documents.py then draws it"
     )
     for name in imports(path):
         if not name.startswith("caloforge."):
