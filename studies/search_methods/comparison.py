@@ -1,22 +1,18 @@
 """How good a network each method of search finds, at equal core-seconds.
 
 All methods search for copulas and mixers by the AUC of the classifier on observables, on the middle of the showers that
-ship (9x9x11 cells); each begins with the usual ones. Every seed is a study of its own, with other showers set
-aside to judge by. Methods take turns seed by seed. A row says which AUC the best network had after so many
-core-seconds: among the showers that chose it, where the luckiest wins, and among others, the shipped test showers, which
-is what counts and is not charged. ``python -m studies.search_methods.comparison results.json search.png`` draws mean and spread
-over the seeds.
+ship (9x9x11 cells); each begins with the usual ones. Every seed is a search of its own, with other showers set
+aside to judge by. A row says which AUC the best network had after so many core-seconds: among the showers that chose
+it, where the luckiest wins, and among others, the shipped test showers, which is what counts and is not charged.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,14 +20,13 @@ import numpy as np
 from caloforge.bench import Row
 from caloforge.files.shipped import shipped_showers
 from caloforge.files.shower_file import ShowerFile, write
+from caloforge.foundations.durable import atomic_path
 from caloforge.foundations.progress import Progress, silent
+from studies.work_queue import WorkQueue
 
-__all__ = ["measure", "summary"]
+__all__ = ["Request", "draw", "measure", "summary"]
 
-SEEDS = 3
-TRIALS = 60
-"""Trials that a method could train to their end for its core-seconds."""
-
+METHODS = ("random", "tpe", "policy", "evolution")
 POINTS = 12
 SPACE = """
 models:
@@ -49,29 +44,53 @@ models:
 """
 
 
-def measure(seconds: float, seed: int, progress: Progress = silent) -> list[Row]:
-    """Search with each method and :data:`SEEDS` seeds for about ``seconds`` of processor time in all.
+@dataclass(frozen=True)
+class Request:
+    """What to compare: the seeds 1 to ``seeds``, core-seconds of a search, and of the training of each trial."""
+
+    seeds: int
+    core_seconds: float
+    each: float
+
+    @property
+    def searches(self) -> list[tuple[int, str]]:
+        """List the searches; methods take turns seed by seed."""
+        return [(seed, method) for seed in range(1, self.seeds + 1) for method in METHODS]
+
+    def queue(self, folder: Path) -> WorkQueue:
+        """Open the folder of the searches. Raises UsageError if it holds those of another request."""
+        manifest = {"searches": self.searches, "core_seconds": self.core_seconds, "each": self.each}
+        return WorkQueue(folder, len(self.searches), manifest)
+
+
+def measure(request: Request, folder: Path, progress: Progress = silent) -> list[Row]:
+    """Search with each method and seed, or do what is left of it in ``folder``; return the rows of all.
 
     Raises MissingExtraError without the packages of a search.
     """
+    queue = request.queue(folder)
+
+    def search(number: int) -> dict[str, Any]:
+        seed, method = request.searches[number]
+        return {"rows": list(_search(method, seed, request))}
+
+    for done, _ in enumerate(queue.work(search), 1):
+        progress(done, queue.count)
+    return [row for result in queue.results().values() for row in result["rows"]]
+
+
+def _search(method: str, seed: int, request: Request) -> Iterator[Row]:
     from caloforge.search.judge import Judge
-    from caloforge.search.study import METHODS, Limits, Settings, Study
+    from caloforge.search.study import Limits, Settings, Study
     from caloforge.search.worker import work
 
-    each = seconds / (len(METHODS) * SEEDS)
-    runs = [(number, method) for number in range(seed, seed + SEEDS) for method in METHODS]
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="caloforge-bench-") as folder:
-        showers = _middle("train", Path(folder) / "showers.h5")
-        judge = Judge(_middle("test", Path(folder) / "test.h5"), ("auc",))
-        for done, (number, method) in enumerate(runs):
-            progress(done, len(runs))
-            wanted = Settings(method, ("auc",), each / TRIALS, number, (str(showers),), SPACE)
-            study = Study.joined(Path(folder) / f"{method}-{number}", wanted)
-            work(study, Limits(core_seconds=each), watch=lambda _: None, progress=silent)
-            rows += _curve(study, judge, method, number, each)
-    progress(len(runs), len(runs))
-    return rows
+    with TemporaryDirectory(prefix="caloforge-search-") as place:
+        showers = _middle("train", Path(place) / "showers.h5")
+        judge = Judge(_middle("test", Path(place) / "test.h5"), ("auc",))
+        wanted = Settings(method, ("auc",), request.each, seed, (str(showers),), SPACE)
+        study = Study.joined(Path(place) / "study", wanted)
+        work(study, Limits(core_seconds=request.core_seconds), watch=lambda _: None, progress=silent)
+        yield from _curve(study, judge, method, seed, request.core_seconds)
 
 
 def _middle(part: str, path: Path) -> Path:
@@ -131,8 +150,19 @@ def _mean(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f} ± {error:.3f}"
 
 
-def draw(figure: Any, rows: Sequence[Row]) -> None:
-    """Draw mean and standard deviation over the seeds."""
+def draw(path: Path, rows: Sequence[Row]) -> None:
+    """Write a PNG file of the best AUC so far, mean and standard error over the seeds.
+
+    Raises MissingExtraError without the extra ``report``.
+    """
+    from caloforge.report.plots.draw import picture
+
+    content = picture(lambda figure: _fill(figure, rows), (8, 5))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _fill(figure: Any, rows: Sequence[Row]) -> None:
     from caloforge.report.plots.style import look
 
     ax = figure.subplots()
@@ -141,16 +171,10 @@ def draw(figure: Any, rows: Sequence[Row]) -> None:
         times = sorted({float(row["core_seconds"]) for row in own})
         best = np.array([[float(r["auc"]) for r in own if r["core_seconds"] == t] for t in times])
         colour, style, _ = look(number)
-        mean, spread = best.mean(1), best.std(1, ddof=1)
+        n = best.shape[1]
+        mean, error = best.mean(1), best.std(1, ddof=min(1, n - 1)) / n**0.5
         ax.plot(times, mean, color=colour, linestyle=style, label=method)
-        ax.fill_between(times, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+        ax.fill_between(times, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
     ax.set_xlabel("core-seconds")
     ax.set_ylabel("AUC of the best so far (observables, test showers)")
     ax.legend()
-
-
-if __name__ == "__main__":
-    from caloforge.report.plots.draw import picture
-
-    result = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    Path(sys.argv[2]).write_bytes(picture(lambda it: draw(it, result["rows"]), (8, 5)))
