@@ -32,7 +32,7 @@ def draw_ablation(path: Path, what: Ablation, runs: Sequence[Mapping[str, Any]])
     def fill(canvas: Any) -> None:
         canvas.set_size_inches(3.1 * len(what.shown), 3.9)
         frames = canvas.subplots(1, len(what.shown))
-        canvas.subplots_adjust(0.06, 0.2, 0.99, 0.82, wspace=0.32)
+        canvas.subplots_adjust(0.06, 0.2, 0.975, 0.82, wspace=0.32)
         for axes, name in zip(frames, what.shown, strict=True):
             _bars(axes, name, what.arms, runs)
         canvas.text(0.02, 0.94, what.question, **heading(what.question, 90))
@@ -59,4 +59,4 @@ def _bars(axes: Any, name: str, arms: Sequence[str], runs: Sequence[Mapping[str,
     axes.set_xticks(range(len(arms)), arms, rotation=25, ha="right", fontsize=8.5)
     axes.set_xlim(-0.6, len(arms) - 0.4)
     label = LABELS.get(name) or title_of(name)
-    axes.set_title(label, fontsize=fitted(label, 9.5, 38))
+    axes.set_title(label, fontsize=fitted(label, 9, 34))

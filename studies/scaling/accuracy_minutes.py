@@ -168,6 +168,8 @@ def _showers(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
                 shape = marker if end == "reached" else "^"
                 axes.plot(row["batch"], showers, shape, color=colour, markerfacecolor=face, markersize=6)
     axes.plot([], [], "^", color="black", markerfacecolor="none", label="not reached: more than this")
+    batches = sorted({row["batch"] for row in rows})
+    axes.set_xticks(batches, map(str, batches))
     axes.set_xlabel("Global batch")
     axes.set_ylabel("Showers needed, measured")
     axes.legend(fontsize=8.5)
@@ -196,6 +198,7 @@ def _minutes(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
             markersize=4,
             label=f"batch {batch}",
         )
+    axes.set_xticks(NODES, map(str, NODES))
     axes.set_xlabel("Nodes of 4 workers, as in the talk")
     axes.set_ylabel("Minutes to that score, predicted")
     if rows and rows[0]["model"] == "3dgan":
