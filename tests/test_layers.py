@@ -101,6 +101,24 @@ def test_a_module_imports_only_from_floors_below(path: Path) -> None:
         assert ROOMS[other] < ROOMS[room], f"{here} imports {name}, which is not on a floor below"
 
 
+FAMILIES = sorted(path.parent.name for path in PACKAGE.glob("models/*/family.py"))
+
+
+def test_a_family_of_models_is_known_by_the_registry_alone() -> None:
+    """Nobody imports a family's folder but itself, and the bench that compares 3DGAN's own layers with plain ones."""
+    known = {
+        (module_name(path), name)
+        for path in MODULES
+        for family in FAMILIES
+        for name in imports(path)
+        if name.startswith(f"caloforge.models.{family}.")
+        and not module_name(path).startswith(f"models.{family}.")
+    }
+    assert FAMILIES == ["copula", "mixer", "threedgan"]
+    plain = "caloforge.models.threedgan.as_written"
+    assert known == {("bench.generate", plain), ("bench.train", plain)}
+
+
 def test_each_heavy_library_is_imported_by_one_file() -> None:
     users: dict[str, set[str]] = defaultdict(set)
     for path in MODULES:

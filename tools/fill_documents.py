@@ -31,6 +31,7 @@ from caloforge.comparison.key_metrics import title_of, with_error
 from caloforge.comparison.requirements import judge, load_requirements
 from caloforge.detector import load_detector, shipped_detectors
 from caloforge.files.shipped import shipped_weights
+from caloforge.models.registry import MODELS
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.training.config import TrainingConfig
 
@@ -108,18 +109,28 @@ def _spelled(parameter: Any) -> str:
 
 
 def settings() -> Iterator[str]:
-    """List the settings of a run with defaults and meanings, nested ones by their dotted name."""
-    yield from table(("setting", "default", "meaning"), _fields(TrainingConfig))
+    """List the settings that every model has, then those of some models, or with another default."""
+    common = {name: (name, default, meaning) for name, default, meaning in _fields(TrainingConfig)}
+    own: dict[tuple[str, str, str], list[str]] = {}
+    for model, family in MODELS.items():
+        for name, default, meaning in _fields(family.settings):
+            _, usual, known = common.get(name, (name, None, ""))
+            if default != usual and name != "`model`":
+                own.setdefault((name, default, meaning or known), []).append(f"`{model}`")
+    yield from table(("setting", "default", "meaning"), common.values())
+    yield ""
+    rows = [(name, ", ".join(of), default, what) for (name, default, what), of in sorted(own.items())]
+    yield from table(("setting", "of", "default", "meaning"), rows)
 
 
-def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[Sequence[object]]:
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
         if isinstance(default, BaseModel):
             yield from _fields(type(default), f"{prefix}{name}.")
             continue
         default = list(default) if isinstance(default, tuple) else default
-        shown = "" if default is None else f"`{default}`"
+        shown = "" if default is None or field.is_required() else f"`{default}`"
         yield f"`{prefix}{name}`", shown, field.description or ""
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from caloforge.detector import Grid
 from caloforge.foundations.units import GEV
-from caloforge.models.registry import ThreeDGAN
 from caloforge.models.shared.transforms import Scale
+from caloforge.models.threedgan.family import FIXED_ANGLE, PublishedConfig, Sizes3DGAN
+from caloforge.models.threedgan.fixed_angle import ThreeDGAN
 
-__all__ = ["ABLATIONS", "IN_GEV", "Ablation", "ThreeDGANInGeV"]
+__all__ = ["ABLATIONS", "FAMILY_IN_GEV", "IN_GEV", "Ablation"]
 
 IN_GEV = "3dgan in GeV"
 
@@ -20,6 +22,18 @@ class ThreeDGANInGeV(ThreeDGAN):
     def __init__(self, grid: Grid, threshold_MeV: float, **sizes: int) -> None:
         super().__init__(grid, threshold_MeV, **sizes)
         self.transform = Scale(1 / GEV)
+
+
+class _Config(PublishedConfig):
+    model: Literal["3dgan in GeV"] = "3dgan in GeV"
+    architecture: Sizes3DGAN = Sizes3DGAN()
+
+
+def _generator(grid: Grid, threshold_MeV: float, sizes: Sizes3DGAN) -> ThreeDGAN:
+    return ThreeDGANInGeV(grid, threshold_MeV, filters=sizes.filters, latent=sizes.latent)
+
+
+FAMILY_IN_GEV = replace(FIXED_ANGLE, settings=_Config, generator=_generator)
 
 
 @dataclass(frozen=True)

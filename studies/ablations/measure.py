@@ -22,11 +22,11 @@ from caloforge.comparison.samples import Sample, accumulate, keep_hits
 from caloforge.comparison.selections import choose_selections
 from caloforge.files.shower_file import ShowerFile
 from caloforge.generation.sampler import Generator, generate_file, like_file, load
-from caloforge.models.registry import MODELS
+from caloforge.models.registry import WHERE
 from caloforge.report.validate import DEFAULT_THRESHOLD_MEV
 from caloforge.training.config import load_config
 from caloforge.training.trainer import train
-from studies.ablations.arms import IN_GEV, ThreeDGANInGeV
+from studies.ablations.arms import IN_GEV
 from studies.core_showers import write_core
 
 __all__ = ["Judge", "Showers", "metrics_of_interest", "run_arm"]
@@ -137,11 +137,11 @@ def run_arm(
 @contextmanager
 def _registered() -> Iterator[None]:
     """Know the model that is no part of the package."""
-    MODELS[IN_GEV] = replace(MODELS["3dgan"], generator=ThreeDGANInGeV)
+    WHERE[IN_GEV] = "studies.ablations.arms:FAMILY_IN_GEV"
     try:
         yield
     finally:
-        del MODELS[IN_GEV]
+        del WHERE[IN_GEV]
 
 
 def _plan(model: str, data: Path, seed: int, core_seconds: float, folder: Path) -> dict[str, Any]:

@@ -26,10 +26,10 @@ from caloforge.files.shower_file import ShowerFile
 from caloforge.files.training_store import ShowerStore
 from caloforge.foundations.randomness import stream, stream_seed
 from caloforge.models.objective import Objective
+from caloforge.training.begin import build_objective
 from caloforge.training.checkpoint import TrainState
 from caloforge.training.config import TrainingConfig, load_config
 from caloforge.training.loader import Loader
-from caloforge.training.objectives import build_objective
 from caloforge.training.split import Split, prepare_data
 from studies.evolution.gan_fitness import ShowerFitness
 from studies.evolution.steady_state import Member

@@ -14,10 +14,10 @@ from caloforge.files.shipped import shipped_showers
 from caloforge.foundations.durable import atomic_path
 from caloforge.report.plots.draw import picture
 from caloforge.report.plots.style import heading, look
+from caloforge.training.begin import build_objective
 from caloforge.training.config import load_config
 from caloforge.training.grids import Link
 from caloforge.training.loader import take_batch
-from caloforge.training.objectives import build_objective
 from caloforge.training.split import Split, prepare_data
 from studies.scaling.accuracy_runs import WORKER_BATCH
 from studies.scaling.clusters import CLUSTERS, MPI, step_on

@@ -24,12 +24,12 @@ from caloforge.foundations.progress import Progress, silent
 from caloforge.foundations.randomness import stream_seed
 from caloforge.showers.batch import Batch
 from caloforge.training.augmentation import allowed_symmetries
+from caloforge.training.begin import build_objective
 from caloforge.training.config import load_config
 from caloforge.training.data_parallel import Group
 from caloforge.training.ema import MovingAverage
 from caloforge.training.loader import Loader
 from caloforge.training.memory import keep_freed_memory
-from caloforge.training.objectives import build_objective
 from caloforge.training.physics_check import WORST_SCORE, PhysicsCheck
 from caloforge.training.schedule import learning_rate
 from caloforge.training.split import Split, prepare_data

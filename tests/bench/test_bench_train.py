@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from caloforge.bench import keras_baseline, train
-from caloforge.bench.train import as_written, iteration_flops, measure
+from caloforge.bench.train import measure
 from caloforge.foundations.cores import Topology
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
+from caloforge.models.threedgan.as_written import as_written, iteration_flops
 from caloforge.models.threedgan.fixed_angle import Discriminator3DGAN
 from caloforge.models.threedgan.layers import Dropout
 

@@ -42,7 +42,7 @@ def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_model(name: str) -> ShowerModel:
     torch.manual_seed(0)
-    model = MODELS[name].generator(GRID, GRID.threshold_MeV).eval()
+    model = MODELS[name].build(GRID, GRID.threshold_MeV).eval()
     model.prepare()
     return model
 

@@ -85,7 +85,7 @@ def test_ranks_that_nobody_bound_take_their_share(monkeypatch: pytest.MonkeyPatc
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(0)
-    model = MODELS["3dgan"].generator(GRID, 1.0).eval()
+    model = MODELS["3dgan"].build(GRID, 1.0).eval()
     card = ModelCard("3dgan", GRID, 1.0, (10e3, 500e3), (np.pi / 2, np.pi / 2))
     return Generator(model, card)
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from caloforge.detector import Grid
+from caloforge.models.mixer.growth import grow_mixer
 from caloforge.models.registry import MODELS
-from caloforge.models.shared.growth import grow
 from caloforge.search.evolution import BURST, evolve_one
 from caloforge.search.policy import _actions, _features, _learned, policy
 from caloforge.search.space import MODEL, Choice, Space, parse_space
@@ -115,7 +115,7 @@ def test_children_inherit_what_their_parents_can_become() -> None:
         model = str(child.choice[MODEL])
         assert model == parent.choice[MODEL]
         new, old = (MODELS[model].build(GRID, 0.0, size) for size in sizes)
-        grow(new, old)  # raises where it cannot
+        grow_mixer(new, old)  # raises where it cannot
     assert grown > 5
 
 

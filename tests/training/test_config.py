@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from caloforge.foundations.errors import UsageError
-from caloforge.training.config import TrainingConfig, load_config
+from caloforge.models.registry import MODELS
+from caloforge.models.threedgan.family import PublishedConfig
+from caloforge.training.config import load_config
 
 
 def test_settings_win_over_the_file_and_the_file_over_the_base(tmp_path: Path) -> None:
@@ -15,8 +17,12 @@ def test_settings_win_over_the_file_and_the_file_over_the_base(tmp_path: Path) -
         file, ["epochs=9", "objective.deposit=0.3"], base={"seed": 5, "batch_size": 2}, model="3dgan-x16"
     )
     assert (config.seed, config.batch_size, config.epochs, config.model) == (5, 4, 9, "3dgan-x16")
+    assert isinstance(config, PublishedConfig)
     assert (config.objective.energy, config.objective.deposit) == (0.5, 0.3)
-    assert config.learning_rate == TrainingConfig().learning_rate
+    assert (
+        config.objective.real_or_fake
+        == load_config(model="3dgan").model_dump()["objective"]["real_or_fake"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,20 @@ def test_values_mean_what_a_physicist_types(text: str, value: object) -> None:
         (["bath_size=4"], ("setting bath_size", "batch_size")),
         (["epochs=none"], ("setting epochs", "integer")),
         (["learning_rate=nan"], ("setting learning_rate",)),
-        (["objective.flips=0.1"], ("setting objective.flips",)),
+        (["objective.flips=0.1"], ("setting objective.flips", "3dgan", "expected one of real_or_fake")),
+        (["objective.penalty=0.1"], ("setting objective.penalty: 3dgan has no", "only mixer-gan;")),
+        (
+            ["model=copula", "objective.penalty=1"],
+            ("setting objective.penalty: copula has no", "mixer-gan"),
+        ),
+        (["model=mixer", "architecture.factors=9"], ("setting architecture.factors", "one of width")),
+        (["model=copula", "precision=bf16"], ("setting precision: copula has no such setting", "3dgan")),
+        (
+            ["objective.angle=3"],
+            ("setting objective.angle: 3dgan has no", "only 3dgan-angle, 3dgan-angle-x16;"),
+        ),
+        (["architecture.filters=0"], ("setting architecture.filters", "greater than or equal to 1")),
+        (["model=nosuch"], ("setting model: expected one of copula", "'nosuch'")),
         (["seed=1", "seed.low=2"], ("--set seed.low=2", "seed has no settings")),
     ],
 )
@@ -58,3 +77,26 @@ def test_a_wrong_file_is_named_with_its_line(tmp_path: Path) -> None:
     file.write_text("epochs: many\n")
     with pytest.raises(UsageError, match=r"settings\.yaml: setting epochs"):
         load_config(file)
+
+
+def test_a_run_of_an_earlier_version_goes_on() -> None:
+    """Its config.yaml holds every family's settings, those of others as nobody has set them."""
+    nobodys = dict.fromkeys(("real_or_fake", "energy", "deposit", "angle", "likelihood"))
+    old = {"label_flips": 0.05, "generator_steps": 2, "penalty": None, **nobodys}
+    for name, changed in (("copula", {}), ("mixer-gan", {"penalty": 0.5}), ("3dgan", {"deposit": 0.5})):
+        base = {"model": name, "precision": "fp32", "objective": {**old, **changed}}
+        resolved = load_config(base=base).model_dump().get("objective", {})
+        assert changed.items() <= resolved.items()
+    with pytest.raises(UsageError, match="setting precision"):
+        load_config(base={"model": "copula", "precision": "bf16"})
+
+
+def test_each_family_sees_its_own_settings_alone() -> None:
+    own = {name: load_config(model=name).model_dump() for name in MODELS}
+    assert "objective" not in own["copula"]
+    assert set(own["mixer-gan"]["objective"]) == {"penalty", "likelihood"}
+    assert own["copula"]["architecture"] == {"factors": 64}
+    assert (own["copula"]["schedule"], own["3dgan"]["schedule"]) == ("cosine", "constant")
+    assert (own["mixer"]["epochs"], own["mixer-gan"]["epochs"], own["3dgan"]["epochs"]) == (300, 100, 25)
+    for name, settings in own.items():  # all of it is a configuration of its own
+        assert load_config(base=settings).model_dump() == settings, name

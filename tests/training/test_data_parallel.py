@@ -24,10 +24,10 @@ from caloforge.foundations.ranks import Ranks
 from caloforge.models.registry import MODELS
 from caloforge.models.threedgan import convolution
 from caloforge.models.threedgan.layers import LEAK, Dropout, LeakyDropout
-from caloforge.models.threedgan.losses import AdversarialObjective, SamplingFraction
+from caloforge.models.threedgan.losses import AdversarialObjective, Losses, SamplingFraction
 from caloforge.showers.batch import Batch
 from caloforge.training.checkpoint import newest_valid
-from caloforge.training.config import ObjectiveConfig, load_config
+from caloforge.training.config import load_config
 from caloforge.training.data_parallel import Group, join
 from caloforge.training.ema import MovingAverage
 from caloforge.training.gradients import SummedGradients
@@ -100,7 +100,7 @@ def test_more_workers_than_gpus_are_refused() -> None:
 def _gradients(
     group: Group, dtype: torch.dtype, bf16: bool = False
 ) -> tuple[list[dict[str, torch.Tensor]], list[list[int]]]:
-    """Take every turn of one step; give the gradients, and how many messages left meanwhile.
+    """Compute every loss of one step; give the gradients, and how many messages left meanwhile.
 
     Alone, a worker gets the whole batch; two get 3 and 2 of its showers. BatchNorm, which sees a
     worker's own showers only, and dropout are taken out.
@@ -108,9 +108,9 @@ def _gradients(
     torch.manual_seed(3)
     family = MODELS["3dgan"]
     objective = AdversarialObjective(
-        _plain(family.generator(GRID, 0.001)).to(dtype),
-        _plain(family.critic(GRID)).to(dtype),
-        ObjectiveConfig(label_flips=0.0),
+        _plain(family.build(GRID, 0.001)).to(dtype),
+        _plain(family.build_critic(GRID)).to(dtype),
+        Losses(label_flips=0.0),
         SamplingFraction(0.02, 0.0),
         (10e3, 500e3),
     )
@@ -133,12 +133,12 @@ def _gradients(
         # What it keeps for later must not be of this type.
         mock.patch.object(convolution, "_transforms", convolution._transforms.__wrapped__),
     ):
-        for turn in objective.losses(batch):
-            network = objective.networks[turn.network]
+        for loss_step in objective.losses(batch):
+            network = objective.networks[loss_step.network]
             network.zero_grad(set_to_none=True)
-            (batch.share * turn.loss).backward()  # type: ignore[no-untyped-call]
+            (batch.share * loss_step.loss).backward()  # type: ignore[no-untyped-call]
             sent.append([len(sums[name]._sent) for name in ("generator", "critic")])
-            sums[turn.network].wait()
+            sums[loss_step.network].wait()
             gradients.append({n: p.grad for n, p in network.named_parameters() if p.grad is not None})
     return gradients, sent
 

@@ -25,7 +25,6 @@ import torch
 from caloforge.bench import Row
 from caloforge.bench.keras_baseline import started
 from caloforge.bench.roofline import Cost, copy_bytes_per_s, count_cost, matmul_flop_per_s
-from caloforge.bench.train import as_written
 from caloforge.detector import load_detector
 from caloforge.files.shipped import shipped_showers, shipped_weights
 from caloforge.files.shower_file import ShowerFile
@@ -40,11 +39,10 @@ from caloforge.generation.engines.engine import installed
 from caloforge.generation.sampler import Generator, drawn, generate_file, load, with_engine
 from caloforge.generation.threads import Streams
 from caloforge.models.base import ShowerModel
-from caloforge.models.copula.fit import LikelihoodObjective
-from caloforge.models.copula.model import FactorCopula
+from caloforge.models.objective import TrainingShowers
 from caloforge.models.registry import MODELS
 from caloforge.models.saved import ModelCard, read_card
-from caloforge.showers.batch import Batch
+from caloforge.models.threedgan.as_written import as_written
 
 __all__ = ["SHOWN", "measure"]
 
@@ -267,23 +265,17 @@ def _generator(name: str) -> Generator:
 
 
 def _untrained(card: ModelCard) -> ShowerModel:
-    model = MODELS[card.name].generator(card.grid, card.threshold_MeV)
-    if isinstance(model, FactorCopula):
-        with ShowerFile(shipped_showers("test")) as file:
-            showers = file.read()
-        batch = Batch(
-            torch.from_numpy(showers.deposits),
-            torch.from_numpy(showers.incident_energy),
-            torch.from_numpy(showers.incident_theta),
-            torch.zeros(len(showers), 2),
-        )
-        LikelihoodObjective(model, batch, len(showers))
+    with ShowerFile(shipped_showers("test")) as file:
+        showers = file.read()
+    family = MODELS[card.name]
+    held = TrainingShowers.held(showers, card.threshold_MeV)
+    model = family.begin(family.settings(model=card.name), held).model
     model.eval().prepare()
     return model
 
 
 def _cost(name: str, generator: Generator) -> Cost:
-    plain = MODELS[name].generator(generator.card.grid, generator.card.threshold_MeV)
+    plain = MODELS[name].build(generator.card.grid, generator.card.threshold_MeV)
     as_written(plain.eval())
     plain.prepare()
     return count_cost(generator.model, plain)

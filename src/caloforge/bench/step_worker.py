@@ -23,10 +23,9 @@ from caloforge.detector import load_detector
 from caloforge.foundations.randomness import stream
 from caloforge.foundations.ranks import Ranks
 from caloforge.foundations.units import GEV
+from caloforge.models.objective import TrainingShowers
 from caloforge.models.registry import MODELS
-from caloforge.models.threedgan.losses import AdversarialObjective, SamplingFraction
 from caloforge.showers.batch import Batch
-from caloforge.training.config import ObjectiveConfig
 from caloforge.training.data_parallel import Group
 from caloforge.training.gradients import SummedGradients
 from caloforge.training.memory import keep_freed_memory
@@ -50,11 +49,10 @@ class TrainState:
     def __init__(self, model: str, seed: int, ranks: Ranks, *, within: bool) -> None:
         grid = load_detector(GRIDS[model]).grid
         torch.manual_seed(seed)
-        fraction = SamplingFraction(0.02, 0.0)
-        family = MODELS[model]
-        self.objective = AdversarialObjective(
-            family.generator(grid, 0.001), family.critic(grid), ObjectiveConfig(), fraction, ENERGIES
-        )
+        family, energy_N = MODELS[model], np.array(ENERGIES)
+        self._shape, self._random = grid.shape, stream(seed, "bench-scaling")
+        showers = TrainingShowers(grid, 0.001, energy_N, lambda: 0.02 * energy_N, lambda: self.batch(2))
+        self.objective = family.begin(family.settings(model=model), showers)
         self.optimizers = {
             name: self.objective.optimizer(network, 1e-3)
             for name, network in self.objective.networks.items()
@@ -67,7 +65,6 @@ class TrainState:
                 continue
             for parameter in network.parameters():
                 parameter.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
-        self._shape, self._random = grid.shape, stream(seed, "bench-scaling")
 
     def _note(self, parameter: torch.Tensor) -> None:
         self.ready.append((parameter.nbytes, time.perf_counter()))
@@ -91,11 +88,12 @@ class TrainState:
         dist.barrier()
         times: list[TurnTimes] = []
         started, cpu = time.perf_counter(), time.process_time()
-        for turn in self.objective.losses(batch):
-            network, optimizer = self.objective.networks[turn.network], self.optimizers[turn.network]
+        for loss_step in self.objective.losses(batch):
+            name = loss_step.network
+            network, optimizer = self.objective.networks[name], self.optimizers[name]
             optimizer.zero_grad(set_to_none=True)
             self.ready.clear()
-            turn.loss.backward()  # type: ignore[no-untyped-call]
+            loss_step.loss.backward()  # type: ignore[no-untyped-call]
             ended = time.perf_counter()
             apart = self.world > 1 and not self.sums
             flat = packed(network) if apart else None
@@ -106,7 +104,7 @@ class TrainState:
                 arrived = time.perf_counter()
                 dist.all_reduce(flat)
             elif self.sums:
-                self.sums[turn.network].wait()
+                self.sums[name].wait()
             # A lone rank has nothing to send: what passes here is the clock's own time.
             reduced = time.perf_counter() if self.world > 1 else arrived
             cpu = time.process_time()

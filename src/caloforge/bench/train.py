@@ -23,7 +23,6 @@ from shutil import which
 from statistics import median
 
 import torch
-from torch import Tensor, nn
 
 from caloforge.bench import Row
 from caloforge.bench.keras_baseline import started
@@ -32,23 +31,19 @@ from caloforge.files.shipped import shipped_showers
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.cores import Topology
 from caloforge.foundations.progress import Progress, silent
-from caloforge.models.copula.fit import LikelihoodObjective
-from caloforge.models.copula.model import FactorCopula
-from caloforge.models.objective import Objective
+from caloforge.models.objective import Objective, TrainingShowers
 from caloforge.models.registry import MODELS
-from caloforge.models.threedgan.convolution import Pads, Triple, plain
-from caloforge.models.threedgan.fixed_angle import LATENT, Discriminator3DGAN, Generator3DGAN
-from caloforge.models.threedgan.layers import LEAK, Convolution, Dropout, LeakyDropout
-from caloforge.models.threedgan.losses import AdversarialObjective, SamplingFraction
+from caloforge.models.threedgan.as_written import (
+    Form,
+    as_written,
+    channels_first,
+    channels_last,
+    iteration_flops,
+)
 from caloforge.showers import Showers
-from caloforge.showers.batch import Batch
-from caloforge.training.config import ObjectiveConfig
 from caloforge.training.memory import keep_freed_memory
 
-__all__ = ["as_written", "iteration_flops", "measure"]
-
-Form = Callable[..., Tensor]
-"""A way to convolve: see :mod:`caloforge.models.threedgan.convolution`."""
+__all__ = ["measure"]
 
 BATCH, COPULA_BATCH = 16, 64
 LEAST_ROUNDS = 3
@@ -76,13 +71,13 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
         keras_name, keras_seconds = stack.enter_context(started("train", threads))
         ways: dict[str, Callable[[], float]] = {
             keras_name: partial(keras_seconds, batch),
-            "as written, channels first": _ours("3dgan", real, form=_plain_channels_first),
-            "as written, channels last": _ours("3dgan", real, form=_plain_channels_last),
+            "as written, channels first": _ours("3dgan", real, form=channels_first),
+            "as written, channels last": _ours("3dgan", real, form=channels_last),
             "caloforge fp32": _ours("3dgan", real),
             "caloforge fp32, one thread": _one_thread(_ours("3dgan", real)),
-            "caloforge bf16": _ours("3dgan", real, precision=torch.bfloat16),
+            "caloforge bf16": _ours("3dgan", real, precision="bf16"),
             "caloforge fp32, filters x16": _ours("3dgan-x16", real),
-            "caloforge bf16, filters x16": _ours("3dgan-x16", real, precision=torch.bfloat16),
+            "caloforge bf16, filters x16": _ours("3dgan-x16", real, precision="bf16"),
             "copula": _copula(many, batch),
             "copula, one thread": _one_thread(_copula(many, batch)),
             **{
@@ -168,33 +163,6 @@ def _workers(shares: Shares, batch: int, seed: int) -> Iterator[Callable[[], flo
         yield iterate
 
 
-def as_written(network: nn.Module, form: Form | None = None) -> nn.Module:
-    """Undo what makes a network fast: plain convolutions (of a ``form``, or channels first), torch's dropout."""
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, LeakyDropout):
-                setattr(module, name, nn.Sequential(nn.LeakyReLU(LEAK), nn.Dropout(0.2)))
-            elif isinstance(child, Dropout):
-                setattr(module, name, nn.Dropout(0.2))
-            elif isinstance(child, Convolution):
-                child.form = form or _plain_channels_first
-    return network
-
-
-def _plain_channels_first(
-    x_BCXYZ: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, upsample: Triple = (1, 1, 1)
-) -> Tensor:
-    return plain(x_BCXYZ.contiguous(), weight, bias, pads, upsample)
-
-
-def _plain_channels_last(
-    x_BCXYZ: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, upsample: Triple = (1, 1, 1)
-) -> Tensor:
-    last = torch.channels_last_3d
-    x_BCXYZ, weight = (t.contiguous(memory_format=last) for t in (x_BCXYZ, weight))
-    return plain(x_BCXYZ, weight, bias, pads, upsample)
-
-
 def _one_thread(iterate: Callable[[], float]) -> Callable[[], float]:
     """Let an iteration run on one thread, and the others as before."""
 
@@ -215,92 +183,46 @@ def _ours(
     *,
     form: Form | None = None,
     compiled: bool = False,
-    precision: torch.dtype = torch.float32,
+    precision: str = "fp32",
 ) -> Callable[[], float]:
     """Return a function that trains one iteration, as the training loop does, and returns seconds."""
-    family = MODELS[name]
-    model, critic = family.generator(showers.grid, 0.001), family.critic(showers.grid)
-    if form is not None:
-        as_written(model, form), as_written(critic, form)
-    if compiled:
-        # What it cannot trace, it says at length, twice.
-        logging.getLogger("torch").setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", message="Dynamo detected")
-        for network in (model, critic):
-            network.compile(
-                dynamic=False
-            )  # with dynamic sizes the generated C++ is refused (torch 2.13)
-    energy_N = showers.incident_energy
-    objective = AdversarialObjective(
-        model,
-        critic,
-        ObjectiveConfig(),
-        SamplingFraction.fit(showers.deposits.sum((1, 2, 3)), energy_N),
-        (float(energy_N.min()), float(energy_N.max())),
-        precision,
-    )
-    return _iterations(objective, _batch(showers))
+    settings = MODELS[name].settings(model=name, precision=precision)
+    objective = MODELS[name].begin(settings, TrainingShowers.held(showers, 0.001))
+    for network in objective.networks.values():
+        if form is not None:
+            as_written(network, form)
+        if compiled:
+            # What it cannot trace, it says at length, twice.
+            logging.getLogger("torch").setLevel(logging.ERROR)
+            warnings.filterwarnings("ignore", message="Dynamo detected")
+            # With dynamic sizes the generated C++ is refused (torch 2.13).
+            network.compile(dynamic=False)
+    return _iterations(objective, showers)
 
 
 def _copula(showers: Showers, count: int) -> Callable[[], float]:
     """Return a function that trains the copula on its usual batch, and returns the seconds for ``count`` showers."""
-    model, batch = FactorCopula(showers.grid, 0.001), _batch(showers)
-    iterate = _iterations(LikelihoodObjective(model, batch, len(showers)), batch)
+    settings = MODELS["copula"].settings(model="copula")
+    objective = MODELS["copula"].begin(settings, TrainingShowers.held(showers, 0.001))
+    iterate = _iterations(objective, showers)
     return lambda: iterate() * count / len(showers)
 
 
-def _batch(showers: Showers) -> Batch:
-    return Batch(
-        torch.from_numpy(showers.deposits),
-        torch.from_numpy(showers.incident_energy),
-        torch.from_numpy(showers.incident_theta),
-        torch.zeros(len(showers), 2),
-    )
-
-
-def _iterations(objective: Objective, batch: Batch) -> Callable[[], float]:
+def _iterations(objective: Objective, showers: Showers) -> Callable[[], float]:
+    batch = TrainingShowers.held(showers, 0.001).some()
     optimizers = {
         name: objective.optimizer(network, 1e-3) for name, network in objective.networks.items()
     }
 
     def iterate() -> float:
         start = time.perf_counter()
-        for turn in objective.losses(batch):
-            optimizers[turn.network].zero_grad(set_to_none=True)
-            turn.loss.backward()  # type: ignore[no-untyped-call]
-            optimizers[turn.network].step()
+        for loss_step in objective.losses(batch):
+            optimizers[loss_step.network].zero_grad(set_to_none=True)
+            loss_step.loss.backward()  # type: ignore[no-untyped-call]
+            optimizers[loss_step.network].step()
         return time.perf_counter() - start
 
     return iterate
-
-
-def iteration_flops() -> int:
-    """Count the additions and multiplications that one shower's iteration has in the published layers.
-
-    A layer's two gradients cost as much as its output each. The generator runs once for the fakes and
-    trains twice; the discriminator trains twice and passes gradients through twice. Nobody needs the
-    gradients of a real image and of noise.
-    """
-    generator, discriminator = (
-        _layer_flops(network, torch.zeros(1, *shape))
-        for network, shape in ((Generator3DGAN(), (LATENT,)), (Discriminator3DGAN(), (25, 25, 25)))
-    )
-    return 7 * sum(generator) - 2 * generator[0] + 10 * sum(discriminator) - 2 * discriminator[0]
-
-
-def _layer_flops(network: nn.Module, x: Tensor) -> list[int]:
-    flops: list[int] = []
-
-    def count(layer: nn.Module, _: object, out: Tensor) -> None:
-        assert isinstance(layer.weight, Tensor)
-        flops.append(2 * out.numel() * layer.weight[0].numel())
-
-    for layer in network.modules():
-        if isinstance(layer, Convolution | nn.Linear):
-            layer.register_forward_hook(count)
-    with torch.no_grad():
-        network.eval()(x)
-    return flops
 
 
 def _products(batch: int, precision: torch.dtype) -> Callable[[], float]:

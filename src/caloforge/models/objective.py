@@ -1,18 +1,53 @@
-"""The contract of every kind of training: losses of networks in turn, and how their weights are stepped."""
+"""The contract of every kind of training: what it begins with, its losses, and how weights are stepped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from caloforge.detector import Grid
 from caloforge.models.base import ShowerModel
+from caloforge.showers import Showers
 from caloforge.showers.batch import Batch
 
-__all__ = ["LossStep", "Objective"]
+__all__ = ["LossStep", "Objective", "TrainingShowers"]
+
+
+@dataclass(frozen=True)
+class TrainingShowers:
+    """What is known of the showers of a training before its first step; energies in MeV.
+
+    ``energy_N`` are the incident energies of all, ``deposit_N`` adds up the deposits of each, and ``some``
+    reads some of them, drawn at random: enough for first moments.
+    """
+
+    grid: Grid
+    threshold_MeV: float
+    energy_N: NDArray[Any]
+    deposit_N: Callable[[], NDArray[Any]]
+    some: Callable[[], Batch]
+
+    @classmethod
+    def held(cls, showers: Showers, threshold_MeV: float) -> TrainingShowers:
+        """Take all of some showers in memory, without their impact points."""
+        batch = Batch(
+            torch.from_numpy(showers.deposits),
+            torch.from_numpy(showers.incident_energy),
+            torch.from_numpy(showers.incident_theta),
+            torch.zeros(len(showers), 2),
+        )
+        return cls(
+            showers.grid,
+            threshold_MeV,
+            showers.incident_energy,
+            lambda: showers.deposits.sum((1, 2, 3)),
+            lambda: batch,
+        )
 
 
 @dataclass(frozen=True)
@@ -35,7 +70,7 @@ class Objective(Protocol):
 
     @property
     def model(self) -> ShowerModel:
-        """The one of the networks that makes showers."""
+        """Return the one of the networks that makes showers."""
 
     def losses(self, batch: Batch) -> Iterator[LossStep]:
         """Compute the losses on a batch of real showers, drawing from torch's global generator."""

@@ -15,7 +15,8 @@ from caloforge.files.tensors import load_into, load_tensors, save_tensors
 from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.models.base import ShowerModel
-from caloforge.models.registry import MODELS, Family
+from caloforge.models.family import Family
+from caloforge.models.registry import MODELS
 
 __all__ = ["ModelCard", "load_model", "read_card", "save_model"]
 
@@ -27,7 +28,7 @@ VERSION = 1
 class ModelCard:
     """What ``model.json`` says of a model.
 
-    ``architecture`` holds the numbers of its :class:`~caloforge.models.registry.Family`, the usual ones where
+    ``architecture`` holds the sizes of its :class:`~caloforge.models.family.Family`, the usual ones where
     it says none; ``energy_MeV`` and ``theta_rad`` are the (low, high) of the conditions it was trained on;
     ``training_data`` names files and their checksum; ``metrics`` are those of the chosen weights.
     """
@@ -43,14 +44,14 @@ class ModelCard:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> ShowerModel:
-        """Build the network with fresh weights. Raises UsageError for an unknown name, or number's name."""
+        """Build the network with fresh weights. Raises UsageError for an unknown name, or size's name."""
         return self._family().build(self.grid, self.threshold_MeV, self.architecture)
 
     def build_critic(self) -> nn.Module:
         """Build the critic that the network was trained against, likewise."""
         return self._family().build_critic(self.grid, self.architecture)
 
-    def _family(self) -> Family:
+    def _family(self) -> Family[Any]:
         if self.name not in MODELS:
             raise UsageError(f"model {self.name!r}: expected one of {', '.join(MODELS)}")
         return MODELS[self.name]

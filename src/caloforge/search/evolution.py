@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caloforge.foundations.randomness import stream
+from caloforge.models.registry import MODELS
 from caloforge.search.space import MODEL, Choice, Parameter, Space, Value
 from caloforge.search.trials import Proposal, Trial, standings
 
@@ -31,11 +32,6 @@ SPREAD = 0.15
 """Of a changed setting that goes from 0 to 1."""
 
 SIZE = "architecture."
-FIXED = ("patch",)
-"""Sizes that cannot change under weights."""
-
-MULTIPLES = ("width",)
-"""Sizes that grow by whole multiples."""
 
 
 def evolve_one(trials: Sequence[Trial], space: Space, seed: int) -> Proposal:
@@ -62,12 +58,13 @@ def evolve_one(trials: Sequence[Trial], space: Space, seed: int) -> Proposal:
 def _growths(choice: Choice, space: Space, rng: np.random.Generator) -> list[tuple[str, Value]]:
     """List larger values of the sizes that can grow."""
     found: list[tuple[str, Value]] = []
+    sizes = MODELS[str(choice[MODEL])].sizes()
     for name, parameter in space.of(choice):
         size = name.rpartition(".")[2]
-        if SIZE not in name or size in FIXED:
+        if SIZE not in name or size in sizes.fixed:
             continue
         larger = [value for value in _larger(parameter, choice[name], rng) if value]
-        if size in MULTIPLES:
+        if size in sizes.multiples:
             larger = [value for value in larger if int(value) % int(choice[name]) == 0]
         if larger:
             found.append((name, larger[0]))

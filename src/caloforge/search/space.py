@@ -162,9 +162,7 @@ class Space:
 
     def usual(self, model: str) -> Choice:
         """Return a model as it is trained where nobody says otherwise, as far as the space allows."""
-        family = MODELS[model]
         known = load_config(model=model).model_dump(mode="json")
-        known["architecture"] = family.architecture()
         choice: Choice = {MODEL: model}
         for name, parameter in self.of(choice):
             value: Any = known

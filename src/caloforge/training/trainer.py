@@ -15,25 +15,23 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.files.shipped import shipped_weights
-from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Progress, say_nothing, silent
 from caloforge.foundations.randomness import stream_seed
 from caloforge.foundations.signals import STOP_SIGNALS, collected
 from caloforge.models.objective import LossStep
-from caloforge.models.registry import MODELS
 from caloforge.models.saved import ModelCard
 from caloforge.showers.batch import Batch
 from caloforge.training.augmentation import allowed_symmetries
+from caloforge.training.begin import build_objective, initialise_from
 from caloforge.training.checkpoint import Checkpoint, TrainingProgress, TrainState, newest_valid
 from caloforge.training.config import TrainingConfig
 from caloforge.training.data_parallel import Group
 from caloforge.training.ema import MovingAverage
 from caloforge.training.events import event_writer
 from caloforge.training.gradients import SummedGradients
-from caloforge.training.initialise import initialise_from
 from caloforge.training.loader import Loader
 from caloforge.training.memory import keep_freed_memory
-from caloforge.training.objectives import build_objective
 from caloforge.training.physics_check import WORST_SCORE, PhysicsCheck
 from caloforge.training.run_folder import RunFolder
 from caloforge.training.schedule import learning_rate
@@ -65,8 +63,6 @@ def train(
     Raises UsageError or CaloforgeError; KeyboardInterrupt after Ctrl-C or SIGTERM, with a
     checkpoint written.
     """
-    if config.model not in MODELS:
-        raise UsageError(f"setting model: expected one of {', '.join(MODELS)}, got {config.model!r}")
     keep_freed_memory()
     group = group or Group()
     if not group.leads:
@@ -160,7 +156,7 @@ class Trainer:
         self.split_showers()
         self.build_networks()
         if found is None:
-            initialise_from(self.init_from, self.objective.networks)
+            initialise_from(self.config.model, self.init_from, self.objective.networks)
         self.build_state()
         self.progress = TrainingProgress(
             steps_per_epoch=self.loader.steps_per_epoch, workers=self.group.world
@@ -403,7 +399,7 @@ class Trainer:
             threshold_MeV=self.store.threshold_MeV,
             energy_MeV=(float(seen.incident_energy.min()), float(seen.incident_energy.max())),
             theta_rad=(float(seen.incident_theta.min()), float(seen.incident_theta.max())),
-            architecture=MODELS[config.model].architecture(config.architecture),
+            architecture=config.architecture.model_dump(),
             training_data={"checksum": self.store.checksum, "showers": len(self.split.train_N)},
             metrics=self.progress.best,
             provenance={

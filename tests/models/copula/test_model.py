@@ -1,4 +1,4 @@
-"""The factor copula as a generator: laws hold in every cell, sums in every layer."""
+"""The factor copula as a generator: marginals hold in every cell, sums in every layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from caloforge.detector import Grid
-from caloforge.models.copula.model import SMALLEST_SHARE, FactorCopula, log_shares, score_above
+from caloforge.models.copula.marginals import latent_above
+from caloforge.models.copula.model import FactorCopula
+from caloforge.models.shared.layer_shares import SMALLEST_SHARE, log_shares
 from caloforge.showers import Conditions
 
 GRID = Grid("block", (9, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
@@ -23,9 +25,9 @@ def some_model(grid: Grid = GRID, *, tilted: bool = False, loadings: float = 0.1
         for coefficients in (model.core, model.halo):
             coefficients.normal_(0, 0.2)
             for law in range(3):  # what a shower's depth changes is not looked at
-                coefficients[..., law * model.monomials + 14 : law * model.monomials + 17] = 0
-            coefficients[..., model.monomials :] *= 0.2  # no deposit so small that it is none
-            coefficients[..., model.monomials] = 5.0  # the mean of ln(deposit / MeV)
+                coefficients[..., law * model.n_monomials + 14 : law * model.n_monomials + 17] = 0
+            coefficients[..., model.n_monomials :] *= 0.2  # no deposit so small that it is none
+            coefficients[..., model.n_monomials] = 5.0  # the mean of ln(deposit / MeV)
         for moments in (model.moments_core, model.moments_halo, model.moments_sums):
             moments.normal_(0, loadings)
         model.sum_location[0, 0] = math.log(0.02)
@@ -61,12 +63,12 @@ def test_a_cell_is_hit_as_often_as_its_threshold_says() -> None:
     model, count = some_model(loadings=0.5), 4000
     deposits = model.sample(Conditions.of(np.full(count, math.exp(11.0))), seed=2)
     place = model.frame.place(torch.full((1,), math.pi / 2), torch.zeros(1, 2))
-    laws = model.laws(
+    marginals = model.marginals(
         model.conditions(
             torch.tensor([math.exp(11.0)]), torch.tensor([math.pi / 2]), place, torch.zeros(1)
         )
     )
-    expected = torch.special.ndtr(-laws.threshold_BC[0]).detach().numpy()
+    expected = torch.special.ndtr(-marginals.threshold_BC[0]).detach().numpy()
     found = (deposits > 0).mean(0).reshape(-1)
     error = np.sqrt((expected * (1 - expected) + 1 / count) / count)
     assert np.abs((found - expected) / error).max() < 4.5
@@ -84,12 +86,12 @@ def test_scores_share_what_the_loadings_say() -> None:
     assert torch.linalg.eigvalsh(rest_MM).min() > 0
 
 
-def test_a_score_above_a_threshold_has_the_quantile_it_is_asked_for() -> None:
+def test_a_latent_above_a_threshold_has_the_quantile_it_is_asked_for() -> None:
     threshold = torch.tensor([-1.0, 0.0, 2.0])
-    median = score_above(torch.zeros(3), threshold)
+    median = latent_above(torch.zeros(3), threshold)
     above, whole = torch.special.ndtr(-median), torch.special.ndtr(-threshold)
     torch.testing.assert_close(above, whole / 2)
-    assert (score_above(torch.full((3,), -5.0), threshold) >= threshold - 1e-4).all()
+    assert (latent_above(torch.full((3,), -5.0), threshold) >= threshold - 1e-4).all()
 
 
 def test_tilted_showers_follow_their_axis() -> None:

@@ -21,8 +21,8 @@ def tensors(shape: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor]:
 
 @given(shapes)
 def test_scores_come_back(shape: tuple[float, float]) -> None:
-    score = torch.linspace(-3, 3, 61, dtype=torch.float64)
-    torch.testing.assert_close(to_normal(from_normal(score, *tensors(shape)), *tensors(shape)), score)
+    latent = torch.linspace(-3, 3, 61, dtype=torch.float64)
+    torch.testing.assert_close(to_normal(from_normal(latent, *tensors(shape)), *tensors(shape)), latent)
 
 
 @given(shapes)
@@ -41,7 +41,7 @@ def test_without_skew_and_tail_it_is_the_normal_law() -> None:
     torch.testing.assert_close(log_density(x, zero, zero), -0.5 * x * x)
 
 
-@pytest.mark.parametrize("score", [-40.0, 40.0])
-def test_no_score_makes_an_infinite_number(score: float) -> None:
-    found = from_normal(torch.tensor(score), torch.tensor(3.0), torch.tensor(-1.0))
+@pytest.mark.parametrize("latent", [-40.0, 40.0])
+def test_no_latent_makes_an_infinite_number(latent: float) -> None:
+    found = from_normal(torch.tensor(latent), torch.tensor(3.0), torch.tensor(-1.0))
     assert torch.isfinite(found)

@@ -20,8 +20,8 @@ from caloforge.models.copula.axis_frame import Place
 from caloforge.models.copula.model import FactorCopula
 from caloforge.models.copula.transfer import take_over
 from caloforge.models.saved import read_card
+from caloforge.training.begin import initialise_from
 from caloforge.training.config import load_config
-from caloforge.training.initialise import initialise_from
 from caloforge.training.trainer import train
 
 GRID = Grid("block", (13, 13, 5), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
@@ -41,8 +41,8 @@ def copula(grid: Grid = GRID, *, seed: int, tilted: bool = False) -> FactorCopul
     return model
 
 
-def laws_at(model: FactorCopula, *, showers: int = 7) -> tuple[Tensor, ...]:
-    """Evaluate all laws at some energies, angles and impact points."""
+def marginals_at(model: FactorCopula, *, showers: int = 7) -> tuple[Tensor, ...]:
+    """Evaluate all marginals at some energies, angles and impact points."""
     torch.manual_seed(5)
     layers = model.grid.n_layers
     still_B = torch.zeros(showers, dtype=torch.long)
@@ -55,22 +55,22 @@ def laws_at(model: FactorCopula, *, showers: int = 7) -> tuple[Tensor, ...]:
     energy_B, theta_B = 1e4 * 50 ** torch.rand(showers), 1.2 + 0.7 * torch.rand(showers)
     monomials_BZF = model.conditions(energy_B, theta_B, place, torch.randn(showers))
     given_BJ = model.energy_and_angle(energy_B, theta_B)
-    laws = model.laws(monomials_BZF)
+    marginals = model.marginals(monomials_BZF)
     deposits = model.energy_scale(torch.linspace(-5, 5, 50))
     return (
-        *vars(laws).values(),
-        *model.sum_laws(monomials_BZF[:, 0], given_BJ),
+        *vars(marginals).values(),
+        *model.sum_marginals(monomials_BZF[:, 0], given_BJ),
         *deposits,
-        *model.depth_law(given_BJ),
+        *model.depth_marginal(given_BJ),
     )
 
 
 @pytest.mark.parametrize("tilted", [False, True])
-def test_on_the_same_detector_all_laws_stay_the_same_functions(tilted: bool) -> None:
+def test_on_the_same_detector_all_marginals_stay_the_same_functions(tilted: bool) -> None:
     given, model = copula(seed=1, tilted=tilted), copula(seed=2, tilted=tilted)
     model.largest_R.fill_(1.0)
     take_over(model, given)
-    for found, expected in zip(laws_at(model), laws_at(given), strict=True):
+    for found, expected in zip(marginals_at(model), marginals_at(given), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     for found, expected in zip(
         (*model.cell_loadings(), *model.sum_loadings()),
@@ -89,17 +89,17 @@ def test_another_material_keeps_its_own_constants_and_takes_the_rest() -> None:
         for one in (given, model):
             one.sum_location[0] = -2.0  # each layer has the same energy: layers correspond one to one
         given.spectrum_2.copy_(model.spectrum_2)
-    constants = [k * model.monomials for k in range(3)]
+    constants = [k * model.n_monomials for k in range(3)]
     own, scale = model.core[..., constants].clone(), model.energy_scale.log_slope.clone()
-    laws = ("sum_location", "sum_log_width", "sum_skew", "sum_log_tail")
+    marginals = ("sum_location", "sum_log_width", "sum_skew", "sum_log_tail")
     with torch.no_grad():
-        for name in laws:
+        for name in marginals:
             getattr(given, name)[1:] = 0.5
     total = model.sum_location[0, 0].clone()
     take_over(model, given)
     # Of the total deposit, whose law is the material's, nothing; of the layers' shares all.
     assert model.sum_location[0, 0] == total
-    for name in laws:
+    for name in marginals:
         law = getattr(model, name)
         assert (law[1:, 0] == 0).all()
         torch.testing.assert_close(law[1:, 1:], torch.full_like(law[1:, 1:], 0.5))
@@ -203,9 +203,9 @@ def test_weights_of_another_kind_of_model_are_refused(small_showers: Path, tmp_p
     with pytest.raises(
         UsageError, match=r"^--init-from .*run: expected weights of a copula, got those of 3dgan"
     ):
-        initialise_from([run], {"generator": copula(seed=1)})
+        initialise_from("copula", [run], {"generator": copula(seed=1)})
     with pytest.raises(CaloforgeError, match=r"^--init-from .*none: expected a run folder"):
-        initialise_from([tmp_path / "none"], {"generator": copula(seed=1)})
+        initialise_from("copula", [tmp_path / "none"], {"generator": copula(seed=1)})
 
 
 def test_pretrained_weights_are_named_instead_of_a_model(

@@ -7,6 +7,7 @@ from shower_samples import random_showers
 
 from caloforge.detector import Grid
 from caloforge.models.mixer.critic import ShowerCritic
+from caloforge.showers.batch import Batch
 
 GRID = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 
@@ -19,7 +20,7 @@ def some_critic() -> tuple[ShowerCritic, list[torch.Tensor]]:
         for values in (showers.deposits, showers.incident_energy, showers.incident_theta)
     ]
     critic = ShowerCritic(GRID)
-    critic.begin(*real)
+    critic.begin(Batch(real[0], real[1], real[2], torch.zeros(len(showers), 2)))
     return critic, real
 
 

@@ -11,9 +11,12 @@ from network_probes import GRIDS
 from shower_samples import random_showers
 
 from caloforge.detector import Grid
-from caloforge.models.copula.model import log_shares
-from caloforge.models.mixer.model import LATENT, Mixer, Patches
+from caloforge.models.mixer.model import Mixer, MixerSizes
+from caloforge.models.mixer.moments import begin
+from caloforge.models.mixer.patches import Patches
+from caloforge.models.shared.layer_shares import log_shares
 from caloforge.showers import Conditions
+from caloforge.showers.batch import Batch
 
 GRID = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 
@@ -30,8 +33,9 @@ def begun(
         "theta_B": torch.from_numpy(showers.incident_theta),
         "impact_mm_B2": torch.from_numpy(np.asarray(showers.impact_xy)),
     }
-    model = Mixer(GRID, 0.0, tilted=tilted)
-    model.begin(**real)
+    model = Mixer(GRID, 0.0, MixerSizes(), tilted=tilted)
+    deposits_BXYZ, energy_B, theta_B, impact_mm_B2 = real.values()
+    begin(model, Batch(deposits_BXYZ, energy_B, theta_B, impact_mm_B2))
     return model.eval(), real
 
 
@@ -63,7 +67,7 @@ def test_layers_have_exactly_the_energies_that_were_drawn() -> None:
 def test_empty_cells_are_zero_and_as_many_as_in_the_data(occupancy: float) -> None:
     model, real = begun(occupancy=occupancy, count=600)
     with torch.no_grad():
-        model.head.weight.zero_()  # the laws that were fitted, alone
+        model.head.weight.zero_()  # the marginals that were fitted, alone
     made = model.sample(Conditions.of(real["energy_B"].numpy()), seed=1)
     assert (made >= 0).all()
     assert (made > 0).mean() == pytest.approx(occupancy, rel=0.1)
@@ -73,14 +77,14 @@ def test_empty_cells_are_zero_and_as_many_as_in_the_data(occupancy: float) -> No
 def test_the_fit_in_closed_form_finds_the_layers_law_again() -> None:
     model, real = begun(count=2000)
     values = log_shares(real["deposits_BXYZ"], real["energy_B"])
-    features = model._features(real["energy_B"], real["theta_B"])
-    scores = model._scores(values, features)
-    torch.testing.assert_close(scores.mean(0), torch.zeros(5), rtol=0, atol=0.08)
-    torch.testing.assert_close(scores.std(0), torch.ones(5), rtol=0, atol=0.08)
-    layers = model._layers(scores, features, real["energy_B"])
+    features = model.features(real["energy_B"], real["theta_B"])
+    normals = model._normals(values, features)
+    torch.testing.assert_close(normals.mean(0), torch.zeros(5), rtol=0, atol=0.08)
+    torch.testing.assert_close(normals.std(0), torch.ones(5), rtol=0, atol=0.08)
+    layers = model._layers(normals, features, real["energy_B"])
     error = (layers / real["deposits_BXYZ"].sum((1, 2)) - 1).abs()
     assert float(error.median()) < 0.01
-    expected = torch.corrcoef(scores.T)
+    expected = torch.corrcoef(normals.T)
     torch.testing.assert_close(model.root_MM.T @ model.root_MM, expected, rtol=0, atol=0.05)
 
 
@@ -98,7 +102,7 @@ def test_showers_hit_where_they_are_told_to() -> None:
     model, real = begun()
     noise = torch.randn(300, model.noise_size)
     aimed = model.aimed(noise, real["impact_mm_B2"])
-    place = slice(LATENT + model.sums, LATENT + model.sums + 2)
+    place = slice(model.latent + model.sums, model.latent + model.sums + 2)
     low, high = model.impact_span_22
     found = low + (high - low) * torch.special.ndtr(aimed[:, place])
     torch.testing.assert_close(found, real["impact_mm_B2"], rtol=0, atol=1e-3)
@@ -156,7 +160,7 @@ def test_patches_are_put_together_again(shape: tuple[int, int, int]) -> None:
     cut = patches(image)
     assert cut.shape == (2, patches.count, patches.cells)
     assert torch.equal(patches.join(cut), image)
-    made = Mixer(Grid("any", shape), 0.0)
+    made = Mixer(Grid("any", shape), 0.0, MixerSizes())
     assert made(torch.full((1,), 1e5), torch.full((1,), 1.5), torch.randn(1, made.noise_size)).shape == (
         1,
         *shape,

@@ -11,9 +11,13 @@ from torch import Tensor
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
 from caloforge.models.base import ShowerModel
+from caloforge.models.mixer.growth import grow_mixer
 from caloforge.models.mixer.model import Mixer
+from caloforge.models.mixer.moments import begin
 from caloforge.models.registry import MODELS
 from caloforge.models.shared.growth import grow
+from caloforge.models.threedgan.first_weights import grow_network
+from caloforge.showers.batch import Batch
 
 GRID = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 SMALL: dict[str, dict[str, int]] = {
@@ -22,6 +26,7 @@ SMALL: dict[str, dict[str, int]] = {
     "3dgan": {"filters": 3, "latent": 20, "critic_filters": 3},
     "3dgan-angle": {"filters": 3, "critic_filters": 3},
 }
+GROW = {"mixer": grow_mixer, "copula": grow, "3dgan": grow_network, "3dgan-angle": grow_network}
 GROWTHS = [
     *(("mixer", dict([one])) for one in {"width": 24, "blocks": 3, "latent": 9, "sources": 4}.items()),
     ("mixer", {"width": 16, "blocks": 2, "latent": 6, "sources": 3}),
@@ -32,7 +37,7 @@ GROWTHS = [
 ]
 
 
-def some_showers() -> tuple[Tensor, ...]:
+def some_showers() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     torch.manual_seed(3)
     deposits_BXYZ = torch.rand(64, *GRID.shape) * (torch.rand(64, *GRID.shape) > 0.6)
     return (
@@ -54,7 +59,7 @@ def generator(name: str, sizes: dict[str, int]) -> ShowerModel:
     torch.manual_seed(4)
     model = MODELS[name].build(GRID, 0.0, sizes)
     if isinstance(model, Mixer):
-        model.begin(*some_showers())
+        begin(model, Batch(*some_showers()))
     return model.double().eval()
 
 
@@ -62,7 +67,7 @@ def generator(name: str, sizes: dict[str, int]) -> ShowerModel:
 def test_a_grown_generator_makes_the_same_showers(name: str, sizes: dict[str, int]) -> None:
     small, large = generator(name, SMALL[name]), generator(name, SMALL[name] | sizes)
     trained_a_little(small)
-    grow(large, small)
+    GROW[name](large, small)
     _, energy_B, theta_B, _ = (tensor.double() for tensor in some_showers())
     old_BL = torch.randn(64, small.noise_size, dtype=torch.float64)
     added = large.noise_size - small.noise_size
@@ -83,7 +88,7 @@ def test_a_grown_critic_judges_the_same(name: str) -> None:
     small = family.build_critic(GRID, SMALL[name])
     large = family.build_critic(GRID, SMALL[name] | {"critic_filters": 6})
     trained_a_little(small)
-    grow(large, small)
+    GROW[name](large, small)
     image_BXYZ = torch.rand(5, *GRID.shape)
     for before, after in zip(small.eval()(image_BXYZ), large.eval()(image_BXYZ), strict=True):
         torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
@@ -93,7 +98,7 @@ def test_what_is_new_in_a_mixer_learns() -> None:
     """Every new weight on the way out has a gradient, and the copies of a channel part."""
     sizes = {"width": 16, "blocks": 2, "latent": 7, "sources": 3}
     small, large = generator("mixer", SMALL["mixer"]), generator("mixer", SMALL["mixer"] | sizes)
-    grow(large, small)
+    grow_mixer(large, small)
     assert isinstance(large, Mixer)
     real: Any = [tensor.double() for tensor in some_showers()]
     (-large.log_likelihood(*real)).backward()  # type: ignore[no-untyped-call]
@@ -124,7 +129,7 @@ def test_what_is_new_in_a_mixer_learns() -> None:
 def test_a_mixer_that_cannot_grow_so_is_refused(sizes: dict[str, int], word: str) -> None:
     small, large = (MODELS["mixer"].build(GRID, 0.0, SMALL["mixer"] | more) for more in ({}, sizes))
     with pytest.raises(UsageError, match=word):
-        grow(large, small)
+        grow_mixer(large, small)
 
 
 def test_nothing_shrinks() -> None:

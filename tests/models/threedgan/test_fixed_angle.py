@@ -7,11 +7,11 @@ import torch
 from network_probes import GRIDS, convolution_shapes
 from torch import nn
 
-from caloforge.bench.train import as_written
 from caloforge.foundations.errors import UsageError
+from caloforge.models.registry import count_weights
+from caloforge.models.threedgan.as_written import as_written
 from caloforge.models.threedgan.convolution import Triple
 from caloforge.models.threedgan.fixed_angle import LATENT, Discriminator3DGAN, Generator3DGAN
-from caloforge.models.threedgan.layers import count_weights
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from caloforge.models.registry import count_weights
 from caloforge.models.threedgan.fixed_angle import Discriminator3DGAN, Generator3DGAN
 from caloforge.models.threedgan.keras_weights import load_keras_weights
-from caloforge.models.threedgan.layers import count_weights
 from caloforge.models.threedgan.variable_angle import Discriminator3DGANAngle, Generator3DGANAngle
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {

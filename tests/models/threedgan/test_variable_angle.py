@@ -10,8 +10,8 @@ import torch
 from network_probes import GRIDS, convolution_shapes
 from torch import Tensor, nn
 
+from caloforge.models.registry import count_weights
 from caloforge.models.threedgan.convolution import Triple
-from caloforge.models.threedgan.layers import count_weights
 from caloforge.models.threedgan.variable_angle import (
     LATENT,
     POWER,

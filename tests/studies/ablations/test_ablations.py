@@ -14,7 +14,7 @@ from caloforge.files.shipped import shipped_showers
 from caloforge.foundations.units import GEV
 from caloforge.models.registry import MODELS
 from studies.ablations.__main__ import Name, run
-from studies.ablations.arms import ABLATIONS, ThreeDGANInGeV
+from studies.ablations.arms import ABLATIONS, FAMILY_IN_GEV
 from studies.ablations.figure import draw_ablation
 from studies.core_showers import CORES, write_core
 
@@ -29,7 +29,7 @@ def test_the_names_are_the_ablations() -> None:
 
 
 def test_images_in_gev_are_those_of_the_original_code() -> None:
-    model = ThreeDGANInGeV(Grid("small", (5, 5, 8)), 0.001)
+    model = FAMILY_IN_GEV.build(Grid("small", (5, 5, 8)), 0.001, {"filters": 3})
     assert float(model.transform.forward(torch.tensor(3 * GEV))) == pytest.approx(3)
 
 

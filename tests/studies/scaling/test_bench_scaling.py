@@ -109,7 +109,7 @@ def test_packed_gradients_come_back() -> None:
 def test_the_sizes_are_those_of_the_networks() -> None:
     grid = load_detector("clic-ecal").grid
     family = MODELS["3dgan"]
-    networks = (family.critic(grid), family.generator(grid, 0.001))
+    networks = (family.build_critic(grid), family.build(grid, 0.001))
     sizes = tuple(sum(p.nbytes for p in network.parameters()) for network in networks)
     assert sizes == (scaling.CRITIC_BYTES, scaling.GENERATOR_BYTES)
 

@@ -16,10 +16,10 @@ from caloforge.foundations.randomness import stream_seed
 from caloforge.models.base import ShowerModel
 from caloforge.models.objective import LossStep
 from caloforge.showers.batch import Batch
+from caloforge.training.begin import build_objective
 from caloforge.training.checkpoint import newest_valid
 from caloforge.training.config import TrainingConfig, load_config
 from caloforge.training.loader import Loader
-from caloforge.training.objectives import build_objective
 from caloforge.training.schedule import learning_rate
 from caloforge.training.split import Split, prepare_data
 from studies.scaling.lockstep import Lockstep

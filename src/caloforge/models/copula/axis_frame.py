@@ -63,8 +63,7 @@ class ShowerFrame(nn.Module):
 
     def __init__(self, grid: Grid, *, tilted: bool) -> None:
         super().__init__()
-        nx, ny, nz = self.shape = grid.shape
-        self.tilted = tilted
+        self.shape, self.tilted = grid.shape, tilted
         follows = grid.cartesian and grid.cell_size is not None
         if tilted and not (follows and grid.layer_pitch_mm):
             raise UsageError(
@@ -73,11 +72,28 @@ class ShowerFrame(nn.Module):
         # Where sizes are not known, and on a cylinder around the particle, an impact point moves nothing.
         self.size_mm = grid.cell_size if follows and grid.cell_size else (math.inf, math.inf)
         self.pitch_mm = grid.layer_pitch_mm or 0.0
-        self.centre = (nx // 2, ny // 2)
+        self.centre = (grid.shape[0] // 2, grid.shape[1] // 2)
+        radius, angle = self._window(grid)
+        self.radius = radius.reshape(-1)
+        ring_O = np.round(self.radius).astype(np.int64)
+        self.rings = int(ring_O.max()) + 1
+        self._keep("ring_O", ring_O)
+        self._keep("neighbours_O", self.beside(torch.ones(1, ring_O.size, device="cpu"))[0].numpy())
+        far = self.radius > CORE
+        across, depth = _across(self.radius, angle.reshape(-1), far), _depth(grid.n_layers)
+        self._keep("inner", np.flatnonzero(~far))
+        self._keep("outer", np.flatnonzero(far))
+        self._keep("across_OA", across)
+        self._keep("depth_ZD", depth)
+        self._keep("across_inverse_AO", np.linalg.pinv(across))
+        self._keep("depth_inverse_DZ", np.linalg.pinv(depth))
+
+    def _window(self, grid: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Lay out the window; return the cells' distance from the axis, in cells, and angle around it (wx, wy)."""
+        nx, ny, nz = grid.shape
         if grid.cartesian:
-            reach = (
-                math.ceil(nz * self.pitch_mm / self.size_mm[1] / math.tan(STEEPEST_RAD)) if tilted else 0
-            )
+            drift = nz * self.pitch_mm / self.size_mm[1] / math.tan(STEEPEST_RAD)
+            reach = math.ceil(drift) if self.tilted else 0
             self.below = (self.centre[0], self.centre[1] + reach)
             above = (nx - self.centre[0], ny - self.centre[1] + reach)
             x, y = np.meshgrid(*map(np.arange, [-n for n in self.below], above), indexing="ij")
@@ -87,27 +103,7 @@ class ShowerFrame(nn.Module):
             r, phi = np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij")
             radius, angle = r + 0.5, 2 * np.pi * phi / ny
         self.window = (*radius.shape, nz)
-        self.radius = radius.reshape(-1)
-        far = self.radius > CORE
-        radii = [r for r in RADII if r < 1.2 * self.radius.max()] or RADII[:1]
-        layers = [layer for layer in LAYERS if layer < nz - 2] + list(range(max(0, nz - 2), nz))
-        radial = _hats(np.log(self.radius[far]), [math.log(r) for r in radii])
-        turns = [np.ones(far.sum())]
-        for m in range(1, HARMONICS + 1):
-            turns += [np.cos(m * angle.reshape(-1)[far]), np.sin(m * angle.reshape(-1)[far])]
-        across = np.stack(turns, 1)[:, :, None] * radial[:, None]
-        across = across.reshape(len(across), len(turns) * len(radii))
-        depth = _hats(np.arange(nz, dtype=np.float64), layers)
-        ring_O = np.round(self.radius).astype(np.int64)
-        self.rings = int(ring_O.max()) + 1
-        self._keep("ring_O", ring_O)
-        self._keep("neighbours_O", self.beside(torch.ones(1, ring_O.size, device="cpu"))[0].numpy())
-        self._keep("inner", np.flatnonzero(~far))
-        self._keep("outer", np.flatnonzero(far))
-        self._keep("across_OA", across)
-        self._keep("depth_ZD", depth)
-        self._keep("across_inverse_AO", np.linalg.pinv(across))
-        self._keep("depth_inverse_DZ", np.linalg.pinv(depth))
+        return radius, angle
 
     def _keep(self, name: str, values: NDArray[Any]) -> None:
         tensor = torch.from_numpy(values)
@@ -143,7 +139,7 @@ class ShowerFrame(nn.Module):
         return sums_BXY.flatten(-2)
 
     def noise_variance(self, share_ZO: Tensor) -> Tensor:
-        """Variance (Z, O) of unit noise with a share of each neighbour's added."""
+        """Return the variance (Z, O) of unit noise with a share of each neighbour's added."""
         return 1 + self.neighbours_O * share_ZO * share_ZO
 
     def place(self, theta_B: Tensor, impact_B2: Tensor) -> Place:
@@ -158,11 +154,11 @@ class ShowerFrame(nn.Module):
         return Place(cell_x_B.long(), cell_y_BZ.long(), x_B - cell_x_B, y_BZ - cell_y_BZ)
 
     def slope(self, theta_B: Tensor) -> Tensor:
-        """How far an axis moves in y for each mm of depth (B,)."""
+        """Return how far an axis moves in y for each mm of depth (B,)."""
         return 1 / torch.tan(theta_B) if self.tilted else torch.zeros_like(theta_B)
 
     def cells(self, place: Place) -> Tensor:
-        """Where in the window (flattened) each cell of the grid lies: (B, nx * ny * nz)."""
+        """Return where in the window (flattened) each cell of the grid lies: (B, nx * ny * nz)."""
         nx, ny, nz = self.shape
         x, y, z = (torch.arange(n, device=place.cell_x_B.device) for n in (nx, ny, nz))
         row_BX = x - self.centre[0] - place.cell_x_B[:, None] + self.below[0]
@@ -176,7 +172,7 @@ class ShowerFrame(nn.Module):
     def grid_cells(
         self, place: Place, shower_H: Tensor, across_H: Tensor, layer_H: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Where cells of the window lie in the grid (flattened, (H,)), and whether they lie in it."""
+        """Return where cells of the window lie in the grid (flattened, (H,)), and whether they lie in it."""
         nx, ny, nz = self.shape
         row_H = across_H // self.window[1]
         x_H = row_H + (self.centre[0] - self.below[0]) + place.cell_x_B[shower_H]
@@ -186,7 +182,27 @@ class ShowerFrame(nn.Module):
         return (x_H * ny + y_H) * nz + layer_H, inside_H
 
 
+def _across(
+    radius_O: NDArray[Any], angle_O: NDArray[Any], far_O: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the radial times angular functions (far, A) of the cells that are far from the axis."""
+    radii = [r for r in RADII if r < 1.2 * radius_O.max()] or RADII[:1]
+    radial = _hats(np.log(radius_O[far_O]), [math.log(r) for r in radii])
+    waves = [np.ones(far_O.sum())]
+    for m in range(1, HARMONICS + 1):
+        waves += [np.cos(m * angle_O[far_O]), np.sin(m * angle_O[far_O])]
+    across = np.stack(waves, 1)[:, :, None] * radial[:, None]
+    return across.reshape(len(across), len(waves) * len(radii))
+
+
+def _depth(n_layers: int) -> NDArray[np.float64]:
+    """Return the depth functions (nz, D) of the layers."""
+    last_two = range(max(0, n_layers - 2), n_layers)
+    layers = [layer for layer in LAYERS if layer < n_layers - 2] + list(last_two)
+    return _hats(np.arange(n_layers, dtype=np.float64), layers)
+
+
 def _hats(x: NDArray[np.float64], knots: Sequence[float]) -> NDArray[np.float64]:
-    """Linear interpolation between knots as a matrix (len(x), len(knots))."""
+    """Return linear interpolation between knots as a matrix (len(x), len(knots))."""
     k = np.asarray(knots, np.float64)
     return np.stack([np.interp(x, k, row) for row in np.eye(len(k))], axis=1)

@@ -11,17 +11,17 @@ from torch import Tensor
 __all__ = ["bounded_sinh", "from_normal", "log_density", "to_normal"]
 
 FARTHEST = 6.0
-"""arcsinh of the largest score that is told from infinity: beyond it a sinh would overflow a loss."""
+"""arcsinh of the largest latent that is told from infinity: beyond it a sinh would overflow a loss."""
 
 
 def to_normal(x: Tensor, skew: Tensor, log_tail: Tensor) -> Tensor:
-    """Return the standard normal score of ``x``: ``sinh(exp(log_tail) * arcsinh(x) - skew)``."""
+    """Return the latent normal of ``x``: ``sinh(exp(log_tail) * arcsinh(x) - skew)``."""
     return torch.sinh(_stretched(x, skew, log_tail))
 
 
-def from_normal(score: Tensor, skew: Tensor, log_tail: Tensor) -> Tensor:
+def from_normal(latent: Tensor, skew: Tensor, log_tail: Tensor) -> Tensor:
     """Undo :func:`to_normal`."""
-    return bounded_sinh((torch.asinh(score) + skew) * torch.exp(-log_tail))
+    return bounded_sinh((torch.asinh(latent) + skew) * torch.exp(-log_tail))
 
 
 def bounded_sinh(stretched: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from caloforge.foundations.errors import UsageError
-from caloforge.models.copula.model import FactorCopula, monomial_names
+from caloforge.models.copula.conditions import monomial_names
+from caloforge.models.copula.model import FactorCopula
 from caloforge.models.shared.growth import grow
 
 __all__ = ["take_over"]
@@ -23,11 +24,11 @@ MEASURED = {"impact_span_22", "largest_R"}
 def take_over(model: FactorCopula, given: FactorCopula) -> None:
     """Begin with the weights of ``given``; ``model`` has begun with moments of the new showers.
 
-    On the same detector the laws stay the same functions of energy, angle and impact point. More factors begin
-    with loadings of zero, fewer are learned anew. On another detector
-    the laws' means, and the scale of deposits, are the new showers'; how laws depend on conditions, their
-    shapes, and the factors are those of ``given``: of the cell at the same place across, and of the depth
-    at which as large a part of the energy is deposited. The total deposit's law is learned anew.
+    On the same detector the marginals stay the same functions of energy, angle and impact point. More factors
+    begin with loadings of zero, fewer are learned anew. On another detector the marginals' means, and the scale
+    of deposits, are the new showers'; how marginals depend on conditions, their shapes, and the factors are those
+    of ``given``: of the cell at the same place across, and of the depth at which as large a part of the energy is
+    deposited. The total deposit's marginal is learned anew.
 
     Raises UsageError for weights that have no such correspondence.
     """
@@ -40,42 +41,12 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
         given = larger
     taken, measured = given.state_dict(), MEASURED
     if not _same_detector(model, given):
-        names = monomial_names(model.conditioned_on_angle)
-        mean_F = _mean_monomials(model, given, names)
+        mean_F = _mean_monomials(model, given)
         layers_ZZ = _layers(model.sum_location[0, 1:], (mean_F @ given.sum_location)[1:])
-        # The total deposit's law is the material's own, and quickly learned: only the layers have given ones.
-        mixing_MM = torch.zeros(model.sums, given.sums)
-        mixing_MM[1:, 1:] = layers_ZZ
-        field_OZC = torch.cat([given.frame.expand(given.core, given.halo), _loadings(given)], 2)
-        field_OZC = torch.einsum("zy,oyc->ozc", layers_ZZ, field_OZC[_cells(model, given)])
-        own_OZC = model.frame.expand(model.core, model.halo)
-        for law in range(3):
-            first, last = law * model.monomials, (law + 1) * model.monomials
-            varying_OZ = field_OZC[..., first + 1 : last] @ mean_F[1:]
-            field_OZC[..., first] = own_OZC[..., first] - varying_OZ
-        core, halo = model.frame.project(field_OZC)
-        laws = own_OZC.shape[2]
-        covariance_MM = mixing_MM @ given.covariance_sums @ mixing_MM.T
-        covariance_MM[0, 0] = 1
-        location_FM, log_width_FM = given.sum_location @ mixing_MM.T, given.sum_log_width @ mixing_MM.T
-        location_FM[0] = model.sum_location[0] - mean_F[1:] @ location_FM[1:]
-        log_width_FM[0] = model.sum_log_width[0] - mean_F[1:] @ log_width_FM[1:]
-        depth_laws = given.depth_laws.clone()
-        depth_laws[0] *= model.grid.n_layers / given.grid.n_layers
-        mean_J = mean_F[[names.index(name) for name in ("1", "e", "ee", "ss")[: depth_laws.shape[1]]]]
-        depth_laws[:2, 0] = model.depth_laws[:2, 0] - depth_laws[:2, 1:] @ mean_J[1:]
+        taken |= _fields(model, given, mean_F, layers_ZZ)
+        taken |= _sums(model, given, mean_F, layers_ZZ)
         taken |= {
-            "core": core[..., :laws],
-            "halo": halo[..., :laws],
-            "moments_core": core[..., laws:],
-            "moments_halo": halo[..., laws:],
-            "depth_laws": depth_laws,
-            "sum_location": location_FM,
-            "sum_log_width": log_width_FM,
-            "sum_skew": given.sum_skew @ mixing_MM.T,
-            "sum_log_tail": given.sum_log_tail @ mixing_MM.T,
-            "moments_sums": mixing_MM @ given.moments_sums,
-            "covariance_sums": covariance_MM,
+            "depth_laws": _depth(model, given, mean_F),
             "steps_seen": given.steps_seen.clamp(max=MEMORY_STEPS),
         }
         measured = MEASURED | {"energy_scale.log_slope"}
@@ -84,17 +55,67 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
             value.copy_(taken[name])
 
 
-def _loadings(given: FactorCopula) -> Tensor:
-    return given.frame.expand(given.moments_core, given.moments_halo)
+def _fields(
+    model: FactorCopula, given: FactorCopula, mean_F: Tensor, layers_ZZ: Tensor
+) -> dict[str, Tensor]:
+    """Move the cells' marginals and moments to the new window and layers; the means are the new showers'."""
+    loadings_OZC = given.frame.expand(given.moments_core, given.moments_halo)
+    field_OZC = torch.cat([given.frame.expand(given.core, given.halo), loadings_OZC], 2)
+    field_OZC = torch.einsum("zy,oyc->ozc", layers_ZZ, field_OZC[_cells(model, given)])
+    own_OZC = model.frame.expand(model.core, model.halo)
+    for quantity in range(3):  # threshold, location, log width
+        first, last = quantity * model.n_monomials, (quantity + 1) * model.n_monomials
+        varying_OZ = field_OZC[..., first + 1 : last] @ mean_F[1:]
+        field_OZC[..., first] = own_OZC[..., first] - varying_OZ
+    core, halo = model.frame.project(field_OZC)
+    own = own_OZC.shape[2]
+    return {
+        "core": core[..., :own],
+        "halo": halo[..., :own],
+        "moments_core": core[..., own:],
+        "moments_halo": halo[..., own:],
+    }
 
 
-def _mean_monomials(model: FactorCopula, given: FactorCopula, names: list[str]) -> Tensor:
+def _sums(
+    model: FactorCopula, given: FactorCopula, mean_F: Tensor, layers_ZZ: Tensor
+) -> dict[str, Tensor]:
+    """Move the layers' marginals and moments; the total deposit's are the material's own, and quickly learned."""
+    mixing_MM = torch.zeros(model.sums, given.sums)
+    mixing_MM[1:, 1:] = layers_ZZ
+    covariance_MM = mixing_MM @ given.covariance_sums @ mixing_MM.T
+    covariance_MM[0, 0] = 1
+    location_FM, log_width_FM = given.sum_location @ mixing_MM.T, given.sum_log_width @ mixing_MM.T
+    location_FM[0] = model.sum_location[0] - mean_F[1:] @ location_FM[1:]
+    log_width_FM[0] = model.sum_log_width[0] - mean_F[1:] @ log_width_FM[1:]
+    return {
+        "sum_location": location_FM,
+        "sum_log_width": log_width_FM,
+        "sum_skew": given.sum_skew @ mixing_MM.T,
+        "sum_log_tail": given.sum_log_tail @ mixing_MM.T,
+        "moments_sums": mixing_MM @ given.moments_sums,
+        "covariance_sums": covariance_MM,
+    }
+
+
+def _depth(model: FactorCopula, given: FactorCopula, mean_F: Tensor) -> Tensor:
+    """Move the depth's marginal: in layers of the new detector, with the new showers' mean and width."""
+    depth_4J = given.depth_laws.clone()
+    depth_4J[0] *= model.grid.n_layers / given.grid.n_layers
+    names = monomial_names(model.conditioned_on_angle)
+    mean_J = mean_F[[names.index(name) for name in ("1", "e", "ee", "ss")[: depth_4J.shape[1]]]]
+    depth_4J[:2, 0] = model.depth_laws[:2, 0] - depth_4J[:2, 1:] @ mean_J[1:]
+    return depth_4J
+
+
+def _mean_monomials(model: FactorCopula, given: FactorCopula) -> Tensor:
     """Return the means (F,) of the monomials, as ``given`` measures them, over the new showers: normal ones."""
     (old_mean, old_width), (mean, width) = given.spectrum_2.tolist(), model.spectrum_2.tolist()
     shift, ratio = (mean - old_mean) / old_width, width / old_width
     means = {"1": 1.0, "e": shift, "ee": shift**2 + ratio**2 - 1}
     if model.conditioned_on_angle:
         means["ss"] = float(model.slope_spread / given.slope_spread) ** 2 - 1
+    names = monomial_names(model.conditioned_on_angle)
     return torch.tensor([means.get(name, 0.0) for name in names])
 
 
@@ -133,7 +154,7 @@ def _layers(new_log_Z: Tensor, old_log_Z: Tensor) -> Tensor:
 
 
 def _cells(model: FactorCopula, given: FactorCopula) -> Tensor:
-    """Where in the window of ``given`` each cell of the model's window lies, at its edge if beyond."""
+    """Return where in the window of ``given`` each cell of the model's window lies, at its edge if beyond."""
     (new, old), axes = (model.frame, given.frame), (0, 1)
     x, y = (
         (torch.arange(new.window[a]) - new.below[a] + old.below[a]).clamp(0, old.window[a] - 1)

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol, runtime_checkable
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from caloforge.models.base import ShowerModel
 from caloforge.models.mixer.critic import ShowerCritic, View
-from caloforge.models.mixer.likelihood import Likely, cell_nats
+from caloforge.models.mixer.likelihood import cell_nats
+from caloforge.models.mixer.model import Mixer
 from caloforge.models.objective import LossStep
-from caloforge.models.threedgan.losses import frozen
+from caloforge.models.settings import Strict, Weight
+from caloforge.models.shared.modes import frozen
 from caloforge.showers.batch import Batch
 
-__all__ = ["Aims", "RelativisticObjective"]
+__all__ = ["RelativisticLoss", "RelativisticObjective"]
 
 
-@runtime_checkable
-class Aims(Protocol):
-    """A model whose showers hit where they are told to."""
+class RelativisticLoss(Strict):
+    """What weighs in the loss of R3GAN."""
 
-    def aimed(self, noise_BL: Tensor, impact_mm_B2: Tensor) -> Tensor:
-        """Change the noise so that showers have these impact points."""
+    penalty: Weight = Field(0.1, description="half of it weighs the critic's squared slopes")
+    likelihood: Weight = Field(0.0, description="weight of the cells' likelihood (nats)")
 
 
 class RelativisticObjective:
@@ -55,8 +56,7 @@ class RelativisticObjective:
     def losses(self, batch: Batch) -> Iterator[LossStep]:
         """Yield the critic's loss, then the generator's."""
         critic = self._critic
-        aims = isinstance(self.model, Aims)
-        impact_B2 = batch.impact_mm_B2 if aims else torch.zeros_like(batch.impact_mm_B2)
+        impact_B2 = batch.impact_mm_B2 if self.model.aims else torch.zeros_like(batch.impact_mm_B2)
         given_BF = critic.conditions(batch.energy_B, batch.theta_B, impact_B2)
         real = critic.view(batch.deposits_BXYZ, batch.energy_B, batch.theta_B)
         with torch.no_grad():
@@ -74,7 +74,7 @@ class RelativisticObjective:
             loss = softplus(real_B - critic(self._fake(batch), given_BF)).mean()
             terms = {"paired": loss}
             if self._likelihood > 0:
-                assert isinstance(self.model, Likely)
+                assert isinstance(self.model, Mixer)
                 terms["nats"] = cell_nats(self.model, batch)
                 loss = loss + self._likelihood * terms["nats"]
         yield LossStep(
@@ -83,14 +83,13 @@ class RelativisticObjective:
 
     def _fake(self, batch: Batch) -> View:
         noise_BL = torch.randn(len(batch.energy_B), self.model.noise_size, device=batch.energy_B.device)
-        if isinstance(self.model, Aims):
-            noise_BL = self.model.aimed(noise_BL, batch.impact_mm_B2)
+        noise_BL = self.model.aimed(noise_BL, batch.impact_mm_B2)
         image_BXYZ = self.model(batch.energy_B, batch.theta_B, noise_BL)
         deposits_BXYZ = self.model.transform.inverse(image_BXYZ)
         return self._critic.view(deposits_BXYZ, batch.energy_B, batch.theta_B)
 
     def _judge(self, view: View, given_BF: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge showers; give the mean squared slope as well, zero where there is no penalty on it."""
+        """Judge showers; return the mean squared slope as well, zero where there is no penalty on it."""
         if self._penalty == 0:
             judged_B = self._critic(view, given_BF)
             return judged_B, torch.zeros_like(judged_B.mean())

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from caloforge.detector import Grid
-from caloforge.models.mixer.model import Patches, condition_features
+from caloforge.models.mixer.layer_energies import condition_features
+from caloforge.models.mixer.patches import Patches
+from caloforge.showers.batch import Batch
 
 __all__ = ["ShowerCritic", "View"]
 
@@ -95,13 +97,14 @@ class ShowerCritic(nn.Module):
         return judged
 
     @torch.no_grad()
-    def begin(self, deposits_BXYZ: Tensor, energy_B: Tensor, theta_B: Tensor) -> None:
+    def begin(self, showers: Batch) -> None:
         """Take the scales from real showers."""
+        deposits_BXYZ, energy_B = showers.deposits_BXYZ, showers.energy_B
         log_energy_B = torch.log(energy_B)
         self.spectrum_2.copy_(torch.stack([log_energy_B.mean(), log_energy_B.std().clamp(min=1e-3)]))
         hits_H = deposits_BXYZ[deposits_BXYZ > 0]
         self.unit_MeV.copy_(0.4 * hits_H.median() if len(hits_H) else self.unit_MeV)
-        features_BF = self._features(energy_B, theta_B)
+        features_BF = self._features(energy_B, showers.theta_B)
         seen_BO = self._observe(deposits_BXYZ, energy_B)
         ridge = 1e-3 * torch.eye(features_BF.shape[1])
         self.mean_FO.copy_(
@@ -113,7 +116,7 @@ class ShowerCritic(nn.Module):
         return condition_features(energy_B, theta_B, self.spectrum_2, conditioned_on_angle=self.tilted)
 
     def _observe(self, deposits_BXYZ: Tensor, energy_B: Tensor) -> Tensor:
-        """Energies, hits, barycentres and widths of the layers, then of the whole shower."""
+        """Measure energies, hits, barycentres and widths of the layers, then of the whole shower."""
         unit = 0.1 * self.unit_MeV
         along_BXZ, along_BYZ = deposits_BXYZ.sum(2), deposits_BXYZ.sum(1)
         layer_BZ = along_BXZ.sum(1)

@@ -1,9 +1,8 @@
 """A shower in two steps: energies of the layers by a tiny network, then each layer's shape by a mixer over patches.
 
-The logarithms of the total deposit's share of the incident energy and of the layers' shares of the total get a law
-fitted in closed form (polynomials of the conditions, quantiles of what is left, normal scores with their
-correlations), of which a small network moves the scores. The shape's network sees the scores, the impact point and
-latent noise; the face is cut into patches whose tokens hold all layers. It gives each cell a location and a width on
+The logarithms of the total deposit's share of the incident energy and of the layers' shares of the total get
+marginals fitted in closed form (:mod:`caloforge.models.mixer.layer_energies`) and latent normals with their
+correlations, which a small network moves. The shape's network sees these normals, the impact point and latent noise; the face is cut into patches whose tokens hold all layers. It gives each cell a location and a width on
 the scale ``ln(1 + deposit / unit)``, to which noise of the cell's own is added. What falls below zero is an empty
 cell. At last each layer is scaled to its energy.
 
@@ -14,28 +13,29 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, pad, softplus
+from torch.nn.functional import softplus
 from torch.special import log_ndtr, ndtr, ndtri
 
 from caloforge.detector import Grid
 from caloforge.models.base import ShowerModel
-from caloforge.models.copula.model import SMALLEST_SHARE, log_shares
+from caloforge.models.mixer.layer_energies import (
+    FARTHEST,
+    KNOTS,
+    condition_features,
+    layer_energies,
+    standard_quantiles,
+    to_normals,
+)
+from caloforge.models.mixer.patches import Block, Patches
+from caloforge.models.settings import Count, Sizes
 from caloforge.models.shared.energy_scale import EnergyScale, InverseScale
+from caloforge.models.shared.layer_shares import log_shares
 from caloforge.models.shared.transforms import Scale
 
-__all__ = ["Block", "Mixer", "Patches", "condition_features"]
-
-LATENT = 48
-WIDTH = 96
-BLOCKS = 3
-SOURCES = 8
-PATCH = 5
+__all__ = ["LEVELS", "SMALLEST_LAYER_MEV", "Mixer", "MixerSizes"]
 
 LEVELS = 4
-"""Energies of a layer at which its cells' laws are kept, interpolated in the logarithm."""
-
-KNOTS, FARTHEST = 41, 3.2
-"""Normal scores between which quantiles are interpolated."""
+"""Energies of a layer at which its cells' marginals are kept, interpolated in the logarithm."""
 
 SMALLEST_LAYER_MEV = 1e-3
 SMALLEST_ABOVE, HIGHEST = 1e-3, 16.0
@@ -44,74 +44,27 @@ LOG_SCALES, LOG_POWERS = (-4.0, 3.0), (-2.3, 0.7)
 LEAST = 0.05
 """The highest cell of a layer, at least: where a layer has energy, some cell holds it."""
 
-RARE, PRIOR_HITS = 0.2, 5.0
-POWERS, QUANTILES = 24, 48
 
-UNIT = 0.4
-"""Of the median deposit: the unit in which ln(1 + deposit / unit) of hits looks like half a normal law."""
+class MixerSizes(Sizes):
+    """``width`` and ``blocks`` are those of the mixer over patches of ``patch`` x ``patch`` cells.
 
+    It hears of the shower through ``sources`` vectors made from conditions and ``latent`` numbers of noise.
+    """
 
-class Patches(nn.Module):
-    """Cuts a grid's face into patches with all their layers, (B, nx, ny, nz) to (B, P, C), and back."""
+    fixed = frozenset({"patch"})
+    multiples = frozenset({"width"})
 
-    def __init__(self, grid: Grid, side: int = PATCH) -> None:
-        super().__init__()
-        self.shape, self.side = grid.shape, side
-        self.across = tuple(-(-n // side) for n in grid.shape[:2])
-        self.count = self.across[0] * self.across[1]
-        self.cells = side * side * grid.n_layers
-
-    def forward(self, image_BXYZ: Tensor) -> Tensor:
-        """Cut; cells beyond the edges are zero."""
-        side = self.side
-        missing = [side * a - n for a, n in zip(self.across, self.shape[:2], strict=True)]
-        image = pad(image_BXYZ, (0, 0, 0, missing[1], 0, missing[0])) if any(missing) else image_BXYZ
-        ax, ay = self.across
-        cut = image.reshape(len(image), ax, side, ay, side, self.shape[2]).permute(0, 1, 3, 2, 4, 5)
-        return cut.reshape(len(image), self.count, self.cells)
-
-    def join(self, patches_BPC: Tensor) -> Tensor:
-        """Put together."""
-        ax, ay = self.across
-        cut = patches_BPC.reshape(len(patches_BPC), ax, ay, self.side, self.side, self.shape[2])
-        image = cut.permute(0, 1, 3, 2, 4, 5).reshape(-1, self.side * ax, self.side * ay, self.shape[2])
-        return image[:, : self.shape[0], : self.shape[1]]
-
-
-class Block(nn.Module):
-    """Mixes tokens, then channels: (B, P, W) to the same."""
-
-    def __init__(self, tokens: int, width: int) -> None:
-        super().__init__()
-        self.norm_tokens, self.norm_channels = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.tokens = nn.Linear(tokens, tokens)
-        self.widen, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-
-    def forward(self, x_BPW: Tensor) -> Tensor:
-        """Add what the neighbours and the channels say."""
-        x_BPW = x_BPW + self.tokens(self.norm_tokens(x_BPW).transpose(1, 2)).transpose(1, 2)
-        out: Tensor = x_BPW + self.narrow(gelu(self.widen(self.norm_channels(x_BPW))))
-        return out
-
-
-def condition_features(
-    energy_B: Tensor, theta_B: Tensor, spectrum_2: Tensor, *, conditioned_on_angle: bool
-) -> Tensor:
-    """Return 1 and polynomials of ln(energy), and of the slope where it counts, (B, F)."""
-    e = (torch.log(energy_B) - spectrum_2[0]) / spectrum_2[1]
-    found = [torch.ones_like(e), e, (e * e - 1) / 2**0.5]
-    if conditioned_on_angle:
-        slope = 1 / torch.tan(theta_B)
-        found += [slope, slope * slope, e * slope]
-    return torch.stack(found, dim=1)
+    width: Count = 96
+    blocks: Count = 3
+    latent: Count = 48
+    sources: Count = 8
+    patch: Count = 5
 
 
 class Mixer(ShowerModel):
-    """``mixer`` for showers at a right angle, ``mixer-angle`` where the angle varies.
+    """``mixer`` for showers at a right angle, ``mixer-angle`` where the angle varies."""
 
-    ``width`` and ``blocks`` are those of the mixer over patches of ``patch`` x ``patch`` cells, which hears
-    of the shower through ``sources`` vectors made from conditions and ``latent`` numbers of noise.
-    """
+    aims = True
 
     spectrum_2: Tensor
     impact_span_22: Tensor
@@ -126,25 +79,26 @@ class Mixer(ShowerModel):
         self,
         grid: Grid,
         threshold_MeV: float,
+        sizes: MixerSizes,
         *,
         tilted: bool = False,
-        width: int = WIDTH,
-        blocks: int = BLOCKS,
-        latent: int = LATENT,
-        sources: int = SOURCES,
-        patch: int = PATCH,
     ) -> None:
         super().__init__()
         self.grid, self.threshold_MeV, self.conditioned_on_angle = grid, threshold_MeV, tilted
-        self.width, self.latent, self.n_sources = width, latent, sources
+        self.width, self.latent, self.n_sources = sizes.width, sizes.latent, sizes.sources
         self.transform = Scale(1.0)
         self.sums = 1 + grid.n_layers
-        self.noise_size = latent + self.sums + 2 + grid.n_cells
+        self.noise_size = self.latent + self.sums + 2 + grid.n_cells
         features = 6 if tilted else 3
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
         self.register_buffer("impact_span_22", torch.zeros(2, 2))
         self.register_buffer("unit_MeV", torch.tensor(1.0))
-        # Energies of the layers.
+        self._add_layer_energies(features)
+        self._add_cells(sizes.patch)
+        self._add_network(self.latent + self.sums + features + 5, sizes)
+
+    def _add_layer_energies(self, features: int) -> None:
+        """Add what draws the energies of the layers."""
         self.location_FM = nn.Parameter(torch.zeros(features, self.sums))
         self.log_width_FM = nn.Parameter(torch.zeros(features, self.sums))
         knots_K1 = torch.linspace(-FARTHEST, FARTHEST, KNOTS)[:, None]
@@ -153,13 +107,15 @@ class Mixer(ShowerModel):
         self.sums_network = nn.Sequential(
             nn.Linear(self.sums + features, 64), nn.GELU(), nn.Linear(64, self.sums)
         )
+
+    def _add_cells(self, patch: int) -> None:
+        """Add marginals of cells at some energies of their layer: threshold, log scale and log power."""
+        grid = self.grid
         self.energy_scale = EnergyScale()
         self._inverse_scale: InverseScale | None = None
-        # Laws of cells at some energies of their layer: threshold, log scale and log power.
         self.register_buffer("level_LZ", torch.arange(LEVELS)[:, None].repeat(1, grid.n_layers).float())
         cells = (LEVELS, grid.shape[0] * grid.shape[1], grid.n_layers)
         self.cell_laws = nn.Parameter(torch.zeros(3, *cells))
-        # What the shower as a whole changes of them.
         self.patches = Patches(grid, patch)
         number = torch.arange(self.patches.count * self.patches.cells)
         number_C = self.patches.join(number.view(1, self.patches.count, -1)).flatten()
@@ -168,11 +124,14 @@ class Mixer(ShowerModel):
         self.register_buffer("place_C", place_C, persistent=False)
         layer_C = torch.arange(grid.n_cells) % grid.n_layers
         self.register_buffer("layer_C", layer_C, persistent=False)
-        inputs = latent + self.sums + features + 5
+
+    def _add_network(self, inputs: int, sizes: MixerSizes) -> None:
+        """Add what the shower as a whole changes of the marginals."""
+        sources, width = sizes.sources, sizes.width
         self.sources = nn.Sequential(nn.Linear(inputs, 128), nn.GELU(), nn.Linear(128, sources * width))
         self.place_PS = nn.Parameter(torch.randn(self.patches.count, sources) / sources**0.5)
         self.place_PW = nn.Parameter(0.5 * torch.randn(self.patches.count, width))
-        self.blocks = nn.Sequential(*(Block(self.patches.count, width) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(Block(self.patches.count, width) for _ in range(sizes.blocks)))
         self.head = nn.Linear(width, 3 * self.patches.cells)
         with torch.no_grad():
             for last in (self.head, self.sums_network[-1]):
@@ -186,11 +145,11 @@ class Mixer(ShowerModel):
         latent_BL, sums_BM, impact_B2, own_BC = torch.split(noise_BL, sizes, dim=1)
         low_2, high_2 = self.impact_span_22
         impact_B2 = low_2 + (high_2 - low_2) * ndtr(impact_B2)
-        features_BF = self._features(energy_B, theta_B)
-        scores_BM = sums_BM @ self.root_MM
-        scores_BM = scores_BM + self.sums_network(torch.cat([scores_BM, features_BF], 1))
-        layers_BZ = self._layers(scores_BM, features_BF, energy_B)
-        moved, weight_BZL = self._context(latent_BL, scores_BM, features_BF, impact_B2, layers_BZ)
+        features_BF = self.features(energy_B, theta_B)
+        normals_BM = sums_BM @ self.root_MM
+        normals_BM = normals_BM + self.sums_network(torch.cat([normals_BM, features_BF], 1))
+        layers_BZ = self._layers(normals_BM, features_BF, energy_B)
+        moved, weight_BZL = self._context(latent_BL, normals_BM, features_BF, impact_B2, layers_BZ)
 
         # Which cells are hit: all are looked at.
         threshold_BOZ = self._thresholds(moved, weight_BZL)
@@ -200,7 +159,7 @@ class Mixer(ShowerModel):
 
         # How much the hit ones hold.
         above_H = above_BOZ.flatten().index_select(0, hits_H)
-        layer_H, log_scale_H, log_power_H = self._laws_at(hits_H, moved, weight_BZL)
+        layer_H, log_scale_H, log_power_H = self._marginals_at(hits_H, moved, weight_BZL)
         log_above_H = torch.log(above_H.clamp(min=SMALLEST_ABOVE))
         height_H = torch.exp(log_scale_H + torch.exp(log_power_H) * log_above_H)
         scaled_H = self.unit_MeV * torch.expm1(height_H.clamp(max=HIGHEST))
@@ -223,54 +182,56 @@ class Mixer(ShowerModel):
         low_2, high_2 = self.impact_span_22
         part = (impact_mm_B2 - low_2) / (high_2 - low_2).clamp(min=1e-9)
         first = self.latent + self.sums
-        score_B2 = torch.where(
+        normal_B2 = torch.where(
             high_2 > low_2, ndtri(part.clamp(1e-6, 1 - 1e-6)), noise_BL[:, first : first + 2]
         )
-        return torch.cat([noise_BL[:, :first], score_B2, noise_BL[:, first + 2 :]], 1)
+        return torch.cat([noise_BL[:, :first], normal_B2, noise_BL[:, first + 2 :]], 1)
 
     def log_likelihood(
         self, deposits_BXYZ: Tensor, energy_B: Tensor, theta_B: Tensor, impact_mm_B2: Tensor
     ) -> Tensor:
-        """Mean log likelihood of a cell of real showers, in nats, as if cells were independent given the layers' energies.
+        """Return the mean log likelihood of a cell of real showers, in nats.
 
-        What lies above a normal score's threshold is seen (J. Tobin, Econometrica 26 (1958) 24).
+        As if cells were independent given the layers' energies.
+
+        What lies above a latent normal's threshold is seen (J. Tobin, Econometrica 26 (1958) 24).
         """
-        features_BF = self._features(energy_B, theta_B)
-        scores_BM = self._scores(log_shares(deposits_BXYZ, energy_B), features_BF).detach()
+        features_BF = self.features(energy_B, theta_B)
+        normals_BM = self._normals(log_shares(deposits_BXYZ, energy_B), features_BF).detach()
         latent_BL = torch.randn(len(energy_B), self.latent, device=energy_B.device)
         layers_BZ = deposits_BXYZ.sum((1, 2))
-        moved, weight_BZL = self._context(latent_BL, scores_BM, features_BF, impact_mm_B2, layers_BZ)
+        moved, weight_BZL = self._context(latent_BL, normals_BM, features_BF, impact_mm_B2, layers_BZ)
         threshold_C = self._thresholds(moved, weight_BZL).flatten()
         deposits_C = deposits_BXYZ.flatten()
         hits_H = deposits_C.nonzero()[:, 0]
-        _, log_scale_H, log_power_H = self._laws_at(hits_H, moved, weight_BZL)
+        _, log_scale_H, log_power_H = self._marginals_at(hits_H, moved, weight_BZL)
         threshold_H = threshold_C.index_select(0, hits_H)
         log_H, log_slope_H = self.energy_scale(torch.log(deposits_C.index_select(0, hits_H)))
         log_unit = torch.log(self.unit_MeV)
         height_H = softplus(log_H - log_unit)
         log_height_H = torch.log(height_H.clamp(min=SMALLEST_ABOVE))
         log_above_H = (log_height_H - log_scale_H) * torch.exp(-log_power_H)
-        score_H = threshold_H + torch.exp(log_above_H.clamp(max=4))
-        # The slope of the score in ln(deposit): above by height by scaled deposit by deposit.
+        latent_H = threshold_H + torch.exp(log_above_H.clamp(max=4))
+        # The slope of the latent in ln(deposit): above by height by scaled deposit by deposit.
         log_rise_H = log_above_H - log_height_H - log_power_H
         log_rise_H = log_rise_H + (log_H - log_unit - height_H) + log_slope_H
         empty = log_ndtr(threshold_C).sum() - log_ndtr(threshold_H).sum()
-        nats: Tensor = empty + (log_rise_H - 0.5 * score_H * score_H).sum()
+        nats: Tensor = empty + (log_rise_H - 0.5 * latent_H * latent_H).sum()
         return nats / deposits_C.numel()
 
     def _context(
         self,
         latent_BL: Tensor,
-        scores_BM: Tensor,
+        normals_BM: Tensor,
         features_BF: Tensor,
         impact_B2: Tensor,
         layers_BZ: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Return what the shower changes of its cells' laws (B, P, 3, C), and the weights of the levels (B, nz, L)."""
+        """Return what the shower changes of its cells' marginals (B, P, 3, C), and the weights of the levels (B, nz, L)."""
         size_2 = torch.tensor(self.grid.cell_size or (1.0, 1.0), device=impact_B2.device)
         x, y = (12**0.5 * impact_B2 / size_2).unbind(1)
         place_B5 = torch.stack([x, y, x * x - 1, y * y - 1, x * y], 1)
-        inputs = torch.cat([latent_BL, scores_BM, features_BF, place_B5], 1)
+        inputs = torch.cat([latent_BL, normals_BM, features_BF, place_B5], 1)
         sources = self.sources(inputs).view(-1, self.n_sources, self.width)
         tokens = self.blocks(self.place_PS @ sources + self.place_PW)
         moved = self.head(tokens).view(len(tokens), self.patches.count, 3, -1)
@@ -281,7 +242,7 @@ class Mixer(ShowerModel):
         usual = torch.einsum("bzl,loz->boz", weight_BZL, self.cell_laws[0])
         return usual + self.patches.join(moved[:, :, 0]).flatten(1, 2)
 
-    def _laws_at(
+    def _marginals_at(
         self, hits_H: Tensor, moved: Tensor, weight_BZL: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the layer, numbered through all showers as hits are, log scale and log power of some cells."""
@@ -298,119 +259,31 @@ class Mixer(ShowerModel):
         )
         return layer_H, scale_H.clamp(*LOG_SCALES), power_H.clamp(*LOG_POWERS)
 
-    def _features(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
+    def features(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
+        """Return polynomials of the conditions (B, F)."""
         return condition_features(
             energy_B, theta_B, self.spectrum_2, conditioned_on_angle=self.conditioned_on_angle
         )
 
-    def _layers(self, scores_BM: Tensor, features_BF: Tensor, energy_B: Tensor) -> Tensor:
-        """Turn scores into the layers' energies (B, nz) in MeV."""
-        step = 2 * FARTHEST / (KNOTS - 1)
-        knot = ((scores_BM.detach() + FARTHEST) / step).long().clamp(0, KNOTS - 2)
-        low, high = self.quantiles_KM.gather(0, knot), self.quantiles_KM.gather(0, knot + 1)
-        standard = low + (high - low) * ((scores_BM + FARTHEST) / step - knot)
-        values_BM = features_BF @ self.location_FM + standard * torch.exp(
-            features_BF @ self.log_width_FM
-        )
-        share_BZ = (torch.exp(values_BM[:, 1:].clamp(max=0)) - SMALLEST_SHARE).clamp(min=0)
-        total_B = energy_B * torch.exp(values_BM[:, 0].clamp(max=0))
-        return share_BZ * (total_B / share_BZ.sum(1).clamp(min=SMALLEST_SHARE))[:, None]
-
-    def _scores(self, values_BM: Tensor, features_BF: Tensor) -> Tensor:
-        """Turn what :func:`log_shares` gives into normal scores; undoes :meth:`_layers`."""
+    def _layers(self, normals_BM: Tensor, features_BF: Tensor, energy_B: Tensor) -> Tensor:
+        """Turn latent normals into the layers' energies (B, nz) in MeV."""
+        standard_BM = standard_quantiles(normals_BM, self.quantiles_KM)
         width_BM = torch.exp(features_BF @ self.log_width_FM)
-        standard = (values_BM - features_BF @ self.location_FM) / width_BM
-        table_MK = self.quantiles_KM.T.contiguous()
-        knot = torch.searchsorted(table_MK, standard.T.contiguous()).sub(1).clamp(0, KNOTS - 2)
-        low, high = table_MK.gather(1, knot), table_MK.gather(1, knot + 1)
-        within = (standard.T - low) / (high - low).clamp(min=1e-6)
-        step = 2 * FARTHEST / (KNOTS - 1)
-        return ((knot + within).T * step - FARTHEST).clamp(-5, 5)
+        return layer_energies(features_BF @ self.location_FM + standard_BM * width_BM, energy_B)
+
+    def _normals(self, values_BM: Tensor, features_BF: Tensor) -> Tensor:
+        """Turn what :func:`log_shares` gives into latent normals; undoes :meth:`_layers`."""
+        width_BM = torch.exp(features_BF @ self.log_width_FM)
+        return to_normals((values_BM - features_BF @ self.location_FM) / width_BM, self.quantiles_KM)
 
     def _levels(self, layers_BZ: Tensor) -> Tensor:
-        """Weights (B, nz, L) of the levels between which the layers' energies lie."""
+        """Return weights (B, nz, L) of the levels between which the layers' energies lie."""
         log_BZ = torch.log(layers_BZ.clamp(min=SMALLEST_LAYER_MEV))
         parts = []
         for k in range(LEVELS - 1):
             width_Z = (self.level_LZ[k + 1] - self.level_LZ[k]).clamp(min=1e-3)
             part = (log_BZ - self.level_LZ[k]) / width_Z
-            # Beyond the last levels laws go on as between them, a little.
+            # Beyond the last levels marginals go on as between them, a little.
             parts.append(part.clamp(0 if k else -1, 1 if k < LEVELS - 2 else 2))
         rise = torch.stack(parts, 2)
         return torch.cat([1 - rise[..., :1], rise[..., :-1] - rise[..., 1:], rise[..., -1:]], 2)
-
-    @torch.no_grad()
-    def begin(
-        self, deposits_BXYZ: Tensor, energy_B: Tensor, theta_B: Tensor, impact_mm_B2: Tensor
-    ) -> None:
-        """Fit what has a closed form to real showers (MeV, rad, mm)."""
-        log_energy_B = torch.log(energy_B)
-        self.spectrum_2.copy_(torch.stack([log_energy_B.mean(), log_energy_B.std().clamp(min=1e-3)]))
-        self.impact_span_22.copy_(torch.stack([impact_mm_B2.amin(0), impact_mm_B2.amax(0)]))
-        hits_H = deposits_BXYZ[deposits_BXYZ > 0]
-        self.unit_MeV.copy_(UNIT * hits_H.median() if len(hits_H) else self.unit_MeV)
-        self._begin_layers(log_shares(deposits_BXYZ, energy_B), self._features(energy_B, theta_B))
-        self._begin_cells(deposits_BXYZ)
-
-    def _begin_layers(self, values_BM: Tensor, features_BF: Tensor) -> None:
-        ridge = 1e-3 * torch.eye(features_BF.shape[1])
-        solve = torch.linalg.solve(features_BF.T @ features_BF + ridge, features_BF.T)
-        self.location_FM.copy_(solve @ values_BM)
-        rest_BM = values_BM - features_BF @ self.location_FM
-        self.log_width_FM.copy_(solve @ torch.log(rest_BM.abs().clamp(min=1e-3)))
-        standard_BM = rest_BM / torch.exp(features_BF @ self.log_width_FM)
-        knots_K = torch.linspace(-FARTHEST, FARTHEST, KNOTS)
-        self.quantiles_KM.copy_(torch.quantile(standard_BM, ndtr(knots_K), dim=0))
-        count = len(values_BM)
-        rank_BM = standard_BM.argsort(0).argsort(0)
-        score_BM = ndtri((rank_BM + 0.5) / count)
-        covariance_MM = torch.corrcoef(score_BM.T) if count > 2 else torch.eye(self.sums)
-        covariance_MM = torch.nan_to_num(covariance_MM) + 0.01 * torch.eye(self.sums)
-        self.root_MM.copy_(torch.linalg.cholesky(covariance_MM / 1.01).T)
-
-    def _begin_cells(self, deposits_BXYZ: Tensor) -> None:
-        """Find normal laws whose part above zero has the hits, mean and spread of groups of showers."""
-        height_BOZ = torch.log1p(deposits_BXYZ.flatten(1, 2) / self.unit_MeV)
-        hit_BOZ = (height_BOZ > 0).float()
-        log_BZ = torch.log(deposits_BXYZ.sum((1, 2)).clamp(min=SMALLEST_LAYER_MEV))
-        order_BZ = log_BZ.argsort(0).argsort(0)
-        rare_OZ = hit_BOZ.mean(0) < RARE
-        usual = [
-            (height_BOZ**n).sum(0)[rare_OZ].sum() / hit_BOZ.sum(0)[rare_OZ].sum().clamp(min=1)
-            for n in (1, 2)
-        ]
-        for level in range(LEVELS):
-            in_BZ = (order_BZ * LEVELS // len(log_BZ) == level).float()
-            count_Z = in_BZ.sum(0).clamp(min=1)
-            self.level_LZ[level] = (in_BZ * log_BZ).sum(0) / count_Z
-            hits, first, second = (
-                torch.einsum("boz,bz->oz", values, in_BZ)
-                for values in (hit_BOZ, height_BOZ, height_BOZ**2)
-            )
-            # A prior of half a hit in a shower, and of a few hits as rare ones are.
-            probability = ((hits + 0.5) / (count_Z + 1)).clamp(1e-5, 1 - 1e-4)
-            mean, square = (
-                (seen + PRIOR_HITS * prior) / (hits + PRIOR_HITS)
-                for seen, prior in zip((first, second), usual, strict=True)
-            )
-            self.cell_laws[:, level] = torch.stack(_laws_of(probability, mean, square))
-
-
-def _laws_of(probability: Tensor, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Find threshold, log scale and log power of cells that are so often hit, from moments of their hits."""
-    threshold = -ndtri(probability)
-    quantile_Q = (torch.arange(QUANTILES) + 0.5) / QUANTILES
-    above = -ndtri((probability[..., None] * quantile_Q).clamp(min=1e-30)) - threshold[..., None]
-    log_above = torch.log(above.clamp(min=1e-6))
-    wanted = (square / (mean * mean).clamp(min=1e-12)).clamp(min=1)
-    best = torch.full_like(mean, torch.inf)
-    log_power, log_scale = torch.zeros_like(mean), torch.zeros_like(mean)
-    for power in torch.logspace(-0.9, 0.2, POWERS):
-        raised = torch.exp(power * log_above)
-        raised_mean = raised.mean(-1)
-        away = (torch.log(raised.square().mean(-1) / raised_mean**2) - torch.log(wanted)).abs()
-        better = away < best
-        best = torch.where(better, away, best)
-        log_power = torch.where(better, torch.log(power), log_power)
-        log_scale = torch.where(better, torch.log(mean.clamp(min=1e-3) / raised_mean), log_scale)
-    return threshold, log_scale, log_power

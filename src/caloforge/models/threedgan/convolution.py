@@ -131,9 +131,9 @@ def _transforms(
     layers = size + sum(pad) - taps + 1
 
     def waves_at(count: int, first: int = 0) -> tuple[Tensor, Tensor]:
-        places = torch.arange(first, first + count, dtype=torch.float64, device="cpu")
+        cells = torch.arange(first, first + count, dtype=torch.float64, device="cpu")
         wave = torch.arange(waves, dtype=torch.float64, device="cpu") * (2 * math.pi / period)
-        phase = torch.outer(wave, places)
+        phase = torch.outer(wave, cells)
         return phase.cos(), phase.sin()
 
     cos_WZ, sin_WZ = waves_at(size)

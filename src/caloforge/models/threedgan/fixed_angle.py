@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from caloforge.detector import Grid
+from caloforge.foundations.units import GEV
+from caloforge.models.base import ShowerModel
+from caloforge.models.shared.transforms import Scale
 from caloforge.models.threedgan.layers import (
     LEAK,
     Convolution,
@@ -22,7 +26,7 @@ from caloforge.models.threedgan.layers import (
     same,
 )
 
-__all__ = ["LATENT", "Discriminator3DGAN", "Generator3DGAN"]
+__all__ = ["LATENT", "Discriminator3DGAN", "Generator3DGAN", "ThreeDGAN"]
 
 LATENT = 200
 """Length of the generator's input: E' x noise, with E' the primary energy in units of 100 GeV."""
@@ -93,3 +97,26 @@ class Discriminator3DGAN(Discriminator):
         """Return (B,) each: logit of being real, primary energy / 100 GeV, sum of all cells."""
         logit_B, energy_B = self.judge(image_BXYZ)
         return logit_B, energy_B, image_BXYZ.float().sum(dim=(1, 2, 3))
+
+
+class ThreeDGAN(ShowerModel):
+    """``3dgan``: the primary energy, in units of 100 GeV, multiplies 200 normal numbers.
+
+    Its images hold 50 x GeV, as the published data for variable angles do.
+    """
+
+    def __init__(
+        self, grid: Grid, threshold_MeV: float, *, filters: int = 6, latent: int = LATENT
+    ) -> None:
+        super().__init__()
+        self.grid, self.threshold_MeV = grid, threshold_MeV
+        # In GeV the output layer dies within the first steps: weights of usual size make showers a
+        # thousand times too bright, and what corrects them drives every inner cell below zero.
+        self.transform = Scale(50 / GEV)
+        self.network = Generator3DGAN(grid.shape, filters=filters, latent=latent)
+        self.noise_size = latent
+
+    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
+        """Make images (B, nx, ny, nz) in 50 x GeV; the angle is not listened to."""
+        image_BXYZ: Tensor = self.network(noise_BL * (energy_B / (100 * GEV))[:, None])
+        return image_BXYZ

@@ -24,7 +24,6 @@ __all__ = [
     "FromCells",
     "Normalisation",
     "Triple",
-    "count_weights",
     "dense",
     "same",
 ]
@@ -185,7 +184,7 @@ class LeakyDropout(Dropout):
 
 
 class FromCells(nn.Module):
-    """LossStep (B, x*y*z*C), cells in Keras' order, into (B, C, x, y, z)."""
+    """Turn features (B, x*y*z*C), cells in Keras' order, into (B, C, x, y, z)."""
 
     def __init__(self, shape: Triple, channels: int) -> None:
         super().__init__()
@@ -259,12 +258,3 @@ class Discriminator(nn.Module):
         features_BF = self.layers(x_BCXYZ).movedim(1, -1).flatten(1).float()
         with torch.autocast(x_BCXYZ.device.type, enabled=False):  # an energy needs all its digits
             return self.real(features_BF).squeeze(1), self.energy(features_BF).squeeze(1)
-
-
-def count_weights(module: nn.Module) -> int:
-    """Count weights as Keras does: parameters and the running statistics of normalisations."""
-    return sum(
-        tensor.numel()
-        for name, tensor in module.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    )

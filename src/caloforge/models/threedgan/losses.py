@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 
 from caloforge.foundations.units import GEV
 from caloforge.models.base import ShowerModel
 from caloforge.models.objective import LossStep
+from caloforge.models.settings import Count, Fraction, Strict, Weight
+from caloforge.models.shared.modes import evaluating, frozen
 from caloforge.showers.batch import Batch
-from caloforge.training.config import ObjectiveConfig
 
-__all__ = ["AdversarialObjective", "SamplingFraction"]
+__all__ = ["AdversarialObjective", "AngleLosses", "Losses", "SamplingFraction"]
+
+
+class Losses(Strict):
+    """Weights of the adversarial losses for a fixed angle, and how the networks take turns."""
+
+    real_or_fake: Weight = Field(6.0, description="weight of the binary cross-entropy")
+    energy: Weight = Field(0.2, description="weight of the primary energy's MAPE")
+    deposit: Weight = Field(0.1, description="weight of the total deposit's MAPE")
+    label_flips: Fraction = Field(0.05, description="fraction of the critic's labels that are flipped")
+    generator_steps: Count = Field(2, description="generator steps per batch of real showers")
+
+
+class AngleLosses(Losses):
+    """The same for a variable angle."""
+
+    real_or_fake: Weight = Field(3.0, description="weight of the binary cross-entropy")
+    energy: Weight = Field(0.1, description="weight of the primary energy's MAPE")
+    angle: Weight = Field(25.0, description="weight of the measured angle's MAE (rad)")
 
 
 @dataclass(frozen=True)
@@ -47,7 +66,7 @@ class SamplingFraction:
 
 
 def mape(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute percentage error, 100 |truth - prediction| / |truth|."""
+    """Return the mean absolute percentage error, 100 |truth - prediction| / |truth|."""
     return 100 * ((truth - prediction) / truth).abs().mean()
 
 
@@ -67,21 +86,15 @@ class AdversarialObjective:
         self,
         model: ShowerModel,
         critic: nn.Module,
-        weights: ObjectiveConfig,
+        settings: Losses,
         sampling_fraction: SamplingFraction,
         energy_range_MeV: tuple[float, float],
         precision: torch.dtype = torch.float32,
     ) -> None:
-        published = (3.0, 0.1, 0.1, 25.0) if model.conditioned_on_angle else (6.0, 0.2, 0.1, 0.0)
-        given = (weights.real_or_fake, weights.energy, weights.deposit, weights.angle)
-        names = ("real_or_fake", "energy", "deposit", "angle")
-        self.weights = {
-            name: default if value is None else value
-            for name, value, default in zip(names, given, published, strict=True)
-        }
+        self.weights = settings.model_dump(exclude={"label_flips", "generator_steps"})
         self.networks: Mapping[str, nn.Module] = {"generator": model, "critic": critic}
         self.model, self._critic = model, critic
-        self._flips, self._generator_steps = weights.label_flips, weights.generator_steps
+        self._flips, self._generator_steps = settings.label_flips, settings.generator_steps
         self._sampling_fraction = sampling_fraction
         self._energy_range = energy_range_MeV
         self._precision = precision
@@ -98,21 +111,21 @@ class AdversarialObjective:
         model.train()
         critic.train()
         labels = self._flipped(torch.ones(size, device=real_BXYZ.device))
-        yield self._turn("critic", "real", real_BXYZ, labels, batch.energy_B, batch.theta_B)
+        yield self._loss_step("critic", "real", real_BXYZ, labels, batch.energy_B, batch.theta_B)
 
         energy_B, theta_B = self._fresh_conditions(batch)
         with torch.no_grad(), evaluating(model):
             fake_BXYZ = self._generate(energy_B, theta_B)
         labels = self._flipped(torch.zeros_like(labels))
-        yield self._turn("critic", "fake", fake_BXYZ, labels, energy_B, theta_B)
+        yield self._loss_step("critic", "fake", fake_BXYZ, labels, energy_B, theta_B)
 
         for _ in range(self._generator_steps):
             energy_B, theta_B = self._fresh_conditions(batch)
             with frozen(critic):
                 image_BXYZ = self._generate(energy_B, theta_B)
                 labels = torch.ones(size, device=real_BXYZ.device)
-                turn = self._turn("generator", "", image_BXYZ, labels, energy_B, theta_B)
-            yield turn
+                loss_step = self._loss_step("generator", "", image_BXYZ, labels, energy_B, theta_B)
+            yield loss_step
 
     def _generate(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
         noise_BL = torch.randn(len(energy_B), self.model.noise_size, device=energy_B.device)
@@ -120,7 +133,7 @@ class AdversarialObjective:
             image: Tensor = self.model(energy_B, theta_B, noise_BL)
         return image.float()
 
-    def _turn(
+    def _loss_step(
         self,
         network: str,
         kind: str,
@@ -160,32 +173,3 @@ class AdversarialObjective:
     def _autocast(self, like: Tensor) -> Any:
         mixed = self._precision != torch.float32
         return torch.autocast(like.device.type, dtype=self._precision, enabled=mixed)
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Hold a network in evaluation mode: published fakes for the critic are made so."""
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train()
-
-
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a network that does not learn.
-
-    Its BatchNorm layers normalise with the batch, as when the network is trained, and leave their
-    running statistics alone.
-    """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    network.requires_grad_(False)
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
-        network.requires_grad_(True)

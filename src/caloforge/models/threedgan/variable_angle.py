@@ -13,6 +13,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from caloforge.detector import Grid
+from caloforge.foundations.units import GEV
+from caloforge.models.base import ShowerModel
+from caloforge.models.shared.transforms import Chain, Power, Scale
 from caloforge.models.threedgan.layers import (
     Convolution,
     Crop,
@@ -23,7 +27,14 @@ from caloforge.models.threedgan.layers import (
     dense,
 )
 
-__all__ = ["LATENT", "POWER", "Discriminator3DGANAngle", "Generator3DGANAngle", "measured_angle"]
+__all__ = [
+    "LATENT",
+    "POWER",
+    "Discriminator3DGANAngle",
+    "Generator3DGANAngle",
+    "ThreeDGANAngle",
+    "measured_angle",
+]
 
 LATENT = 256
 """Length of the generator's input: energy / 100 GeV, angle in rad, 254 numbers of noise."""
@@ -101,6 +112,28 @@ class Discriminator3DGANAngle(Discriminator):
         cells_BXYZ = image_BXYZ.float() ** (1 / POWER)
         with torch.autocast(cells_BXYZ.device.type, enabled=False):
             return logit_B, energy_B, measured_angle(cells_BXYZ), cells_BXYZ.sum(dim=(1, 2, 3))
+
+
+class ThreeDGANAngle(ShowerModel):
+    """``3dgan-angle``: energy and angle stand beside 254 normal numbers.
+
+    Its images hold (50 x GeV) to the power 0.85.
+    """
+
+    conditioned_on_angle = True
+
+    def __init__(self, grid: Grid, threshold_MeV: float, *, filters: int = 6) -> None:
+        super().__init__()
+        self.grid, self.threshold_MeV = grid, threshold_MeV
+        self.transform = Chain((Scale(50 / GEV), Power(POWER)))
+        self.network = Generator3DGANAngle(grid.shape, filters=filters)
+        self.noise_size = self.network.latent_size - 2
+
+    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+        """Make images (B, nx, ny, nz)."""
+        conditions_B2 = torch.stack((energy_B / (100 * GEV), theta_B), dim=1)
+        image_BXYZ: Tensor = self.network(torch.cat((conditions_B2, noise_BL), dim=1))
+        return image_BXYZ
 
 
 def measured_angle(cells_BXYZ: Tensor) -> Tensor:

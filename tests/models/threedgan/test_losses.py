@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from caloforge.detector import Grid
 from caloforge.models.registry import MODELS
-from caloforge.models.threedgan.losses import AdversarialObjective, SamplingFraction, mape
+from caloforge.models.threedgan.losses import AdversarialObjective, Losses, SamplingFraction, mape
 from caloforge.showers.batch import Batch
-from caloforge.training.config import ObjectiveConfig
 
 GRID = Grid("small", (9, 9, 11))
 BATCH = 4
@@ -21,10 +20,11 @@ BATCH = 4
 def objective(model: str = "3dgan", grid: Grid = GRID, **weights: float) -> AdversarialObjective:
     torch.manual_seed(3)
     family = MODELS[model]
+    kind: type[Losses] = family.settings.model_fields["objective"].annotation
     return AdversarialObjective(
-        family.generator(grid, 0.001),
-        family.critic(grid),
-        ObjectiveConfig(**weights),
+        family.build(grid, 0.001),
+        family.build_critic(grid),
+        kind(**weights),
         SamplingFraction(0.02, 0.0),
         (10e3, 500e3),
     )
@@ -44,11 +44,11 @@ def test_mape_divides_by_the_truth_and_not_by_the_prediction() -> None:
     assert mape(torch.tensor([100.0]), torch.tensor([50.0])).item() == pytest.approx(100)
 
 
-def test_turns_are_those_of_the_published_code() -> None:
+def test_loss_steps_are_those_of_the_published_code() -> None:
     trained = objective()
-    turns = [turn.network for turn in trained.losses(batch())]
-    assert turns == ["critic", "critic", "generator", "generator"]
-    assert trained.weights == {"real_or_fake": 6.0, "energy": 0.2, "deposit": 0.1, "angle": 0.0}
+    loss_steps = [loss_step.network for loss_step in trained.losses(batch())]
+    assert loss_steps == ["critic", "critic", "generator", "generator"]
+    assert trained.weights == {"real_or_fake": 6.0, "energy": 0.2, "deposit": 0.1}
     wide = Grid("wide", (18, 20, 12))
     tilted = objective("3dgan-angle", wide)
     assert tilted.weights == {"real_or_fake": 3.0, "energy": 0.1, "deposit": 0.1, "angle": 25.0}
@@ -57,31 +57,32 @@ def test_turns_are_those_of_the_published_code() -> None:
 
 def test_loss_is_the_weighted_sum_of_the_terms_shown() -> None:
     trained = objective(real_or_fake=2.0, energy=0.5, deposit=0.25)
-    for turn in trained.losses(batch()):
+    for loss_step in trained.losses(batch()):
         weighted = sum(
-            trained.weights[name.rpartition(".")[2]] * float(term) for name, term in turn.terms.items()
+            trained.weights[name.rpartition(".")[2]] * float(term)
+            for name, term in loss_step.terms.items()
         )
-        assert float(turn.loss.detach()) == pytest.approx(weighted, rel=1e-5)
+        assert float(loss_step.loss.detach()) == pytest.approx(weighted, rel=1e-5)
 
 
-def test_fakes_are_detached_in_the_critics_turn_and_the_critic_is_frozen_in_the_generators() -> None:
+def test_fakes_are_detached_in_the_critics_step_and_the_critic_is_frozen_in_the_generators() -> None:
     trained = objective()
     generator, critic = trained.networks["generator"], trained.networks["critic"]
-    for turn in trained.losses(batch()):
+    for loss_step in trained.losses(batch()):
         for network in (generator, critic):
             network.zero_grad(set_to_none=True)
-        turn.loss.backward()  # type: ignore[no-untyped-call]
-        learns, rests = (critic, generator) if turn.network == "critic" else (generator, critic)
+        loss_step.loss.backward()  # type: ignore[no-untyped-call]
+        learns, rests = (critic, generator) if loss_step.network == "critic" else (generator, critic)
         assert all(p.grad is None for p in rests.parameters())
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learns.parameters())
 
 
-def test_the_generators_turn_leaves_the_critics_statistics_alone() -> None:
+def test_the_generators_step_leaves_the_critics_statistics_alone() -> None:
     trained = objective()
-    turns = trained.losses(batch())
-    next(turns), next(turns)
+    loss_steps = trained.losses(batch())
+    next(loss_steps), next(loss_steps)
     before = {k: v.clone() for k, v in trained.networks["critic"].state_dict().items()}
-    list(turns)
+    list(loss_steps)
     after = trained.networks["critic"].state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert trained.networks["critic"].training

@@ -13,12 +13,13 @@ from caloforge.detector import Grid
 from caloforge.files.tensors import load_into, load_tensors
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.units import GEV
-from caloforge.models.registry import MODELS, ThreeDGAN
+from caloforge.models.registry import MODELS
 from caloforge.models.saved import load_model
+from caloforge.models.threedgan.fixed_angle import ThreeDGAN
 from caloforge.models.threedgan.layers import Convolution
+from caloforge.training.begin import initialise_from
 from caloforge.training.checkpoint import checkpoints
 from caloforge.training.config import load_config
-from caloforge.training.initialise import initialise_from
 from caloforge.training.trainer import train
 
 GRID = Grid("small", (9, 9, 11))
@@ -27,7 +28,7 @@ GRID = Grid("small", (9, 9, 11))
 def networks(seed: int) -> dict[str, nn.Module]:
     torch.manual_seed(seed)
     family = MODELS["3dgan"]
-    return {"generator": family.generator(GRID, 0.0).eval(), "critic": family.critic(GRID).eval()}
+    return {"generator": family.build(GRID, 0.0).eval(), "critic": family.build_critic(GRID).eval()}
 
 
 def save_as_keras(path: Path, network: nn.Module) -> None:
@@ -66,7 +67,7 @@ def test_original_weights_make_the_same_showers_in_mev(tmp_path: Path) -> None:
     assert isinstance(generator, ThreeDGAN)
     save_as_keras(tmp_path / "generator.hdf5", generator)
     save_as_keras(tmp_path / "discriminator.hdf5", original["critic"])
-    initialise_from([tmp_path / "generator.hdf5", tmp_path / "discriminator.hdf5"], ours)
+    initialise_from("3dgan", [tmp_path / "generator.hdf5", tmp_path / "discriminator.hdf5"], ours)
     loaded = ours["generator"]
     assert isinstance(loaded, ThreeDGAN)
 
@@ -87,7 +88,7 @@ def test_original_weights_make_the_same_showers_in_mev(tmp_path: Path) -> None:
 def test_weights_that_fit_neither_network_are_refused(tmp_path: Path) -> None:
     save_as_keras(tmp_path / "other.hdf5", nn.Sequential(nn.Linear(3, 2)))
     with pytest.raises(CaloforgeError, match=r"other\.hdf5: fits neither network"):
-        initialise_from([tmp_path / "other.hdf5"], networks(1))
+        initialise_from("3dgan", [tmp_path / "other.hdf5"], networks(1))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""What a folder of this room tells the rest of the package: how its models are set, built, begun and taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from caloforge.detector import Grid
+from caloforge.foundations.errors import UsageError
+from caloforge.models.base import ShowerModel
+from caloforge.models.objective import Objective, TrainingShowers
+from caloforge.models.settings import Sizes, TrainingConfig
+
+__all__ = ["Family", "NewestCheckpoint"]
+
+S = TypeVar("S", bound=TrainingConfig)
+
+NewestCheckpoint = Callable[[Path], Mapping[str, Tensor] | None]
+"""Reads the tensors ``generator.*``, ``critic.*`` of a run's newest whole checkpoint, if it has one."""
+
+
+def _no_critic(grid: Grid, sizes: Any) -> nn.Module:  # noqa: ARG001
+    return nn.Identity()
+
+
+@dataclass(frozen=True)
+class Family(Generic[S]):
+    """A kind of model. Networks are built from a grid and the sizes that ``settings`` name.
+
+    ``objective`` begins a training: it fits what has a closed form to the showers, and gives the losses of
+    generator and critic. ``take_over`` loads first weights from a path into networks that have so begun; it
+    raises UsageError or CaloforgeError where they do not fit.
+    """
+
+    summary: str
+    settings: type[S]
+    generator: Callable[[Grid, float, Any], ShowerModel]
+    objective: Callable[[S, Any, Any, TrainingShowers], Objective]
+    take_over: Callable[[Mapping[str, nn.Module], Path, NewestCheckpoint], None]
+    critic: Callable[[Grid, Any], nn.Module] = _no_critic
+
+    def sizes(self, chosen: Mapping[str, int] | None = None) -> Sizes:
+        """Return all sizes: those ``chosen``, else the usual. Raises UsageError naming a wrong one."""
+        kind = type(self.settings.model_fields["architecture"].default)
+        try:
+            sizes: Sizes = kind(**(chosen or {}))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            known = f"expected one of {', '.join(kind.model_fields) or 'none'}"
+            what = known if first["type"] == "extra_forbidden" else first["msg"]
+            raise UsageError(f"architecture.{first['loc'][0]}: {what}") from None
+        return sizes
+
+    def build(
+        self, grid: Grid, threshold_MeV: float, chosen: Mapping[str, int] | None = None
+    ) -> ShowerModel:
+        """Build the generator with fresh weights. Raises UsageError as :meth:`sizes` does."""
+        return self.generator(grid, threshold_MeV, self.sizes(chosen))
+
+    def build_critic(self, grid: Grid, chosen: Mapping[str, int] | None = None) -> nn.Module:
+        """Build what it is trained against, likewise; an empty network where that is nothing."""
+        return self.critic(grid, self.sizes(chosen))
+
+    def begin(self, config: S, showers: TrainingShowers) -> Objective:
+        """Build the configured networks and begin a training of them.
+
+        Raises UsageError where grid or showers do not suit the networks.
+        """
+        model = self.generator(showers.grid, showers.threshold_MeV, config.architecture)
+        critic = self.critic(showers.grid, config.architecture)
+        return self.objective(config, model, critic, showers)
