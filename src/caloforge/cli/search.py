@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
-from caloforge.cli.console import Json, print_result, print_table, say
+from caloforge.cli.console import Json, print_result, print_table, progress_of, say
 from caloforge.cli.multi_value_options import SeveralFiles
-from caloforge.foundations.errors import INTERRUPTED, CaloforgeError, UsageError
+from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import Progress, silent
 from caloforge.foundations.ranks import Ranks
 
 if TYPE_CHECKING:
-    from caloforge.search.study import Study
+    from caloforge.search.study import Limits, Study
     from caloforge.search.trials import Trial
     from caloforge.search.worker import Watch
 
@@ -35,9 +30,6 @@ EXAMPLES = (
     "caloforge search policy --data train.h5 --out fast --trials 20 --objective legacy --objective ms",
     "caloforge search tpe --out study --report",
 )
-
-ROWS = 20
-"""Trials in the table that moves."""
 
 
 class Method(StrEnum):
@@ -110,13 +102,10 @@ def run(
         study = Study.joined(out, wanted, earlier)
         if study.settings.method != method.value:
             raise UsageError(f"{out}: this search is by {study.settings.method}, got {method.value}")
-        try:
-            with _watching(study, ranks) as (watch, progress):
-                work(study, Limits(trials, core_seconds), watch=watch, progress=progress)
-        except (CaloforgeError, KeyboardInterrupt) as error:
-            if ranks.leads or getattr(error, "exit_code", INTERRUPTED) != INTERRUPTED:
-                raise
-            raise SystemExit(INTERRUPTED) from None
+        limits = Limits(trials, core_seconds)
+        with progress_of(ranks, "search", "trials") as report:
+            watch = _watch(study, limits, report) if ranks.leads else _look_away
+            work(study, limits, watch=watch, progress=silent)
     if ranks.leads:
         _show(study, write_report(study), as_json=json)
 
@@ -152,24 +141,23 @@ def _wanted(
     return replace(known, **{name: value for name, value in given.items() if value is not None})
 
 
-@contextmanager
-def _watching(study: Study, ranks: Ranks) -> Iterator[tuple[Watch, Progress]]:
-    """Return what shows the trials: a table that moves on a terminal, else a line for each that has ended."""
-    if not ranks.leads:
-        yield lambda _: None, silent
-    elif sys.stderr.isatty():
-        with Live(console=Console(stderr=True), refresh_per_second=4) as live:
-            yield lambda trials: live.update(_live_table(study, trials)), silent
-    else:
-        said = {trial.number for trial in study.store.trials() if trial.state != "running"}
+def _watch(study: Study, limits: Limits, report: Progress) -> Watch:
+    """Return what shows the trials: how many have ended, and a line for each that ends."""
+    said = {trial.number for trial in study.store.trials() if trial.state != "running"}
 
-        def watch(trials: Sequence[Trial]) -> None:
-            for trial in trials:
-                if trial.state != "running" and trial.number not in said:
-                    said.add(trial.number)
-                    say(f"search: {_line(study, trial)}")
+    def watch(trials: Sequence[Trial]) -> None:
+        ended = [trial for trial in trials if trial.state != "running"]
+        for trial in ended:
+            if trial.number not in said:
+                said.add(trial.number)
+                say(f"search: {_line(study, trial)}")
+        report(len(ended), limits.trials or len(trials) + 1, core_s=study.spent(trials))
 
-        yield watch, silent
+    return watch
+
+
+def _look_away(trials: Sequence[Trial]) -> None:
+    """Show nothing: the first process speaks."""
 
 
 def _line(study: Study, trial: Trial) -> str:
@@ -179,32 +167,6 @@ def _line(study: Study, trial: Trial) -> str:
     values = " ".join(f"{n}={v:.4g}" for n, v in zip(names, trial.objectives, strict=False))
     what = f"{trial.choice['model']}, {settings_text(trial)}"
     return f"trial {trial.number} {trial.state} {values} ({trial.core_seconds:.1f} core-s; {what})"
-
-
-def _live_table(study: Study, trials: Sequence[Trial]) -> Table:
-    from caloforge.search.report import front, settings_text
-
-    names, best = study.settings.objectives, {trial.number for trial in front(trials)}
-    table = Table(
-        title=f"{study.settings.method}: {len(trials)} trials, {study.spent(trials):.0f} core-seconds",
-        title_justify="left",
-    )
-    for column in ("trial", "state", *names, "core-s", "model", "settings"):
-        table.add_column(column, justify="left" if column in ("state", "model", "settings") else "right")
-    newest = [trial for trial in trials if trial.number not in best][-(ROWS - len(best)) :]
-    for trial in sorted([*(trials[n] for n in best), *newest], key=lambda trial: trial.number):
-        stage = max((n for n in trial.notes if n.startswith("stage")), default="")
-        values = [f"{value:.4g}" for value in trial.objectives] or [""] * len(names)
-        table.add_row(
-            str(trial.number),
-            f"{trial.state} {stage}" if trial.state == "running" else trial.state,
-            *values,
-            f"{trial.core_seconds:.1f}",
-            str(trial.choice["model"]),
-            settings_text(trial),
-            style="bold" if trial.number in best else None,
-        )
-    return table
 
 
 def _show(study: Study, found: dict[str, Any], *, as_json: bool) -> None:

@@ -17,10 +17,7 @@ from caloforge.search.store import importances
 from caloforge.search.study import Study
 from caloforge.search.trials import Trial, front_ranks, standings
 
-__all__ = ["COLUMNS", "front", "results", "settings_text", "write_report"]
-
-COLUMNS = ("trial", "state", "core-s", "model", "settings")
-"""What is shown of a trial beside its objectives."""
+__all__ = ["front", "results", "settings_text", "write_report"]
 
 COLOURS = {"done": "#0072b2", "stopped": "#c9c9c9", "best": "#d1480f"}
 
@@ -124,7 +121,7 @@ def _table(study: Study, trials: Sequence[Trial]) -> Any:
 
     names = study.settings.objectives
     kinds: Any = ("number", "short", *("number" for _ in names), "number", "short", "long")
-    titles = (*COLUMNS[:2], *names, *COLUMNS[2:])
+    titles = ("trial", "state", *names, "core-s", "model", "settings")
     rows = []
     for trial in trials:
         values = trial.objectives or [None] * len(names)

@@ -21,7 +21,7 @@ from caloforge.foundations.yaml_model import parse_yaml
 from caloforge.models.registry import MODELS
 from caloforge.training.config import load_config
 
-__all__ = ["MODEL", "Choice", "Parameter", "Space", "Value", "load_space", "settings_of"]
+__all__ = ["MODEL", "Choice", "Parameter", "Space", "Value", "load_space", "parse_space"]
 
 Value = int | float | str
 Choice = dict[str, Value]
@@ -61,49 +61,36 @@ class Parameter(BaseModel):
     def _complete(self) -> Parameter:
         if self.choices:
             if self.low is not None or self.high is not None or self.log or self.whole:
-                msg = "expected choices or a range, got both"
-                raise ValueError(msg)
+                raise ValueError("expected choices or a range, got both")
             if len(set(self.choices)) < len(self.choices):
-                msg = "expected different choices"
-                raise ValueError(msg)
+                raise ValueError("expected different choices")
         elif self.low is None or self.high is None or not self.low < self.high:
-            msg = "expected choices, or low and high with low < high"
-            raise ValueError(msg)
+            raise ValueError("expected choices, or low and high with low < high")
         elif self.log and self.low <= 0:
-            msg = "expected low > 0 with log"
-            raise ValueError(msg)
+            raise ValueError("expected low > 0 with log")
         elif self.whole and not (self.low.is_integer() and self.high.is_integer()):
-            msg = "expected whole numbers for low and high with int"
-            raise ValueError(msg)
+            raise ValueError("expected whole numbers for low and high with int")
         return self
 
     def at(self, place: float) -> Value:
         """Return the value at a place from 0 to 1."""
         if self.choices:
             return self.choices[min(int(place * len(self.choices)), len(self.choices) - 1)]
-        low, high = self._ends()
-        # A whole number has as much room as any other.
-        margin = 0.5 if self.whole else 0.0
-        first, last = (self._bent(end) for end in (low - margin, high + margin))
+        first, last = self._span
         value = first + place * (last - first)
-        value = math.exp(value) if self.log else value
-        value = min(max(round(value) if self.whole else value, low), high)
-        return int(value) if self.whole else value
+        return self._allowed(math.exp(value) if self.log else value)
 
     def place(self, value: Value) -> float:
         """Return the place of a value, from 0 to 1; of one beyond the range, its end; of no choice, the nearest."""
         if self.choices:
             return (self.choices.index(self.nearest(value)) + 0.5) / len(self.choices)
-        low, high = self._ends()
-        margin = 0.5 if self.whole else 0.0
-        at = self._bent(min(max(float(value), low), high))
-        low, high = (self._bent(end) for end in (low - margin, high + margin))
-        return (at - low) / (high - low)
+        first, last = self._span
+        return (self._scaled(self._allowed(float(value))) - first) / (last - first)
 
     def nearest(self, value: Value) -> Value:
         """Return the value itself if it is allowed, else the nearest one; the first where nothing is near."""
         if not self.choices:
-            return self.at(self.place(value)) if not self._holds(value) else value
+            return self._allowed(float(value))
         if value in self.choices or isinstance(value, str):
             return value if value in self.choices else self.choices[0]
         numbers = [choice for choice in self.choices if not isinstance(choice, str)]
@@ -113,20 +100,22 @@ class Parameter(BaseModel):
         """Return the values that bound all others: the range's ends, or the choices."""
         return self.choices or [self.at(0.0), self.at(1.0)]
 
-    def _holds(self, value: Value) -> bool:
-        low, high = self._ends()
-        return (
-            not isinstance(value, str)
-            and low <= value <= high
-            and (not self.whole or value == int(value))
-        )
-
-    def _ends(self) -> tuple[float, float]:
+    def _allowed(self, value: float) -> int | float:
+        """Return the nearest value of the range."""
         assert self.low is not None
         assert self.high is not None
-        return self.low, self.high
+        inside = min(max(round(value) if self.whole else value, self.low), self.high)
+        return int(inside) if self.whole else inside
 
-    def _bent(self, value: float) -> float:
+    @property
+    def _span(self) -> tuple[float, float]:
+        """The range's ends as they are drawn: a whole number has as much room as any other."""
+        assert self.low is not None
+        assert self.high is not None
+        margin = 0.5 if self.whole else 0.0
+        return self._scaled(self.low - margin), self._scaled(self.high + margin)
+
+    def _scaled(self, value: float) -> float:
         return math.log(value) if self.log else value
 
 
@@ -171,9 +160,9 @@ class Space:
             choice[name] = parameter.nearest(parameter.at(0.5) if value is None else value)
         return choice
 
-    def drawn(self, rng: np.random.Generator, model: str | None = None) -> Choice:
-        """Draw a choice at random, of one model if it is given."""
-        choice: Choice = {MODEL: model or self.models[rng.integers(len(self.models))]}
+    def drawn(self, rng: np.random.Generator) -> Choice:
+        """Draw a choice at random."""
+        choice: Choice = {MODEL: self.models[rng.integers(len(self.models))]}
         for name, parameter in self.of(choice):
             choice[name] = parameter.at(float(rng.random()))
         return choice
@@ -191,25 +180,16 @@ class Space:
 
     def settings(self, choice: Choice) -> dict[str, Any]:
         """Return the settings of a training as :func:`~caloforge.training.config.load_config` takes them."""
-        return settings_of({**_prefixed(str(choice[MODEL]), self.fixed), **choice})
-
-
-def _prefixed(model: str, fixed: Mapping[str, Mapping[str, Value]]) -> Choice:
-    return {f"{model}.{setting}": value for setting, value in fixed[model].items()}
-
-
-def settings_of(choice: Choice) -> dict[str, Any]:
-    """Nest the settings of a choice, without the model's name before them."""
-    settings: dict[str, Any] = {MODEL: choice[MODEL]}
-    for name, value in choice.items():
-        if name == MODEL:
-            continue
-        *parents, last = name.partition(".")[2].split(".")
-        inner = settings
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[last] = value
-    return settings
+        model = str(choice[MODEL])
+        named = {name.partition(".")[2]: value for name, value in choice.items() if name != MODEL}
+        nested: dict[str, Any] = {MODEL: model}
+        for name, value in {**self.fixed[model], **named}.items():
+            *parents, last = name.split(".")
+            inner = nested
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[last] = value
+        return nested
 
 
 def load_space(path: Path | None = None) -> Space:
