@@ -25,7 +25,7 @@ def descend(
     batches: Iterable[Projections],
     learning_rate: float,
 ) -> tuple[Weights, Weights]:
-    """Take a step on each batch against the mean squared error; give weights and mean squares of gradients."""
+    """Take a step on each batch against the mean squared error; return weights and mean squares of gradients."""
     weights = torch.tensor(weights_W)[None].requires_grad_()
     squares = torch.tensor(squares_W)[None]
     for showers in batches:

@@ -79,7 +79,7 @@ def _numbers(study: Study, trial: Trial) -> dict[str, Any]:
 
 
 def write_report(study: Study) -> dict[str, Any]:
-    """Write ``report.html``, ``metrics.json`` and ``best.yaml`` into the study's folder; give the numbers.
+    """Write ``report.html``, ``metrics.json`` and ``best.yaml`` into the study's folder; return the numbers.
 
     Raises MissingExtraError without the packages that draw.
     """

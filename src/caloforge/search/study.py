@@ -112,22 +112,7 @@ class Study:
         if not (folder / SETTINGS).is_file():
             if wanted is None:
                 raise UsageError("--data: expected one or more shower files")
-            _check(wanted)
-            others = {p.name for p in folder.iterdir() if p.name[0] != "."} if folder.is_dir() else set()
-            # Looked at last: another worker may have begun the study meanwhile.
-            if others - {"judge.h5"} and not (folder / SETTINGS).is_file():
-                raise UsageError(f"{folder}: expected a new or empty folder, or that of a search")
-            folder.mkdir(exist_ok=True)
-            with open_locked(folder / LOCK):
-                if not (folder / SETTINGS).is_file():  # nobody was quicker
-                    try:
-                        _begin(folder, wanted, earlier)
-                    except BaseException:
-                        for name in ("judge.h5", LOCK):
-                            (folder / name).unlink(missing_ok=True)
-                        with suppress(OSError):
-                            folder.rmdir()
-                        raise
+            _create(folder, wanted, earlier)
         study = cls(folder)
         if wanted is not None:
             study._require(wanted)
@@ -243,11 +228,28 @@ class Study:
             return None
 
 
-def _check(wanted: Settings) -> None:
+def _create(folder: Path, wanted: Settings, earlier: Path | None) -> None:
+    """Make the folder of a study, unless another worker is quicker; where that fails, leave nothing behind."""
     check_objectives(wanted.objectives)
     if wanted.method not in METHODS:
         raise UsageError(f"method {wanted.method}: expected one of {', '.join(METHODS)}")
     parse_space(wanted.space, "space")
+    others = {p.name for p in folder.iterdir() if p.name[0] != "."} if folder.is_dir() else set()
+    # Looked at last: another worker may have begun the study meanwhile.
+    if others - {"judge.h5"} and not (folder / SETTINGS).is_file():
+        raise UsageError(f"{folder}: expected a new or empty folder, or that of a search")
+    folder.mkdir(exist_ok=True)
+    with open_locked(folder / LOCK):
+        if (folder / SETTINGS).is_file():
+            return
+        try:
+            _begin(folder, wanted, earlier)
+        except BaseException:
+            for name in ("judge.h5", LOCK):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
+            raise
 
 
 def _begin(folder: Path, wanted: Settings, earlier: Path | None) -> None:

@@ -78,7 +78,7 @@ def run_trial(
     go_on: GoOn,
     progress: Progress,
 ) -> dict[str, float] | None:
-    """Run a trial, or what is left of it; give its objectives by name, or None where it was stopped.
+    """Run a trial, or what is left of it; return its objectives by name, or None where it was stopped.
 
     ``noted`` holds what was noted before. Raises what the training raises; KeyboardInterrupt with a
     checkpoint written.
@@ -104,7 +104,7 @@ def run_trial(
 
 
 def _run_stage(task: Task, folder: Path, plan: Plan, stage: int, progress: Progress) -> dict[str, float]:
-    """Train to the end of a stage; give its score (small is good), the steps so far, and what it cost."""
+    """Train to the end of a stage; return its score (small is good), the steps so far, and what it cost."""
     # What a killed worker had done of it counts as planned.
     begun = _end(plan, stage - 1) if stage else FIRST_STEPS
     before = max(0, _steps_done(folder) - max(FIRST_STEPS, begun)) * plan.step_core_seconds
