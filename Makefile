@@ -1,4 +1,5 @@
 # make demo   from Geant4 showers to a trained generator and a report, in one go
+# make quick  ruff, and the tests that start no process, no Geant4, no browser and no training
 # make test   everything that must hold before a change lands
 
 PYTHON ?= python3
@@ -10,11 +11,16 @@ TORCH ?= torch==2.13.0
 
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo quick test clean
 
 # Each run has a folder of its own; its last line is the path of the report.
 demo: $(VENV)/.demo
 	$(BIN)/caloforge demo --out demo/$$(date +%Y%m%d-%H%M%S)
+
+quick: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pytest -n 2 --dist worksteal -m "not (process or geant4 or browser or training or slow)"
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -22,7 +28,7 @@ test: $(VENV)/.dev
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/sp-repo-review --show err .
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal --durations=25
 	$(BIN)/mkdocs build --strict --quiet
 
 clean:

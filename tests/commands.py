@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+PATIENCE_S = 600
+"""Only a test that hangs ever waits so long, however slow the machine."""
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return as soon as ``condition`` holds."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,9 @@ class Ran:
             assert word in self.err
         assert not self.out
 
+
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
+"""Has a folder filled once for all test processes: ``made_once("name", fill)``."""
 
 Caloforge = Callable[..., Ran]
 """Runs the command line in this process: ``caloforge("inspect", path)``."""

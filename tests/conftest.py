@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from commands import Caloforge, Ran
+from commands import PATIENCE_S, Caloforge, MadeOnce, Ran
 from hypothesis import settings
 
 # Before anything imports torch or numpy; processes that a test starts inherit it.
@@ -45,18 +47,45 @@ def caloforge(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture(scope="session")
-def small_showers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that the test processes of one run share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(shared_folder: Path) -> MadeOnce:
+    """Return a function that has a folder filled once, whatever the number of test processes."""
+    from caloforge.foundations.locks import open_locked
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, made = shared_folder / name, shared_folder / f"{name}.made"
+        with open_locked(shared_folder / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # another process failed half-way
+                folder.mkdir()
+                fill(folder)
+                made.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_showers(made_once: MadeOnce) -> Path:
     """Return a small detector's real showers: the core of the Geant4 showers that ship, 9 x 9 x 11 cells."""
     from caloforge.files.shower_file import ShowerFile, write
 
-    source = Path(str(resources.files("caloforge"))) / "data" / "clic-ecal-train.h5"
-    with ShowerFile(source) as file:
-        showers = file.read(0, 48)
-    grid = replace(showers.grid, name="core", shape=(9, 9, 11))
-    core = replace(showers, deposits=showers.deposits[:, 8:17, 8:17, 2:13].copy(), grid=grid)
-    path = tmp_path_factory.mktemp("small") / "core.h5"
-    write(path, core)
-    return path
+    def fill(folder: Path) -> None:
+        with ShowerFile(Path(str(resources.files("caloforge"))) / "data" / "clic-ecal-train.h5") as file:
+            showers = file.read(0, 48)
+        grid = replace(showers.grid, name="core", shape=(9, 9, 11))
+        core = replace(showers, deposits=showers.deposits[:, 8:17, 8:17, 2:13].copy(), grid=grid)
+        write(folder / "core.h5", core)
+
+    return made_once("small", fill) / "core.h5"
 
 
 @pytest.fixture
@@ -66,11 +95,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="session")
-def keras_reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def keras_reference(made_once: MadeOnce) -> Path:
     """Return the folder that ``keras_reference.py`` filled: networks built in Keras."""
     if find_spec("keras") is None:
         pytest.skip("keras is not installed")
-    folder = tmp_path_factory.mktemp("keras")
-    script = Path(__file__).with_name("keras_reference.py")
-    subprocess.run([sys.executable, script, folder], check=True, capture_output=True, timeout=600)
-    return folder
+    command = [sys.executable, Path(__file__).with_name("keras_reference.py")]
+
+    def fill(folder: Path) -> None:
+        subprocess.run([*command, folder], check=True, capture_output=True, timeout=PATIENCE_S)
+
+    return made_once("keras", fill)

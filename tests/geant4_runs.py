@@ -6,8 +6,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from caloforge.geant4.request import SimulationRequest
+
 Sample = Callable[[str, str, int], Path]
 """Makes a file of showers at normal incidence: detector, energies in GeV, number of showers."""
+
+Simulated = Callable[[str, SimulationRequest], Path]
+"""Makes a file of what is requested, by name."""
 
 Started = Callable[..., "subprocess.Popen[str]"]
 """Starts the real command line with these arguments."""

@@ -139,6 +139,7 @@ except SystemExit as stop:
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "program",
     [

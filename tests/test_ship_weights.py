@@ -17,6 +17,8 @@ from caloforge.showers import Conditions, Showers
 from caloforge.training.config import load_config
 from caloforge.training.trainer import train
 
+pytestmark = pytest.mark.training
+
 
 def tool() -> Any:
     """Import a program that is in no package."""

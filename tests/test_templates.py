@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+from commands import PATIENCE_S
 from launchers import put_srun
 from typer.main import get_command
 
@@ -60,11 +61,12 @@ def run(
         env={**os.environ, "SLURM_JOB_ID": "7", **variables},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE_S,
         check=False,
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("script", SLURM, ids=lambda path: path.name)
 @pytest.mark.parametrize("code", [0, 1, 130])
 def test_slurm_scripts_call_us_and_queue_again_what_was_stopped(
@@ -95,6 +97,7 @@ def test_slurm_scripts_ask_for_what_they_need(script: Path) -> None:
     assert names["open-mode"] == "append"
 
 
+@pytest.mark.process
 def test_the_slurm_job_on_cpus_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_srun(tmp_path / "bin", monkeypatch)
     write(tmp_path / "showers.h5", read(ROOT / "src/caloforge/data/clic-ecal-test.h5")[:24])
@@ -112,6 +115,7 @@ def test_the_slurm_job_on_cpus_trains(tmp_path: Path, monkeypatch: pytest.Monkey
     assert check["epoch"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.geant4
 def test_the_slurm_job_of_geant4_simulates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_srun(tmp_path / "bin", monkeypatch)
     done = run(
@@ -128,6 +132,7 @@ def test_the_slurm_job_of_geant4_simulates(tmp_path: Path, monkeypatch: pytest.M
         assert len(file) == 6
 
 
+@pytest.mark.process
 def test_a_training_started_again_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called = program(tmp_path / "bin", "caloforge")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
@@ -202,6 +207,7 @@ def test_the_rules_of_the_snakefile_call_us() -> None:
         parse(arguments)
 
 
+@pytest.mark.process
 def test_snakemake_plans_the_chain(tmp_path: Path) -> None:
     snakemake = shutil.which("snakemake")
     if snakemake is None:

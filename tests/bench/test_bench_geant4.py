@@ -8,6 +8,8 @@ from commands import Caloforge
 
 from caloforge.foundations.errors import MissingExtraError
 
+pytestmark = pytest.mark.geant4
+
 
 @pytest.fixture(autouse=True)
 def one_quick_detector(monkeypatch: pytest.MonkeyPatch) -> None:

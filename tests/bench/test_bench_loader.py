@@ -74,6 +74,7 @@ def test_no_showers_no_measurement(tmp_path: Path, small_file: Path) -> None:
         measure(0.1, 1, data=tmp_path / "absent.h5")
 
 
+@pytest.mark.process
 def test_the_command_reads_the_file_that_is_named(small_file: Path, tmp_path: Path) -> None:
     def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "caloforge", "bench", *map(str, arguments)]

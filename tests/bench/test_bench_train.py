@@ -22,6 +22,7 @@ needs_keras = pytest.mark.skipif(
 )
 
 
+@pytest.mark.process
 @needs_keras
 def test_keras_and_every_way_of_ours_take_their_turns() -> None:
     reports: list[tuple[int, int]] = []
@@ -53,6 +54,7 @@ def test_cores_are_shared_out_between_workers(cores: int, expected: list[int]) -
         assert threads == {train._threads(name, 99)} == {cores // len(shares)}
 
 
+@pytest.mark.process
 def test_workers_train_together_and_their_showers_count() -> None:
     cpu = min(os.sched_getaffinity(0))
     with train._workers([[(cpu,)], [(cpu,)]], 1, 1) as iterate:
@@ -79,6 +81,7 @@ def test_without_keras_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         measure(0.01, 1)
 
 
+@pytest.mark.process
 @needs_keras
 def test_a_keras_that_does_not_start_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -254,6 +254,7 @@ def test_the_version_is_told(caloforge: Caloforge) -> None:
     assert (ran.code, ran.out) == (0, f"caloforge {cf.__version__}\n")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "code"), [(["inspect", "none.h5"], 2), (["inspect", "text.h5"], 1)]
 )
@@ -266,6 +267,7 @@ def test_the_process_itself_ends_with_one_line(place: Path, arguments: list[str]
     assert ran.stderr.count("\n") == 1
 
 
+@pytest.mark.process
 def test_a_name_that_is_not_utf8_is_shown_all_the_same(tmp_path: Path) -> None:
     name = os.fsdecode(b"sh\xffwers.h5")
     cf.write(tmp_path / name, random_showers(2))
@@ -277,6 +279,7 @@ def test_a_name_that_is_not_utf8_is_shown_all_the_same(tmp_path: Path) -> None:
     assert ran.returncode == 2
 
 
+@pytest.mark.process
 def test_a_reader_that_goes_away_ends_the_command_quietly(place: Path) -> None:
     command = f"{shlex.quote(sys.executable)} -m caloforge inspect good.h5 | true"
     ran = subprocess.run(["bash", "-c", command], cwd=place, capture_output=True, text=True, check=False)
@@ -301,6 +304,7 @@ main()
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     with h5py.File(tmp_path / "in.h5", "w") as file:

@@ -34,6 +34,7 @@ def chain(caloforge: Caloforge, showers: Path, model: str) -> Path:
     return folder / "report"
 
 
+@pytest.mark.geant4
 @pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_detectors())
 def test_every_shipped_detector(name: str, caloforge: Caloforge, tmp_path: Path) -> None:
@@ -52,6 +53,7 @@ def test_every_shipped_detector(name: str, caloforge: Caloforge, tmp_path: Path)
     assert json.loads((report / "metrics.json").read_text())["n_candidate"] == 6
 
 
+@pytest.mark.training
 def test_a_cylindrical_public_layout(caloforge: Caloforge, tmp_path: Path) -> None:
     source, showers = write_lemurs(tmp_path / "lemurs.h5", n=8), tmp_path / "showers.h5"
     assert caloforge("convert", source, "-o", showers).code == 0

@@ -56,6 +56,7 @@ with progress("generate", "showers") as report:
 """
 
 
+@pytest.mark.process
 def test_on_a_terminal_progress_is_a_bar() -> None:
     terminal, end = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}

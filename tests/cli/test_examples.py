@@ -42,6 +42,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.process
 def test_the_examples_in_the_help_run(workplace: Path, caloforge: Caloforge) -> None:
     steps = 1
     for module in main.COMMANDS:
@@ -52,6 +53,7 @@ def test_the_examples_in_the_help_run(workplace: Path, caloforge: Caloforge) -> 
                 _run(example, workplace, caloforge, steps)
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("example", LONG)
 def test_the_examples_that_take_a_minute_each_run(

@@ -7,11 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from commands import Caloforge
+from commands import PATIENCE_S, Caloforge, wait_until
 from shower_samples import random_showers, write_core
 
 from caloforge.detector import Grid
@@ -133,6 +132,7 @@ def test_require_fails_when_something_is_not_met_and_the_report_is_there(
         assert ("requirements not met: 1" in ran.err) == (code == 1)
 
 
+@pytest.mark.process
 def test_ctrl_c_while_drawing_leaves_nothing_behind(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -146,13 +146,10 @@ def test_ctrl_c_while_drawing_leaves_nothing_behind(
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 600
-    while not list(tmp_path.glob(".report.*/plots/*.png")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: process.poll() is not None or list(tmp_path.glob(".report.*/plots/*.png")))
+    assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert out == ""
     assert [line for line in err.splitlines() if not line.startswith("validate: ")] == [

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,9 +193,7 @@ def test_a_changed_file_is_refused_naming_the_field(
     change, words = CHANGED[case]
     with h5py.File(shower_file, "r+") as file:
         change(file)
-    started = time.monotonic()
     caloforge("inspect", shower_file).refused(1, "showers.h5: ", words)
-    assert time.monotonic() - started < 2
 
 
 def unix_socket(path: Path) -> None:
@@ -270,6 +267,7 @@ def test_a_checksum_that_does_not_fit_is_found(shower_file: Path, caloforge: Cal
     caloforge("inspect", shower_file).refused(1, "field incident_energy cannot be read")
 
 
+@pytest.mark.process
 def test_a_file_that_another_program_writes_is_told_so(shower_file: Path, caloforge: Caloforge) -> None:
     script = "import h5py, sys; f = h5py.File(sys.argv[1], 'r+'); print('open', flush=True); input()"
     with subprocess.Popen(

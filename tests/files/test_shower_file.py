@@ -250,6 +250,7 @@ def assert_as_before(path: Path, before: bytes | None, *, clean: bool = True) ->
 
 
 # The HDF5 library itself would end in a segmentation fault here, whatever Python catches.
+@pytest.mark.process
 @pytest.mark.parametrize("limit", [100_000, 9_500_000, 14_000_000])
 def test_a_full_disk_leaves_what_was_there(target: Path, limit: int) -> None:
     before = target.read_bytes() if target.exists() else None
@@ -260,6 +261,7 @@ def test_a_full_disk_leaves_what_was_there(target: Path, limit: int) -> None:
     assert_as_before(target, before)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_writer_leaves_what_was_there(target: Path, number: signal.Signals) -> None:
     before = target.read_bytes() if target.exists() else None

@@ -292,6 +292,7 @@ def chunked_file(tmp_path: Path) -> Path:
     return tmp_path / "a.h5"
 
 
+@pytest.mark.process
 def test_a_killed_build_leaves_nothing_that_opens_and_the_next_one_cleans_up(
     chunked_file: Path, tmp_path: Path
 ) -> None:
@@ -307,6 +308,7 @@ def test_a_killed_build_leaves_nothing_that_opens_and_the_next_one_cleans_up(
     assert not list(cache.glob(".showers-*.tmp"))
 
 
+@pytest.mark.process
 def test_two_processes_at_once_make_one_store(chunked_file: Path, tmp_path: Path) -> None:
     processes = [run_python(BUILD, chunked_file, tmp_path / "cache", "slow") for _ in range(2)]
     outputs = [process.communicate()[0].split() for process in processes]
@@ -373,6 +375,7 @@ except CaloforgeError as error:
 """
 
 
+@pytest.mark.process
 def test_a_disk_that_takes_no_more_is_told_in_one_line(tmp_path: Path) -> None:
     path, _ = a_file(tmp_path)
     message = run_python(FULL_DISK, path, tmp_path / "cache").communicate()[0]
@@ -509,6 +512,7 @@ print(len(made), peak_MB() - before)
 """
 
 
+@pytest.mark.process
 def test_memory_stays_bounded_whatever_the_size(tmp_path: Path) -> None:
     shape, n = (25, 25, 25), 2000
     small, showers = a_file(tmp_path, "small.h5", n=500, shape=shape, hits=0.02)

@@ -23,6 +23,7 @@ input()
 """
 
 
+@pytest.mark.process
 def test_a_lock_is_held_until_its_process_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "lock")]
     pipe = subprocess.PIPE

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from geant4_runs import Sample, Started
+from commands import MadeOnce
+from geant4_runs import Sample, Simulated, Started
 
 from caloforge.detector import load_detector
 from caloforge.foundations.units import GEV, Spectrum
 from caloforge.geant4.request import SimulationRequest
 from caloforge.geant4.simulate import simulate
-
-
-@pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that the test processes of one run share."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "geant4"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def own_cache(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -42,18 +32,28 @@ def table_cache(monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sample(shared_folder: Path) -> Sample:
+def simulated(shared_folder: Path, made_once: MadeOnce) -> Simulated:
+    """Return a function that simulates what is requested into a file, once for all tests."""
+
+    def make(name: str, request: SimulationRequest) -> Path:
+        def fill(folder: Path) -> None:
+            with pytest.MonkeyPatch.context() as patch:
+                own_cache(patch, shared_folder)
+                simulate(request, folder / "showers.h5")
+
+        return made_once(name, fill) / "showers.h5"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sample(simulated: Simulated) -> Sample:
     """Return a function: detector, energies (GeV) and number of showers to a file of normal incidence."""
 
     def make(detector: str, energy: str, events: int) -> Path:
-        path = shared_folder / f"{detector}-{energy.replace(':', '-')}-{events}.h5"
-        with Path(f"{path}.lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists():
-                own_cache(patch, shared_folder)
-                spectrum = Spectrum.parse(energy, unit=GEV)
-                simulate(SimulationRequest(load_detector(detector), events, spectrum, seed=3), path)
-        return path
+        spectrum = Spectrum.parse(energy, unit=GEV)
+        request = SimulationRequest(load_detector(detector), events, spectrum, seed=3)
+        return simulated(f"{detector}-{energy.replace(':', '-')}-{events}", request)
 
     return make
 

@@ -46,11 +46,11 @@ LEAD = SandiaIntervals(
 
 
 @pytest.fixture(scope="session")
-def emlow(sample: Sample) -> Path:
+def emlow(shared_folder: Path, sample: Sample) -> Path:
     """Tables as a run of each sampling detector left them: tungsten, silicon, lead, carbon, hydrogen."""
-    folder = sample("clic-ecal", "log:1:5", 3).parent / "cache"
-    sample("pb-scintillator", "log:1:5", 3)
-    (found,) = folder.glob(f"*/*/{EMLOW}")
+    for detector in ("clic-ecal", "pb-scintillator"):
+        sample(detector, "log:1:5", 3)
+    (found,) = (shared_folder / "cache").glob(f"*/*/{EMLOW}")
     return found
 
 
@@ -61,6 +61,7 @@ def read_bremsstrahlung(path: Path) -> tuple[NDArray[np.float64], ...]:
     return kappa, log_t, table.reshape(ny, nx)
 
 
+@pytest.mark.geant4
 @pytest.mark.parametrize(
     ("z", "a", "radiation_length"), [(74, 183.84, 6.76), (14, 28.085, 21.82), (82, 207.2, 6.37)]
 )
@@ -100,6 +101,7 @@ def test_spectra_are_positive_and_fall_with_the_photon_below_10_MeV(z: int) -> N
     assert (np.diff(table[:32], axis=1) <= 1e-12).all()
 
 
+@pytest.mark.geant4
 @pytest.mark.parametrize(
     ("z", "a", "energy_MeV", "cm2_per_g"),
     # Total attenuation less scattering, from NIST's tables.
@@ -124,6 +126,7 @@ def test_photoelectric_tables_give_the_attenuation_of_nist(
     assert barn * 0.602214 / a == pytest.approx(cm2_per_g, rel=0.06)
 
 
+@pytest.mark.geant4
 def test_table_and_fit_agree_where_they_meet(tmp_path: Path) -> None:
     emlow = make_folders(tmp_path)
     write_tables(emlow, LEAD)
@@ -154,6 +157,7 @@ def make_folders(root: Path) -> Path:
     return root / EMLOW
 
 
+@pytest.mark.geant4
 def test_an_element_counts_only_with_all_its_files(tmp_path: Path) -> None:
     emlow = make_folders(tmp_path)
     write_tables(emlow, LEAD)

@@ -7,13 +7,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import pytest
-from geant4_runs import Sample
+from commands import PATIENCE_S, wait_until
+from geant4_runs import Sample, Simulated
 from launchers import mpiexec
 
 from caloforge.detector import load_detector
@@ -24,6 +24,8 @@ from caloforge.foundations.units import GEV, Spectrum
 from caloforge.geant4.request import SimulationRequest
 from caloforge.geant4.simulate import journal_path, simulate
 
+pytestmark = pytest.mark.geant4
+
 EVENTS = 24
 REQUEST = SimulationRequest(load_detector("pbwo4"), EVENTS, Spectrum.parse("5:15", unit=GEV), seed=5)
 COMMAND = [
@@ -32,15 +34,10 @@ COMMAND = [
 ]
 
 
-@pytest.fixture(scope="module")
-def alone(shared_folder: Path, sample: Sample) -> Path:
+@pytest.fixture(scope="session")
+def alone(simulated: Simulated, sample: Sample) -> Path:
     sample("pbwo4", "log:1:5", 3)  # its environment, for the first run of a session
-    path = shared_folder / f"alone-{os.getpid()}.h5"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CALOFORGE_CACHE", str(shared_folder / "cache"))
-        patch.setenv("HOME", str(shared_folder))
-        simulate(REQUEST, path)
-    return path
+    return simulated("alone", REQUEST)
 
 
 def content(path: Path) -> dict[str, object]:
@@ -63,7 +60,12 @@ def test_three_ranks_make_the_file_of_one_process(alone: Path, tmp_path: Path) -
 
 def test_mpirun_ends_with_one_file_and_one_voice(alone: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [*mpiexec(2), *COMMAND], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [*mpiexec(2), *COMMAND],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert content(tmp_path / "s.h5") == content(alone)
@@ -123,9 +125,8 @@ def started(tmp_path: Path) -> Iterator[Started]:
 
 
 def wait_for_journal(path: Path, process: subprocess.Popen[str]) -> None:
-    while not (path.exists() and path.stat().st_size > 5000):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    wait_until(lambda: process.poll() is not None or (path.exists() and path.stat().st_size > 5000))
+    assert process.poll() is None, process.communicate()
 
 
 def test_a_rank_that_was_killed_is_named_and_its_showers_count(
@@ -133,7 +134,7 @@ def test_a_rank_that_was_killed_is_named_and_its_showers_count(
 ) -> None:
     monkeypatch.setattr(gathering, "SILENCE_S", 5.0)
     second = started(1, EVENTS, KILLED)
-    assert second.wait(600) == -signal.SIGKILL, second.communicate()
+    assert second.wait(PATIENCE_S) == -signal.SIGKILL, second.communicate()
     with pytest.raises(
         CaloforgeError, match=rf"^rank 1 of 2 is gone .*; \d+ of {EVENTS} showers are kept"
     ):
@@ -155,7 +156,7 @@ def test_all_that_are_stopped_keep_their_showers_and_one_says_so(
         wait_for_journal(journal_path(tmp_path / "s.h5", rank), process)
     for process in both:
         process.send_signal(signal.SIGTERM)
-    (_, told), (_, silence) = (process.communicate(timeout=600) for process in both)
+    (_, told), (_, silence) = (process.communicate(timeout=PATIENCE_S) for process in both)
     assert [process.returncode for process in both] == [130, 130]
     assert "of 100000 showers are kept" in told.splitlines()[-1]
     assert silence == ""

@@ -77,6 +77,7 @@ def test_an_electron_hits_the_cells_on_its_way() -> None:
     assert missed < 5
 
 
+@pytest.mark.geant4
 @pytest.mark.parametrize("name", shipped_detectors())
 def test_every_shipped_detector_sees_showers(sample: Sample, name: str) -> None:
     showers = read(sample(name, "log:1:5", 3))
@@ -100,6 +101,7 @@ def test_blocks_are_deep_enough(name: str) -> None:
     assert stack.repeat * sum(slab.thickness_mm / x0[slab.material] for slab in stack.slabs) > 20
 
 
+@pytest.mark.geant4
 def test_clic_ecal_samples_20_to_23_mev_per_gev(sample: Sample) -> None:
     showers = read(sample("clic-ecal", "10:110", 64))
     per_gev = showers.deposits.sum(axis=(1, 2, 3)) / showers.incident_energy * GEV
@@ -115,6 +117,7 @@ def maximum_X0(showers: Showers, rows: NDArray[np.int64]) -> float:
     return float(-slope / (2 * curvature))  # slices of one radiation length
 
 
+@pytest.mark.geant4
 def test_shower_maximum_grows_with_the_logarithm_of_the_energy(sample: Sample) -> None:
     # PDG, passage of particles through matter: t_max = ln(E/Ec) - 0.5 for electrons.
     energies_GeV, critical_MeV = np.array([1, 5, 25]), 9.64
@@ -161,6 +164,7 @@ def two_sample(showers: Showers, reference: Showers) -> dict[str, float]:
     return {name: float(ks_2samp(one[name], other[name]).pvalue) for name in one}
 
 
+@pytest.mark.geant4
 def test_a_fresh_run_is_like_the_showers_that_ship(sample: Sample) -> None:
     reference = read(Path(str(resources.files("caloforge"))) / "data/clic-ecal-test.h5")
     reference = reference[np.flatnonzero(reference.incident_energy < 110e3)]
@@ -172,6 +176,7 @@ def test_a_fresh_run_is_like_the_showers_that_ship(sample: Sample) -> None:
     assert {n: p for n, p in probabilities.items() if p < threshold} == {}
 
 
+@pytest.mark.geant4
 def test_the_comparison_would_see_a_difference(sample: Sample) -> None:
     fresh = read(sample("clic-ecal", "10:110", 64))
     deposits = fresh.deposits.copy()

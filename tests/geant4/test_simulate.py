@@ -7,14 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from geant4_runs import Sample, Started, data_sets
+from commands import PATIENCE_S, Caloforge, wait_until
+from geant4_runs import Sample, Simulated, Started, data_sets
 
 from caloforge.detector import load_detector
 from caloforge.files.shower_file import ShowerFile
@@ -25,6 +24,8 @@ from caloforge.geant4.physics_data import find_physics_data
 from caloforge.geant4.pool import WorkerPool
 from caloforge.geant4.request import SimulationRequest
 from caloforge.geant4.simulate import journal_path, simulate
+
+pytestmark = pytest.mark.geant4
 
 # A few hundredths of a second a shower.
 REQUEST = SimulationRequest(load_detector("pbwo4"), 40, Spectrum.parse("5:15", unit=GEV), seed=5)
@@ -45,14 +46,9 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(shared_folder: Path, sample: Sample) -> Path:
+def undisturbed(simulated: Simulated, sample: Sample) -> Path:
     sample("pbwo4", "log:1:5", 3)  # its environment, for the first run of a session
-    path = shared_folder / f"undisturbed-{os.getpid()}.h5"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CALOFORGE_CACHE", str(shared_folder / "cache"))
-        patch.setenv("HOME", str(shared_folder))
-        simulate(REQUEST, path)
-    return path
+    return simulated("undisturbed", REQUEST)
 
 
 def others_of(session: int) -> set[int]:
@@ -68,16 +64,9 @@ def others_of(session: int) -> set[int]:
     return found - {session}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def in_the_middle(process: subprocess.Popen[str], journal: Path) -> None:
     """Wait until some showers are in the journal."""
-    wait_for(
+    wait_until(
         lambda: process.poll() is not None or (journal.exists() and journal.stat().st_size > 20_000)
     )
     assert process.poll() is None, process.communicate()
@@ -109,14 +98,14 @@ def test_a_run_that_was_ended_goes_on(
     workers = others_of(process.pid)
     assert len(workers) == 2
     os.killpg(process.pid, number)
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=PATIENCE_S)
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 130
         assert "of 100000 showers are kept, the same command goes on from there" in err.splitlines()[-1]
         assert "Traceback" not in err
-    wait_for(lambda: not others_of(process.pid))
+    wait_until(lambda: not others_of(process.pid))
     assert [path.name for path in tmp_path.iterdir()] == [journal.name]
     result = simulate(REQUEST, tmp_path / "s.h5")
     assert result.simulated < 40
@@ -130,7 +119,7 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path, started: Star
     assert others_of(process.pid)
     process.kill()
     process.wait()
-    wait_for(lambda: not others_of(process.pid))
+    wait_until(lambda: not others_of(process.pid))
 
 
 def test_a_worker_that_dies_is_one_line_and_costs_nothing_finished(
@@ -140,7 +129,7 @@ def test_a_worker_that_dies_is_one_line_and_costs_nothing_finished(
     in_the_middle(process, journal_path(tmp_path / "s.h5"))
     (worker,) = others_of(process.pid)
     os.kill(worker, signal.SIGKILL)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert not out
     assert err.splitlines()[-1].startswith("caloforge: Geant4 worker 0 died (signal 9, SIGKILL); ")
@@ -177,12 +166,14 @@ def test_another_request_in_the_place_of_an_unfinished_run_is_refused(
     assert journal_path(tmp_path / "s.h5").read_bytes() == before
 
 
-def test_the_file_tells_where_it_comes_from(tmp_path: Path, started: Started) -> None:
-    process = started(*f"{' '.join(COMMAND)} --events 2 --theta 80:100 --json".split())
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "computed tables" in err.splitlines()[0]
-    result = json.loads(out)
+def test_the_file_tells_where_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caloforge: Caloforge
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = caloforge(*COMMAND, *["--events", "2", "--theta", "80:100", "--json"])
+    assert ran.code == 0, ran.err
+    assert "computed tables" in ran.err.splitlines()[0]
+    result = json.loads(ran.out)
     assert (result["file"], result["showers"], result["simulated_now"]) == ("s.h5", 2, 2)
     assert result["showers_per_s"] > 0
     with ShowerFile(tmp_path / "s.h5") as file:
@@ -208,7 +199,7 @@ def test_official_data_sets_are_read_by_geant4_and_recorded(
     for path in (p for p in computed.rglob("*") if p.is_file()):
         shutil.copy(path, folder / EMLOW / path.relative_to(computed))
     process = started(*COMMAND, "--events", "2", "--physics-data", str(folder))
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert f"official data set {folder / EMLOW}" in err.splitlines()[0]
     with ShowerFile(tmp_path / "s.h5") as file, ShowerFile(undisturbed) as reference:
@@ -251,14 +242,14 @@ layers:
     ],
 )
 def test_wrong_use_is_one_line_and_leaves_nothing(
-    tmp_path: Path, started: Started, options: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caloforge: Caloforge, options: str, words: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "odd.yaml").write_text(UNKNOWN)
-    process = started(*COMMAND, *options.split())
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert not out
-    (line,) = [line for line in err.splitlines() if not line.startswith(("physics:", "simulate:"))]
+    ran = caloforge(*COMMAND, *options.split())
+    assert ran.code == 2
+    assert not ran.out
+    (line,) = [line for line in ran.err.splitlines() if not line.startswith(("physics:", "simulate:"))]
     assert words in line
     assert [path.name for path in tmp_path.iterdir()] == ["odd.yaml"]
 

@@ -25,6 +25,7 @@ for name in ("clic-ecal", "clic-ecal-angle"):
 SAME_KERNELS = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.process
 def test_showers_of_a_seed_are_bit_for_bit_those_of_version_0_1() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SHOWERS],

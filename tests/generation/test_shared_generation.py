@@ -75,6 +75,7 @@ def test_a_rank_that_never_comes_leaves_nothing_under_the_name(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_mpirun_ends_with_one_file_and_one_voice(run: Path, tmp_path: Path) -> None:
     arguments = f"generate {run} --events 64 --energy 10:600 --batch 8 --seed 1 -o".split()
     command = [sys.executable, "-m", "caloforge", *arguments]

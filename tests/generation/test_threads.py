@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from commands import PATIENCE_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +61,7 @@ def test_a_stream_stays_on_its_cores_and_the_caller_where_it_was() -> None:
     together = threading.Barrier(2)
 
     def make(item: int) -> tuple[frozenset[int], int]:
-        together.wait(10)
+        together.wait(PATIENCE_S)
         return frozenset(os.sched_getaffinity(0)), torch.get_num_threads()
 
     places = dict(Streams(2).map(make, range(2)))

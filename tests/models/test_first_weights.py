@@ -91,6 +91,7 @@ def test_weights_that_fit_neither_network_are_refused(tmp_path: Path) -> None:
         initialise_from("3dgan", [tmp_path / "other.hdf5"], networks(1))
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("model", "small", "large"),
     [
@@ -128,6 +129,7 @@ def test_a_larger_network_begins_with_what_a_smaller_one_does(
     assert float(away.double().mean()) < 0.002
 
 
+@pytest.mark.training
 def test_what_cannot_grow_into_another_is_refused(small_showers: Path, tmp_path: Path) -> None:
     quick = {"batch_size": 8, "check_showers": 4, "validation_fraction": 0.15, "max_steps": 1}
     for name, width in (("large", 8), ("small", 4)):

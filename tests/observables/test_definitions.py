@@ -389,6 +389,7 @@ def test_sampling_fraction_by_energy_is_the_mean_in_each_bin() -> None:
     assert mean_profiles(showers)["z"][1] == pytest.approx(40)
 
 
+@pytest.mark.process
 def test_the_cheap_functions_load_no_drawing_library() -> None:
     program = "import sys; import caloforge.observables.definitions; print('matplotlib' in sys.modules, 'hist' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import PATIENCE_S
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 from report_samples import HOSTILE, WINDOWS, metrics, plots, small_report
 
 from caloforge.report.page import builder
 from caloforge.report.plots.histograms import Plot
 from caloforge.report.plots.tables import table
+
+pytestmark = pytest.mark.browser
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MANY = 320
@@ -72,7 +75,7 @@ class Seen:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1200, "height": 800})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(1000 * PATIENCE_S)
     yield context
     context.close()
 

@@ -259,6 +259,7 @@ for library in ("hist", "jinja2", "matplotlib", "mplhep"):
 """
 
 
+@pytest.mark.process
 def test_missing_libraries_are_named_before_any_work(
     two_files: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from commands import MadeOnce
 from shower_samples import write_core
 
 SMALL_SPACE = """
@@ -24,8 +25,8 @@ models:
 
 
 @pytest.fixture(scope="session")
-def core_showers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_core(tmp_path_factory.mktemp("search") / "core.h5", 170)
+def core_showers(made_once: MadeOnce) -> Path:
+    return made_once("search", lambda folder: write_core(folder / "core.h5", 170)) / "core.h5"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from commands import PATIENCE_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def run(program: str, *arguments: object) -> subprocess.Popen[bytes]:
 
 def ended(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in processes:
-        assert process.wait(timeout=600) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 def test_what_is_told_is_read_by_others(tmp_path: Path) -> None:
@@ -94,6 +95,7 @@ def test_nothing_is_told_twice(tmp_path: Path) -> None:
     assert store.trials()[0].objectives == (1.0,)
 
 
+@pytest.mark.process
 def test_writers_side_by_side_lose_nothing(tmp_path: Path) -> None:
     ended([run(WRITER, tmp_path, name, 12) for name in ("a", "b")])
     trials = Store(tmp_path / "journal.log", 1).trials()
@@ -103,6 +105,7 @@ def test_writers_side_by_side_lose_nothing(tmp_path: Path) -> None:
     assert sum(trial.core_seconds for trial in trials) == 24
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("missing", [1, 9])
 def test_a_writer_that_is_killed_in_a_line_stops_nobody(tmp_path: Path, missing: int) -> None:
     """Also where it held the lock: the kernel frees it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import Caloforge
+from commands import PATIENCE_S, Caloforge
 
 from caloforge.files.shower_file import ShowerFile, write
 from caloforge.foundations.errors import UsageError
@@ -151,6 +151,7 @@ def test_a_network_that_cannot_be_judged_has_failed(
     assert "objective parameters is undefined" in trial.notes["error"]
 
 
+@pytest.mark.process
 def test_a_killed_workers_trial_is_finished_by_those_who_are_left(
     study: Study, caloforge: Caloforge
 ) -> None:
@@ -168,7 +169,7 @@ def test_a_killed_workers_trial_is_finished_by_those_who_are_left(
         for _ in range(2)
     ]
     for worker in workers:
-        _, problem = worker.communicate(timeout=500)
+        _, problem = worker.communicate(timeout=PATIENCE_S)
         assert worker.returncode == 0, problem.decode()
 
     trials = study.store.trials()

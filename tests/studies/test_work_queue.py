@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from commands import PATIENCE_S, wait_until
 
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from studies.work_queue import WorkQueue
@@ -26,7 +26,7 @@ folder, hang = Path(sys.argv[1]), int(sys.argv[2])
 def do(number):
     if number == hang:
         (folder / "hangs").touch()
-        time.sleep(60)
+        time.sleep(600)
     with (folder / "done.log").open("a") as log:
         log.write(f"{number} ")
     return {"square": number * number, "by": os.getpid()}
@@ -40,19 +40,17 @@ def start(folder: Path, hang: int = -1) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", WORKER, str(folder), str(hang)])
 
 
+@pytest.mark.process
 def test_what_a_killed_worker_held_is_taken_up_and_nothing_is_done_twice(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     doomed = start(folder, hang=3)
-    while not (folder / "hangs").exists():
-        time.sleep(0.01)
+    wait_until((folder / "hangs").exists)
     others = [start(folder) for _ in range(2)]
-    while len(list(folder.glob("0*.json"))) < 39:  # all but what the first one holds
-        assert all(other.poll() in (None, 0) for other in others)
-        time.sleep(0.01)
+    wait_until(lambda: len(list(folder.glob("0*.json"))) == 39)  # all but what the first one holds
     assert not (folder / "000003.json").exists()
     os.kill(doomed.pid, signal.SIGKILL)
     assert doomed.wait() == -signal.SIGKILL
-    assert [other.wait(60) for other in others] == [0, 0]
+    assert [other.wait(PATIENCE_S) for other in others] == [0, 0]
     assert sorted(map(int, (folder / "done.log").read_text().split())) == list(range(40))
     results = WorkQueue(folder, 40, {"what": "squares"}).results()
     assert [results[n]["square"] for n in range(40)] == [n * n for n in range(40)]

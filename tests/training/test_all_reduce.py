@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -16,6 +15,7 @@ from unittest import mock
 import pytest
 import torch
 import torch.distributed as dist
+from commands import PATIENCE_S
 from torch import nn
 
 from caloforge.files.tensors import load_tensors
@@ -27,6 +27,8 @@ from caloforge.training.data_parallel import Group, join
 from caloforge.training.gradients import BUCKET, SummedGradients
 from caloforge.training.grids import Way
 from caloforge.training.trainer import train
+
+pytestmark = pytest.mark.process
 
 PER_NODE = 2
 
@@ -48,7 +50,7 @@ def together(pool: ProcessPoolExecutor, tmp_path: Path) -> Together:
             pool.submit(_joined, _ranks(r, world), tmp_path / "run", way, work, *arguments)
             for r in range(world)
         ]
-        return [future.result(timeout=60) for future in futures]
+        return [future.result(timeout=PATIENCE_S) for future in futures]
 
     return call
 
@@ -202,12 +204,9 @@ def test_a_worker_killed_amid_sums_is_named_and_the_others_end(tmp_path: Path) -
     workers = [context.Process(target=_one_dies, args=(rank, tmp_path)) for rank in range(4)]
     for worker in workers:
         worker.start()
-    workers[3].join(60)
-    killed = time.monotonic()
     for worker in workers:
-        worker.join(30)
+        worker.join(PATIENCE_S)
     assert [worker.exitcode for worker in workers] == [0, 0, 0, -signal.SIGKILL]
-    assert time.monotonic() - killed < 20
     said = [(tmp_path / f"{rank}.txt").read_text() for rank in range(3)]
     lines = [text for text in said if text.startswith("CaloforgeError: lost rank 3 of 4")]
     assert len(lines) == 1, said

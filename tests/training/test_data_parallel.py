@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 import torch
+from commands import PATIENCE_S
 from torch import nn
 
 from caloforge.detector import Grid
@@ -37,8 +38,6 @@ from caloforge.training.witness import LAST_WORDS_S
 GRID = Grid("small", (9, 9, 11))
 BATCH = 5
 SETTINGS = ["batch_size=4", "check_showers=4", "checkpoint_every_steps=2", "validation_fraction=0.15"]
-PATIENCE_S = 600
-"""Only a test that fails ever waits so long, however slow the machine."""
 
 Together = Callable[..., list[Any]]
 
@@ -80,6 +79,7 @@ def _values(group: Group) -> tuple[Any, ...]:
     return tensors[0].tolist(), total.item(), group.any(group.rank == 1), group.any(False), first
 
 
+@pytest.mark.process
 def test_workers_agree(together: Together, tmp_path: Path) -> None:
     assert together(_values) == [([1.5, 2.5], 21.0, True, False, "from 0")] * 2
     assert list(tmp_path.iterdir()) == []  # where they met is gone
@@ -162,6 +162,7 @@ def _largest_difference(a: list[dict[str, torch.Tensor]], b: list[dict[str, torc
     )
 
 
+@pytest.mark.process
 def test_two_workers_have_the_gradients_of_one(together: Together) -> None:
     # Measured in float64, as float32 itself rounds sums of so many numbers to a few 1e-6.
     expected, _ = _gradients(Group(), torch.float64)
@@ -176,6 +177,7 @@ def test_two_workers_have_the_gradients_of_one(together: Together) -> None:
     assert sent == [[0, critic], [0, critic], [generator, 0], [generator, 0]]
 
 
+@pytest.mark.process
 def test_compressed_gradients_are_the_same_to_three_digits(together: Together) -> None:
     expected, _ = _gradients(Group(), torch.float32)
     (exact, _), _ = together(_gradients, torch.float32)
@@ -198,6 +200,7 @@ def _one_dies_one_is_busy(rank: int, folder: Path) -> None:
         (folder / f"{rank}.txt").write_text(f"{type(error).__name__}: {error}")
 
 
+@pytest.mark.process
 def test_a_busy_worker_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
     context = get_context("spawn")
     workers = [context.Process(target=_one_dies_one_is_busy, args=(r, tmp_path)) for r in range(3)]
@@ -222,6 +225,7 @@ def _one_fails_first(rank: int, folder: Path) -> None:
         os._exit(0)
 
 
+@pytest.mark.process
 def test_a_worker_that_fails_late_knows_that_the_first_has_said_why(tmp_path: Path) -> None:
     context = get_context("spawn")
     workers = [context.Process(target=_one_fails_first, args=(r, tmp_path)) for r in range(2)]
@@ -249,6 +253,7 @@ def _unused(group: Group) -> tuple[list[float], list[float]]:
     return network.used.grad.tolist(), network.unused.grad.tolist()
 
 
+@pytest.mark.process
 def test_a_parameter_without_a_gradient_holds_nobody_up(together: Together) -> None:
     assert together(_unused) == [([3.0, 3.0], [0.0, 0.0])] * 2
 
@@ -285,6 +290,7 @@ def _error_of_one(results: list[Any]) -> CaloforgeError:
     return error
 
 
+@pytest.mark.process
 def test_weights_that_part_end_the_run_before_they_are_saved(
     together: Together, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -297,6 +303,7 @@ def test_weights_that_part_end_the_run_before_they_are_saved(
     assert found.progress.step == 2
 
 
+@pytest.mark.process
 def test_a_loss_that_is_not_finite_on_one_worker_is_skipped_by_all(
     together: Together, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -312,6 +319,7 @@ def test_a_loss_that_is_not_finite_on_one_worker_is_skipped_by_all(
     assert all(tensor.isfinite().all() for tensor in found.tensors.values())
 
 
+@pytest.mark.process
 def test_losses_that_stay_not_finite_on_one_worker_end_all_alike(
     together: Together, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -322,6 +330,7 @@ def test_losses_that_stay_not_finite_on_one_worker_end_all_alike(
     assert (tmp_path / "run" / "model.json").exists()
 
 
+@pytest.mark.process
 def test_a_weight_that_is_not_finite_on_one_worker_ends_all_alike(
     together: Together, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -330,6 +339,7 @@ def test_a_weight_that_is_not_finite_on_one_worker_ends_all_alike(
     assert "the weights are not finite at step 4; the checkpoint of step 2 is the last" in message
 
 
+@pytest.mark.process
 def test_another_number_of_workers_goes_on_at_the_same_epoch(
     together: Together, small_showers: Path, tmp_path: Path
 ) -> None:

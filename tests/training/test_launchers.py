@@ -7,20 +7,20 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from commands import PATIENCE_S, MadeOnce
 from launchers import faulty, mpirun, srun, torchrun
 
 from caloforge.files.tensors import load_tensors
 from caloforge.training.checkpoint import checkpoints
 
+pytestmark = pytest.mark.process
+
 SETTINGS = ["batch_size=4", "check_showers=4", "checkpoint_every_steps=3", "validation_fraction=0.15"]
 STEPS, TURNS = 12, 4
-PATIENCE_S = 600
-"""Only a test that fails ever waits so long, however slow the machine."""
 
 
 def arguments(data: Path, run: Path, *settings: str) -> list[object]:
@@ -54,16 +54,17 @@ def steps_kept(run: Path) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(small_showers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(small_showers: Path, made_once: MadeOnce) -> Path:
     """A training by two workers of srun."""
-    run = tmp_path_factory.mktemp("runs") / "undisturbed"
-    results = [
-        ended(process) for process in srun(2, *arguments(small_showers, run, f"max_steps={STEPS}"))
-    ]
-    assert [code for code, _, _ in results] == [0, 0], results
-    assert [bool(out) for _, out, _ in results] == [True, False]
-    assert [bool(err) for _, _, err in results] == [True, False]
-    return run
+
+    def fill(folder: Path) -> None:
+        command = arguments(small_showers, folder / "undisturbed", f"max_steps={STEPS}")
+        results = [ended(process) for process in srun(2, *command)]
+        assert [code for code, _, _ in results] == [0, 0], results
+        assert [bool(out) for _, out, _ in results] == [True, False]
+        assert [bool(err) for _, _, err in results] == [True, False]
+
+    return made_once("two-workers", fill) / "undisturbed"
 
 
 def test_a_run_of_two_workers_looks_like_that_of_one(undisturbed: Path) -> None:
@@ -106,16 +107,14 @@ def test_torchrun_replaces_a_killed_worker_and_nothing_is_lost(
     assert all(path.name.startswith("step-") for path in (run / "checkpoints").iterdir())
 
 
-def test_the_others_end_within_seconds_and_the_job_goes_on_when_it_is_queued_again(
+def test_the_others_end_and_the_job_goes_on_when_it_is_queued_again(
     undisturbed: Path, small_showers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
     command = arguments(small_showers, run, f"max_steps={STEPS}")
     workers = srun(2, *command, program=faulty("rank0", 5 * TURNS))
     ended(workers[0])
-    killed = time.monotonic()
     code, _, err = ended(workers[1])
-    assert time.monotonic() - killed < 30
     assert code == 1
     assert err.startswith("caloforge: lost rank 0 of 2")
     assert err.count("\n") == 1

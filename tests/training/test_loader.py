@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -175,10 +176,8 @@ def test_iterate_reads_ahead_but_not_further_than_told(
     steps = one.iterate(10, 30)
     assert made == []  # nothing starts before it is asked for
     next(steps)
-    deadline = time.monotonic() + 10
-    while len(made) < 4 and time.monotonic() < deadline:
-        time.sleep(0.001)
-    time.sleep(0.05)
+    wait_until(lambda: len(made) >= 4)
+    time.sleep(0.05)  # more would be seen, late is as it should be
     assert made == [10, 11, 12, 13]
     steps.close()  # type: ignore[attr-defined]
 

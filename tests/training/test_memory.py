@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 FAULTS_OF_THE_NEXT_ARRAY = """
 import resource, torch
 from caloforge.training.memory import keep_freed_memory

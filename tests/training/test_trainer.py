@@ -5,7 +5,6 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import PATIENCE_S, MadeOnce, wait_until
 from launchers import faulty
 
 import caloforge as cf
@@ -55,13 +55,12 @@ def steps_logged(run: Path) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(small_showers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(small_showers: Path, made_once: MadeOnce) -> Path:
     """Seven steps: five an epoch, so that an epoch's end lies within."""
-    run = tmp_path_factory.mktemp("runs") / "undisturbed"
-    train(quick("max_steps=7"), [small_showers], run)
-    return run
+    return made_once("seven-steps", lambda run: train(quick("max_steps=7"), [small_showers], run))
 
 
+@pytest.mark.training
 def test_a_run_leaves_what_the_contract_promises(undisturbed: Path) -> None:
     card = json.loads((undisturbed / "model.json").read_text())
     assert card["name"] == "3dgan"
@@ -77,6 +76,7 @@ def test_a_run_leaves_what_the_contract_promises(undisturbed: Path) -> None:
     assert kept == [f"step-{step:08d}.safetensors" for step in (4, 6, 7)]
 
 
+@pytest.mark.training
 def test_the_same_seed_gives_the_same_weights(
     undisturbed: Path, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +87,7 @@ def test_the_same_seed_gives_the_same_weights(
         assert_same_end(undisturbed, tmp_path / "other")
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("stop_after", [3, 5])
 def test_resume_is_exact(
     undisturbed: Path, small_showers: Path, tmp_path: Path, stop_after: int
@@ -99,6 +100,7 @@ def test_resume_is_exact(
     assert "max_steps: 7" in (run / "config.yaml").read_text()
 
 
+@pytest.mark.training
 def test_a_damaged_newest_checkpoint_falls_back(
     undisturbed: Path, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -130,16 +132,11 @@ def command(small_showers: Path, run: Path, *extra: str) -> list[str]:
 
 
 def wait_for_step(run: Path, step: int) -> None:
-    deadline = time.monotonic() + 600  # only a test that fails waits so long
-    while time.monotonic() < deadline:
-        if (run / "metrics.jsonl").exists() and len(
-            (run / "metrics.jsonl").read_text().splitlines()
-        ) >= step:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"no step {step} in time")
+    metrics = run / "metrics.jsonl"
+    wait_until(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= step)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("fault", "when"), [("rank0", 13), ("torn", 4), ("unnamed", 4), ("named", 4)])
 def test_a_killed_run_resumes_to_the_same_weights(
     undisturbed: Path, small_showers: Path, tmp_path: Path, fault: str, when: int
@@ -154,6 +151,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert steps_logged(run) == list(range(1, 8))
 
 
+@pytest.mark.process
 def test_sigterm_writes_a_checkpoint_of_the_step_it_came_in(small_showers: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = subprocess.Popen(
@@ -163,13 +161,14 @@ def test_sigterm_writes_a_checkpoint_of_the_step_it_came_in(small_showers: Path,
     )
     wait_for_step(run, 2)
     process.terminate()
-    _, said = process.communicate(timeout=600)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "--resume continues" in said
     assert "Traceback" not in said
     assert final_state(run)[1] == steps_logged(run)[-1]
 
 
+@pytest.mark.process
 def test_a_second_training_of_the_same_run_is_refused(small_showers: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = subprocess.Popen(command(small_showers, run, "epochs=50000"), stderr=subprocess.DEVNULL)
@@ -200,6 +199,7 @@ def broken_shower(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 # The last is finite, but not its variance, which BatchNorm would carry on.
+@pytest.mark.training
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e25])
 def test_a_step_that_is_not_finite_is_skipped_and_resume_stays_exact(
     undisturbed: Path,
@@ -228,6 +228,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_resume_stays_exact(
 
 
 # Weights too large for a finite loss, and too large for a finite square.
+@pytest.mark.training
 @pytest.mark.parametrize(("rate", "why"), [("1e12", "loss or gradient is"), ("1e30", "weights are")])
 def test_weights_that_went_astray_end_the_run_with_the_last_good_ones(
     small_showers: Path, tmp_path: Path, rate: str, why: str
@@ -240,6 +241,7 @@ def test_weights_that_went_astray_end_the_run_with_the_last_good_ones(
     assert (run / "model.json").exists()
 
 
+@pytest.mark.training
 def test_a_run_without_finite_showers_ends_without_a_model(
     small_showers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +258,7 @@ def test_a_run_without_finite_showers_ends_without_a_model(
     assert "NaN" not in (run / "metrics.jsonl").read_text()
 
 
+@pytest.mark.training
 def test_other_data_is_refused_on_resume(undisturbed: Path, tmp_path: Path) -> None:
     import caloforge as cf
 
@@ -268,6 +271,7 @@ def test_other_data_is_refused_on_resume(undisturbed: Path, tmp_path: Path) -> N
         train(quick("max_steps=9"), [with_changes], undisturbed, resume=True)
 
 
+@pytest.mark.training
 def test_training_on_a_range_of_energies_only(small_showers: Path, tmp_path: Path) -> None:
     train(quick("max_steps=1", "energy=100:300"), [small_showers], tmp_path / "run")
     low, high = json.loads((tmp_path / "run" / "model.json").read_text())["energy_MeV"]
@@ -276,6 +280,7 @@ def test_training_on_a_range_of_energies_only(small_showers: Path, tmp_path: Pat
         train(quick("energy=900:901"), [small_showers], tmp_path / "none")
 
 
+@pytest.mark.training
 def test_init_from_takes_both_networks_and_a_fresh_optimiser(
     undisturbed: Path, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -294,6 +299,7 @@ def test_init_from_takes_both_networks_and_a_fresh_optimiser(
         train(quick(), [small_showers], tmp_path / "other", init_from=[tmp_path / "nothing"])
 
 
+@pytest.mark.training
 def test_a_run_killed_before_its_first_checkpoint_still_begins_where_it_was_told(
     undisturbed: Path, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -305,16 +311,19 @@ def test_a_run_killed_before_its_first_checkpoint_still_begins_where_it_was_told
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.mark.training
 def test_bfloat16_trains_as_well(small_showers: Path, tmp_path: Path) -> None:
     result = train(quick("max_steps=2", "precision=bf16"), [small_showers], tmp_path / "run")
     assert math.isfinite(result["best"]["score"])
 
 
+@pytest.mark.training
 def test_tensorboard_events_are_written(small_showers: Path, tmp_path: Path) -> None:
     train(quick("max_steps=1", "tensorboard=true"), [small_showers], tmp_path / "run")
     assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 
+@pytest.mark.training
 def test_a_trained_model_generates(undisturbed: Path) -> None:
     showers = load(undisturbed).generate([50e3, 100e3], seed=4)
     assert showers.deposits.shape == (2, 9, 9, 11)

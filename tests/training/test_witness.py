@@ -8,13 +8,18 @@ import subprocess
 import sys
 import time
 
+import pytest
+from commands import PATIENCE_S
+
+pytestmark = pytest.mark.process
+
 STORE = """
 import time
 from datetime import timedelta
 from torch.distributed import TCPStore
-store = TCPStore("localhost", 0, 2, True, timedelta(seconds=30), wait_for_workers=False)
+store = TCPStore("localhost", 0, 2, True, timedelta(seconds=600), wait_for_workers=False)
 print(store.port, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 WORKER = """
@@ -25,7 +30,7 @@ from torch.distributed import TCPStore
 from caloforge.foundations.ranks import ALONE
 from caloforge.training.witness import BEAT_S, Witness
 port, pid = map(int, sys.argv[1:])
-store = TCPStore("localhost", port, 2, False, timedelta(seconds=30))
+store = TCPStore("localhost", port, 2, False, timedelta(seconds=600))
 with Witness(replace(ALONE, rank=1, world=2), store).alive():
     os.kill(pid, signal.SIGSTOP)
     time.sleep(1.5 * BEAT_S)
@@ -44,7 +49,7 @@ def test_a_worker_ends_well_while_its_thread_waits_for_the_store() -> None:
                 assert worker.stdout.readline() == "left\n"
                 time.sleep(1)  # now Python is at its end, but for the thread
                 os.kill(store.pid, signal.SIGCONT)
-                _, complaint = worker.communicate(timeout=30)
+                _, complaint = worker.communicate(timeout=PATIENCE_S)
                 assert (worker.returncode, complaint) == (0, "")
         finally:
             store.kill()

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
+from commands import PATIENCE_S
 from torch import nn
 
 from caloforge.files.tensors import save_tensors
@@ -17,8 +18,6 @@ from caloforge.training.checkpoint import TrainingProgress, TrainState, checkpoi
 from caloforge.training.config import load_config
 from caloforge.training.trainer import train
 from caloforge.training.writer import CheckpointWriter
-
-PATIENCE_S = 600
 
 
 @pytest.fixture
@@ -114,6 +113,7 @@ def test_an_error_comes_with_the_next_call_and_older_ones_stay(
     assert (found.progress.step, complaints) == (1, [])
 
 
+@pytest.mark.training
 def test_a_training_goes_on_while_a_checkpoint_is_written(
     disk: Disk, small_showers: Path, tmp_path: Path
 ) -> None:

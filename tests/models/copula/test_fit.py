@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import PATIENCE_S, MadeOnce
 from launchers import torchrun
 from scipy import stats
 
@@ -145,10 +146,9 @@ def test_a_step_leaves_factors_at_unit_size() -> None:
 
 
 @pytest.fixture(scope="module")
-def seven_steps(small_showers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("copula") / "run"
-    train(load_config(settings=SETTINGS), [small_showers], run)
-    return run
+def seven_steps(small_showers: Path, made_once: MadeOnce) -> Path:
+    config = load_config(settings=SETTINGS)
+    return made_once("copula-seven-steps", lambda run: train(config, [small_showers], run))
 
 
 SETTINGS = ["model=copula", "batch_size=8", "check_showers=4", "max_steps=7"]
@@ -158,6 +158,7 @@ def weights_of(run: Path) -> dict[str, torch.Tensor]:
     return load_tensors(max((run / "checkpoints").iterdir()))[0]
 
 
+@pytest.mark.training
 def test_a_run_goes_on_exactly_moments_included(
     seven_steps: Path, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -168,13 +169,14 @@ def test_a_run_goes_on_exactly_moments_included(
     assert int(found["generator.steps_seen"]) == 7
 
 
+@pytest.mark.process
 def test_two_workers_keep_the_same_moments(small_showers: Path, tmp_path: Path) -> None:
     """Before its checkpoint a run compares all that the workers hold, to the bit."""
     run = tmp_path / "run"
     settings = [*SETTINGS, "batch_size=4", "learning_rate=0.005"]
     options = [part for setting in settings for part in ("--set", setting)]
     process = torchrun(2, "train", "--data", small_showers, "--out", run, *options)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert "best" in out
     moments = weights_of(run)["generator.moments_factors"]
@@ -187,6 +189,7 @@ def test_its_settings_are_its_own_unless_somebody_says_otherwise() -> None:
     assert load_config(settings=["model=3dgan"]).schedule == "constant"
 
 
+@pytest.mark.training
 def test_minutes_of_training_make_showers_like_geant4_s(tmp_path: Path) -> None:
     """On shipped showers: sampling fraction and mean profiles, after a tenth of the usual epochs."""
     showers = shipped_showers("train")
@@ -196,6 +199,7 @@ def test_minutes_of_training_make_showers_like_geant4_s(tmp_path: Path) -> None:
     assert max(figures[f"shape_{axis}_error"] for axis in "xyz") < 0.1
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("setting", ["precision=bf16", "objective.label_flips=0.1"])
 def test_a_setting_of_adversarial_training_is_refused(setting: str) -> None:
     name = setting.partition("=")[0]
@@ -209,5 +213,6 @@ def test_angles_that_cannot_be_followed_are_refused() -> None:
         LikelihoodObjective(a_detector(tilted=True), batch, 1000)
 
 
+@pytest.mark.training
 def test_a_checkpoint_holds_no_constants(seven_steps: Path) -> None:
     assert not [name for name in weights_of(seven_steps) if "frame." in name]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import Caloforge
+from commands import PATIENCE_S, Caloforge, MadeOnce
 from launchers import torchrun
 from torch import Tensor
 
@@ -156,10 +156,9 @@ SETTINGS = ["model=copula", "batch_size=8", "check_showers=4", "seed=2"]
 
 
 @pytest.fixture(scope="module")
-def first(small_showers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("first") / "run"
-    train(load_config(settings=[*SETTINGS, "max_steps=4"]), [small_showers], run)
-    return run
+def first(small_showers: Path, made_once: MadeOnce) -> Path:
+    config = load_config(settings=[*SETTINGS, "max_steps=4"])
+    return made_once("copula-four-steps", lambda run: train(config, [small_showers], run))
 
 
 def weights_of(run: Path, step: int) -> dict[str, Tensor]:
@@ -167,6 +166,7 @@ def weights_of(run: Path, step: int) -> dict[str, Tensor]:
     return load_tensors(path)[0]
 
 
+@pytest.mark.training
 def test_a_run_begins_with_another_s_model_and_goes_on_exactly(
     first: Path, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -182,6 +182,7 @@ def test_a_run_begins_with_another_s_model_and_goes_on_exactly(
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
 
+@pytest.mark.process
 def test_two_workers_begin_with_the_same_weights(
     first: Path, small_showers: Path, tmp_path: Path
 ) -> None:
@@ -189,13 +190,14 @@ def test_two_workers_begin_with_the_same_weights(
     run = tmp_path / "run"
     options = [part for text in (*SETTINGS[1:], "max_steps=2") for part in ("--set", text)]
     process = torchrun(2, "train", "--data", small_showers, "--out", run, "--init-from", first, *options)
-    _out, err = process.communicate(timeout=600)
+    _out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert json.loads((run / "model.json").read_text())["name"] == "copula"
     given = load_tensors(first / "model.safetensors")[0]
     torch.testing.assert_close(weights_of(run, 0)["generator.core"], given["core"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.training
 def test_weights_of_another_kind_of_model_are_refused(small_showers: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     settings = ["model=3dgan", "max_steps=1", "batch_size=4", "check_showers=2"]
@@ -208,6 +210,7 @@ def test_weights_of_another_kind_of_model_are_refused(small_showers: Path, tmp_p
         initialise_from("copula", [tmp_path / "none"], {"generator": copula(seed=1)})
 
 
+@pytest.mark.training
 def test_pretrained_weights_are_named_instead_of_a_model(
     small_showers: Path, caloforge: Caloforge, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import PATIENCE_S
 from launchers import torchrun
 from torch import Tensor, nn
 
@@ -148,6 +149,7 @@ def weights_of(run: Path) -> dict[str, Tensor]:
     return load_tensors(max((run / "checkpoints").iterdir()))[0]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("model", ["mixer", "mixer-gan"])
 def test_a_run_goes_on_exactly(model: str, small_showers: Path, tmp_path: Path) -> None:
     settings = [f"model={model}", *SETTINGS]
@@ -159,6 +161,7 @@ def test_a_run_goes_on_exactly(model: str, small_showers: Path, tmp_path: Path) 
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
 
+@pytest.mark.training
 def test_an_adversary_takes_up_what_the_likelihood_left(small_showers: Path, tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     train(load_config(settings=["model=mixer", *SETTINGS]), [small_showers], before)
@@ -177,17 +180,19 @@ def test_an_adversary_takes_up_what_the_likelihood_left(small_showers: Path, tmp
             torch.testing.assert_close(taken[name], given[name], rtol=0, atol=1e-6)
 
 
+@pytest.mark.process
 def test_two_workers_keep_the_same_networks(small_showers: Path, tmp_path: Path) -> None:
     """Before its checkpoint a run compares all that the workers hold, to the bit."""
     run = tmp_path / "run"
     settings = ["model=mixer-gan", *SETTINGS, "batch_size=4", "max_steps=3"]
     options = [part for setting in settings for part in ("--set", setting)]
     process = torchrun(2, "train", "--data", small_showers, "--out", run, *options)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert "best" in out
 
 
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("model", "setting"),
     [
@@ -203,6 +208,7 @@ def test_a_setting_of_another_family_is_refused(model: str, setting: str) -> Non
         load_config(settings=[f"model={model}", setting])
 
 
+@pytest.mark.training
 def test_seconds_of_training_make_showers_like_geant4_s(tmp_path: Path) -> None:
     """On shipped showers: sampling fraction and mean profiles, after a few steps."""
     settings = ["model=mixer", "max_steps=12", "check_showers=60"]

@@ -16,6 +16,8 @@ from caloforge.models.threedgan.fixed_angle import Discriminator3DGAN, Generator
 from caloforge.models.threedgan.keras_weights import load_keras_weights
 from caloforge.models.threedgan.variable_angle import Discriminator3DGANAngle, Generator3DGANAngle
 
+pytestmark = pytest.mark.process
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "generator": (Generator3DGAN, 872_948),
     "generator-x16": (partial(Generator3DGAN, filters=16), 1_042_528),

@@ -15,6 +15,8 @@ from caloforge.foundations.errors import CaloforgeError
 from caloforge.models.threedgan.fixed_angle import Discriminator3DGAN, Generator3DGAN
 from caloforge.models.threedgan.keras_weights import load_keras_weights
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def generator_file(keras_reference: Path, tmp_path: Path) -> Path:

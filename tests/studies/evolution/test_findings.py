@@ -88,6 +88,7 @@ def test_a_committed_result_is_one_of_this_command(name: str) -> None:
     assert (RESULTS.parent / "figures" / f"{name}.png").stat().st_size < 50_000
 
 
+@pytest.mark.process
 def test_a_killed_command_ends_with_the_numbers_of_an_undisturbed_one(
     tmp_path: Path, shower_file: Path
 ) -> None:

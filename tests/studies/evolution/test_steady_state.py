@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import PATIENCE_S, wait_until
 
 from studies.evolution.energy_problem import EnergyProblem
 from studies.evolution.projections import EnergyData
@@ -49,10 +49,10 @@ def lasting(notes: Mapping[int, Any]) -> list[tuple[Any, ...]]:
 
 
 def wait_for(folder: Path, count: int) -> None:
-    while len(list(folder.glob("0*.json"))) < count:
-        time.sleep(0.005)
+    wait_until(lambda: len(list(folder.glob("0*.json"))) >= count)
 
 
+@pytest.mark.process
 def test_a_killed_process_goes_on_as_if_nothing_had_been(
     tmp_path: Path, shower_file: Path, energy_data: EnergyData
 ) -> None:
@@ -77,6 +77,7 @@ def test_a_killed_process_goes_on_as_if_nothing_had_been(
         assert problem.read(one).weights_W.tobytes() == problem.read(other).weights_W.tobytes()
 
 
+@pytest.mark.process
 def test_two_processes_share_a_population_and_one_of_them_may_die(
     tmp_path: Path, shower_file: Path, energy_data: EnergyData
 ) -> None:
@@ -85,7 +86,7 @@ def test_two_processes_share_a_population_and_one_of_them_may_die(
     wait_for(folder, 5)
     os.kill(doomed.pid, signal.SIGKILL)
     doomed.wait()
-    assert other.wait(120) == 0
+    assert other.wait(PATIENCE_S) == 0
     problem = EnergyProblem(energy_data, 1, steps)
     notes = last(problem, folder)
     assert sorted(notes) == list(range(CHILDREN))

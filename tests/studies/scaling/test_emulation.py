@@ -21,6 +21,7 @@ def namespaces() -> str:
     return subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.process
 @can_emulate
 def test_gloo_goes_round_a_ring_at_the_pace_that_is_set() -> None:
     with emulated_hosts(4) as hosts, allreduce_processes(hosts) as reduce:
@@ -47,6 +48,7 @@ def test_gloo_goes_round_a_ring_at_the_pace_that_is_set() -> None:
     assert str(os.getpid()) not in namespaces()
 
 
+@pytest.mark.process
 @can_emulate
 def test_hosts_go_when_their_user_fails_and_when_their_user_was_killed() -> None:
     with subprocess.Popen(["true"]) as gone:

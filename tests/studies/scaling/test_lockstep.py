@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import PATIENCE_S
 from launchers import torchrun
 from torch import Tensor, nn
 
@@ -24,7 +25,6 @@ from caloforge.training.schedule import learning_rate
 from caloforge.training.split import Split, prepare_data
 from studies.scaling.lockstep import Lockstep
 
-PATIENCE_S = 600
 STEPS = 2
 
 
@@ -109,6 +109,7 @@ def test_a_gradient_that_is_not_finite_leaves_its_network_and_stops_no_other() -
     assert torch.equal(second, before[1])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("model", ["copula", "3dgan"])
 def test_two_virtual_workers_are_two_ranks(model: str, small_showers: Path, tmp_path: Path) -> None:
     settings = ["batch_size=4", "warmup_epochs=1", "check_showers=4", f"max_steps={STEPS}"]
