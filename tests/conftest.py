@@ -94,6 +94,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture
+def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw three plots of each topic in a report: all of them take half a minute."""
+    from report_samples import few_plots
+
+    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", few_plots)
+
+
 @pytest.fixture(scope="session")
 def keras_reference(made_once: MadeOnce) -> Path:
     """Return the folder that ``keras_reference.py`` filled: networks built in Keras."""

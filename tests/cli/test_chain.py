@@ -15,6 +15,9 @@ from caloforge.detector import load_detector, shipped_detectors
 MODEL = {"clic-ecal-angle": "3dgan-angle"}
 
 
+pytestmark = pytest.mark.usefixtures("few_plots")
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path / "cache"))

@@ -28,7 +28,7 @@ LONG = (*bench.EXAMPLES, *validate.EXAMPLES[1:])
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_plots: None) -> Path:
     """A folder with the public files that the examples of convert name, and showers for those of search."""
     for name in ("EleEscan_1_1.h5", "EleEscan_1_2.h5"):
         write_clic(tmp_path / name)

@@ -11,13 +11,12 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from importlib import resources
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from report_samples import HOSTILE
+from report_samples import HOSTILE, few_plots
 from shower_samples import random_showers
 
 from caloforge.comparison.differences import Metrics
@@ -26,7 +25,6 @@ from caloforge.detector import Grid
 from caloforge.files import shower_file
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.observables.definitions import OBSERVABLES
-from caloforge.report.plots.catalogue import catalogue
 from caloforge.report.plots.histograms import Plot
 from caloforge.report.validate import validate
 
@@ -36,12 +34,6 @@ DATA = Path(str(resources.files("caloforge"))) / "data"
 def no_plots(*given: Any) -> list[Plot]:
     """Stand in for the catalogue where a test is about other things than plots."""
     return []
-
-
-def few_plots(*given: Any) -> list[Plot]:
-    """Stand in for the catalogue with the first plots of each topic."""
-    by_topic = groupby(catalogue(*given), key=lambda plot: plot.topic)
-    return [plot for _, plots in by_topic for plot in islice(plots, 3)]
 
 
 class Page(HTMLParser):

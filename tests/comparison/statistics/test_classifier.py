@@ -170,6 +170,7 @@ def low(reference: Showers, candidate: Showers) -> Classified:
     )
 
 
+@pytest.mark.training
 def test_cells_do_not_tell_geant4_from_geant4() -> None:
     state = torch.get_rng_state()
     found = low(geant4()[:200], geant4()[200:])
@@ -177,6 +178,7 @@ def test_cells_do_not_tell_geant4_from_geant4() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.training
 def test_cells_tell_a_shift_by_one_layer() -> None:
     reference, candidate = geant4()[:200], geant4()[200:]
     moved = np.roll(candidate.deposits, 1, axis=3)
