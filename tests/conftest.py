@@ -107,9 +107,9 @@ def keras_reference(made_once: MadeOnce) -> Path:
     """Return the folder that ``keras_reference.py`` filled: networks built in Keras."""
     if find_spec("keras") is None:
         pytest.skip("keras is not installed")
-    command = [sys.executable, Path(__file__).with_name("keras_reference.py")]
+    command = [sys.executable, str(Path(__file__).with_name("keras_reference.py"))]
 
     def fill(folder: Path) -> None:
-        subprocess.run([*command, folder], check=True, capture_output=True, timeout=PATIENCE_S)
+        subprocess.run([*command, str(folder)], check=True, capture_output=True, timeout=PATIENCE_S)
 
     return made_once("keras", fill)
