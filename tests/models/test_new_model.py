@@ -23,6 +23,7 @@ def _one_line_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.WHERE, "toy", "toy_model.family:TOY")
 
 
+@pytest.mark.training
 def test_it_trains_generates_saves_and_loads(
     small_showers: Path, caloforge: Caloforge, tmp_path: Path
 ) -> None:
@@ -49,6 +50,7 @@ def test_it_trains_generates_saves_and_loads(
     assert model.noise_size == 1
 
 
+@pytest.mark.training
 def test_it_goes_on_and_begins_with_another_run_s_weights(
     small_showers: Path, caloforge: Caloforge, tmp_path: Path
 ) -> None:
