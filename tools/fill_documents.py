@@ -368,25 +368,29 @@ def search_methods() -> Iterator[str]:
 def accuracy() -> Iterator[str]:
     """Show how many showers a quality needs at each global batch, and the fewest minutes and where."""
     result = load("studies/scaling/time_to_accuracy.json")
+    names = ("model", "rule", "batch")
     rows = []
     for need in result["needed"]:
-        key = [need[name] for name in ("model", "rule", "batch")]
-        minutes = [
-            it for it in result["minutes"] if [it[name] for name in ("model", "rule", "batch")] == key
-        ]
-        best = min(minutes, key=lambda it: float(it["minutes"]), default=None)
-        showers = need["ended"] if need["showers"] is None else digits(float(need["showers"]))
+        same = [row for row in result["minutes"] if all(row[name] == need[name] for name in names)]
+        best = min(same, key=lambda row: float(row["minutes"]), default={"minutes": "", "nodes": ""})
+        showers = need["ended"] if need["showers"] is None else digits(round(need["showers"]))
         rows.append(
             (
-                *key,
+                *(need[name] for name in names),
                 need["seeds"],
                 showers,
-                *((digits(best["minutes"]), best["nodes"]) if best else ("", "")),
+                digits(best["minutes"]),
+                best["nodes"],
             )
         )
-    head = ("model", "learning rate with workers", "global batch", "seeds", "showers needed, measured")
-    yield from table((*head, "fewest minutes, predicted", "on so many nodes"), rows)
-    yield from ("", place(result))
+    head = ("model", "rate grows with workers", "global batch", "seeds", "showers needed, measured")
+    yield from table((*head, "fewest minutes, predicted", "on nodes"), rows)
+    tasks = ", ".join(
+        f"`{model}` on the innermost {cells} cells to a score of {result['quality'][model]}"
+        for model, cells in result["cores"].items()
+    )
+    talk = f"{result['talk']['minutes']} minutes hold {result['talk']['showers']:,} showers by the same prediction"
+    yield from ("", f"{tasks}, from {result['showers']:,} showers; the talk's {talk}. {place(result)}")
 
 
 def ablation(name: str, *columns: str) -> Iterator[str]:
