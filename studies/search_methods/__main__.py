@@ -14,7 +14,7 @@ from studies.command import provenance, start, write_result
 MODULE = "studies.search_methods"
 
 EXAMPLES = (
-    f"python -m {MODULE} --seeds 4 --core-seconds 24 -o result.json --figure figure.png",
+    f"python -m {MODULE} --seeds 4 --core-seconds 60 -o result.json --figure figure.png",
     f"python -m {MODULE} --seeds 1 --core-seconds 1 --each 0.1",
 )
 
@@ -23,7 +23,7 @@ def run(
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="Searches by each method.")] = 4,
     core_seconds: Annotated[
         float, typer.Option("--core-seconds", min=0.1, help="Processor time of a search.")
-    ] = 24.0,
+    ] = 60.0,
     each: Annotated[
         float, typer.Option("--each", min=0.01, help="Of it, for the training of a trial.")
     ] = 1.0,
