@@ -16,7 +16,7 @@ from typing import Any
 from caloforge.foundations.cores import Core, Topology
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.ranks import ALONE, Ranks
-from caloforge.foundations.signals import handled
+from caloforge.foundations.signals import STOP_SIGNALS, handled
 
 __all__ = ["ProcessFailedError", "deaf", "end_with", "environments", "how_it_ended", "run_all", "start"]
 
@@ -53,14 +53,14 @@ def start(
     number = signal.SIGKILL if unheard else signal.SIGTERM
     cpus = ",".join(str(cpu) for core in cores for cpu in core)
     first = [sys.executable, "-I", "-S", "-c", START, str(os.getpid()), str(int(number)), cpus]
-    with deaf() if unheard else nullcontext():
+    with deaf(*STOP_SIGNALS) if unheard else nullcontext():
         return subprocess.Popen([*first, *command], **{"stdin": subprocess.DEVNULL, **options})  # noqa: S603
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """Start processes that hear neither Ctrl-C nor SIGTERM: a signal that is blocked stays so in a child."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+def deaf(*numbers: signal.Signals) -> Iterator[None]:
+    """Start processes that do not hear these signals: one that is blocked stays so in a child."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

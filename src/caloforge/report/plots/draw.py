@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -49,7 +50,7 @@ RATIO_RANGES = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 def render(plot: Plot, labels: Sequence[str]) -> bytes:
-    """Draw a plot; ``labels`` name reference and candidates. Gives the bytes of a PNG file."""
+    """Draw a plot; ``labels`` name reference and candidates. Returns the bytes of a PNG file."""
     drawers = {
         "curves": _curves,
         "maps": panels.maps,
@@ -63,9 +64,9 @@ def render(plot: Plot, labels: Sequence[str]) -> bytes:
 
 
 def picture(fill: Callable[[Figure], None], inches: tuple[float, float] | None = None) -> bytes:
-    """Let a function fill an empty figure, in the style of all. Gives the bytes of a PNG file.
+    """Let a function fill an empty figure, in the style of all, and return the bytes of a PNG file.
 
-    A function that sets no size and places nothing itself is given a figure of so many ``inches``.
+    A function that sets size and layout itself is given no ``inches``.
     """
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # A label may hold characters that the font lacks: they show as boxes, and that is all.
@@ -116,7 +117,9 @@ def render_all(
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), end_with, (os.getpid(),))
     try:
-        with deaf():  # this process answers Ctrl-C, and ends its workers without a word from them
+        with deaf(
+            signal.SIGINT
+        ):  # this process answers Ctrl-C, and ends its workers without a word from them
             images = pool.map(draw, plots)
         for done, (plot, image) in enumerate(zip(plots, images, strict=True), 1):
             yield plot, image
@@ -130,6 +133,7 @@ def render_all(
 def _curves(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
     """Draw reference and candidates, and below how the candidates differ."""
     figure.set_size_inches(5.6, 4.7)
+    # The same frames in every plot, and no time for a layout: a report has hundreds.
     main = figure.add_axes((0.16, 0.36, 0.81, 0.56))
     below = figure.add_axes((0.16, 0.115, 0.81, 0.215), sharex=main)
     edges = plot.histograms[0].axes[0].edges

@@ -18,13 +18,16 @@ from caloforge.report.plots.style import REFERENCE, THIN, fitted, heading, look
 __all__ = ["displays", "maps", "matrices"]
 
 PER_ROW = 3
-SIZE, GAP, LEFT, TOP, RIGHT = 3.1, 0.25, 0.75, 0.72, 0.95
-"""Width of a frame and the spaces around it, inches."""
+SIZE = 3.3
+"""Width of a frame with the space beside it, inches."""
+
+PLANES = ((2, 0), (2, 1), (0, 1))
+"""The axes, across and up, of a display's projections."""
 
 
 def maps(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
     """Draw reference and candidates side by side on one colour scale."""
-    frames = _frames(figure, len(labels), below=0.62)
+    frames = _frames(figure, len(labels))
     values = [h.values() * scale for h, scale in zip(plot.histograms, plot.scale, strict=True)]
     x, y = plot.histograms[0].axes
     style: Any = {"cmap": "viridis", "vmin": 0, "vmax": max(v.max() for v in values)}
@@ -38,8 +41,8 @@ def maps(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
         if n < MIN_SHOWERS:
             text = f"fewer than {MIN_SHOWERS} showers"
             axes.text(0.98, 0.02, text, transform=axes.transAxes, **THIN)
-        _labels(axes, frames, label, x.label, y.label)
-    _bar(figure, mesh, frames, plot.y_label)
+        _labels(axes, label, x.label, y.label)
+    _bar(figure, mesh, plot.y_label, ax=frames[:PER_ROW], pad=0.01)
     _title(figure, plot.title)
 
 
@@ -55,7 +58,7 @@ def matrices(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
         ]
     axis = plot.histograms[0].axes[0]
     names = [name for name in axis if isinstance(name, str)]
-    frames = _frames(figure, len(shown), below=0.8 if names else 0.62)
+    frames = _frames(figure, len(shown))
     n = len(reference)
     edges = np.arange(n + 1) - 0.5
     style: Any = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1}
@@ -69,18 +72,20 @@ def matrices(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
             axes.set_yticks(range(n), names, fontsize=8.5)
             axes.tick_params(length=0)
         what = "" if names else axis.label.capitalize()
-        _labels(axes, frames, label, what, what)
-    _bar(figure, mesh, frames, "Correlation, or its difference")
+        _labels(axes, label, what, what)
+    _bar(figure, mesh, "Correlation, or its difference", ax=frames[:PER_ROW], pad=0.01)
     _title(figure, plot.title)
 
 
 def displays(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
     """Draw a row for each shower: in three dimensions, and projected onto three planes."""
-    width, row, top = 12.5, 2.85, 0.4
-    height = top + row * len(labels)
-    figure.set_size_inches(width, height)
-    planes = ((2, 0), (2, 1), (0, 1))
-    images = [[h.project(*plane) for plane in planes] for h in plot.histograms]
+    height = 0.4 + 2.85 * len(labels)
+    figure.set_size_inches(12.5, height)
+    cells = figure.add_gridspec(
+        len(labels), 5, width_ratios=(2.7, 1, 1, 1, 0.08), wspace=0.35, hspace=0.39,
+        left=0.016, right=0.95, bottom=0.55 / height, top=1 - 0.65 / height,
+    )  # fmt: skip
+    images = [[h.project(*plane) for plane in PLANES] for h in plot.histograms]
     positive = np.concatenate([h.values()[h.values() > 0] for h in plot.histograms])
     low = positive.min(initial=np.inf) if len(positive) else 0.1
     high = max(image.values().max() for images_of in images for image in images_of)
@@ -90,33 +95,28 @@ def displays(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
         "vmin": max(low, 1e-6 * high),
         "vmax": max(high, 1.01 * low),
     }
-    for index, (histogram, label) in enumerate(zip(plot.histograms, labels, strict=True)):
-        y = height - top - row * (index + 1) + 0.55
+    for row, (histogram, label) in enumerate(zip(plot.histograms, labels, strict=True)):
+        space = figure.add_subplot(cells[row, 0], projection="3d", computed_zorder=False)
+        _space(space, histogram, style)
+        box = cells[row, 0].get_position(figure)
         figure.text(
-            0.18 / width, (y + 1) / height, label, rotation=90, va="center", ha="center", weight="bold",
-            fontsize=fitted(label, 11, 24), color=REFERENCE if index == 0 else look(index - 1)[0],
+            0.015, (box.y0 + box.y1) / 2, label, rotation=90, va="center", ha="center", weight="bold",
+            fontsize=fitted(label, 11, 24), color=REFERENCE if row == 0 else look(row - 1)[0],
         )  # fmt: skip
-        box = (0.2 / width, (y - 0.55) / height, 4.3 / width, row / height)
-        _space(figure, box, histogram, style)
-        for column, image in enumerate(images[index]):
-            box = ((5.15 + 2.2 * column) / width, y / height, 1.6 / width, 2.05 / height)
-            axes = figure.add_axes(box)
+        for column, image in enumerate(images[row], 1):
+            axes = figure.add_subplot(cells[row, column])
             a, b = image.axes
             mesh = axes.pcolormesh(a.edges, b.edges, _masked(image.values()).T, **style)
             axes.set_xlabel(a.label, fontsize=9)
             axes.set_ylabel(b.label, fontsize=9, labelpad=1)
             axes.tick_params(labelsize=8)
             axes.grid(visible=False)
-    beside = figure.add_axes((11.6 / width, y / height, 0.13 / width, 2.05 / height))
-    bar = figure.colorbar(mesh, cax=beside)
-    bar.set_label(plot.y_label, fontsize=9)
-    bar.ax.tick_params(labelsize=8)
-    _title(figure, plot.title, 0.3)
+    _bar(figure, mesh, plot.y_label, cax=figure.add_subplot(cells[0, 4]))
+    _title(figure, plot.title)
 
 
-def _space(figure: Any, box: tuple[float, ...], histogram: Any, style: dict[str, Any]) -> None:
+def _space(axes: Any, histogram: Any, style: dict[str, Any]) -> None:
     """Draw a shower's cells in three dimensions, depth to the right: size and colour by deposit."""
-    axes = figure.add_axes(box, projection="3d", computed_zorder=False)
     axes.patch.set_visible(False)
     deposits = histogram.values()
     first, second, depth = np.nonzero(deposits)
@@ -126,12 +126,12 @@ def _space(figure: Any, box: tuple[float, ...], histogram: Any, style: dict[str,
     share = np.clip(np.log10(found[order] / style["vmin"]) / decades, 0, 1)
     axes.scatter(
         depth[order], second[order], first[order], c=found[order], s=0.6 + 50 * share**3,
-        alpha=0.7, linewidths=0, depthshade=False, **style,
+        alpha=0.7, linewidths=0, depthshade=False, clip_on=False, **style,
     )  # fmt: skip
     limits = (axes.set_zlim, axes.set_ylim, axes.set_xlim)
     for limit, n in zip(limits, deposits.shape, strict=True):
         limit(0, max(1, n - 1))
-    axes.set_box_aspect((1.6, 1, 1), zoom=1.28)
+    axes.set_box_aspect((1.6, 1, 1), zoom=1.75)
     axes.view_init(elev=14, azim=-68)
     names = [a.label.split(" ")[0] for a in histogram.axes]
     axes.set_xlabel(names[2], fontsize=9, labelpad=-8)
@@ -140,43 +140,35 @@ def _space(figure: Any, box: tuple[float, ...], histogram: Any, style: dict[str,
     axes.tick_params(labelsize=7, pad=-3)
 
 
-def _frames(figure: Any, count: int, *, below: float) -> list[Any]:
-    """Place square frames in rows, with ``below`` inches for the labels under each."""
+def _frames(figure: Any, count: int) -> list[Any]:
+    """Place square frames in rows of at most PER_ROW."""
     columns, rows = min(count, PER_ROW), -(-count // PER_ROW)
-    width = LEFT + columns * (SIZE + GAP) + RIGHT
-    height = TOP + rows * (SIZE + below) + 0.35 * (rows - 1)
-    figure.set_size_inches(width, height)
-    frames = []
-    for index in range(count):
-        row, column = divmod(index, PER_ROW)
-        x = LEFT + column * (SIZE + GAP)
-        y = height - TOP - SIZE - row * (SIZE + below + 0.35)
-        frames.append(figure.add_axes((x / width, y / height, SIZE / width, SIZE / height)))
-    return frames
+    figure.set_size_inches(SIZE * columns + 1.3, (SIZE + 0.55) * rows + 0.35)
+    figure.set_layout_engine("compressed")  # frames of a fixed shape move together
+    cells = figure.add_gridspec(rows, columns)
+    return [figure.add_subplot(cells[divmod(index, columns)], box_aspect=1) for index in range(count)]
 
 
-def _labels(axes: Any, frames: list[Any], title: str, x_label: str, y_label: str) -> None:
+def _labels(axes: Any, title: str, x_label: str, y_label: str) -> None:
     """Write a frame's title and labels; those of y only at the first frame of a row."""
     axes.set_title(title, fontsize=fitted(title, 11, 32))
     axes.set_xlabel(x_label, fontsize=fitted(x_label, 11, 36))
-    if frames.index(axes) % PER_ROW == 0:
+    if axes.get_subplotspec().is_first_col():
         axes.set_ylabel(y_label, fontsize=fitted(y_label, 11, 36))
     else:
         axes.tick_params(labelleft=False)
 
 
-def _bar(figure: Any, mesh: Any, frames: list[Any], label: str) -> None:
+def _bar(figure: Any, mesh: Any, label: str, **where: Any) -> None:
     """Draw a colour bar at the right of the first row."""
-    box, width = frames[min(PER_ROW, len(frames)) - 1].get_position(), figure.get_figwidth()
-    beside = figure.add_axes((box.x1 + 0.1 / width, box.y0, 0.12 / width, box.height))
-    bar = figure.colorbar(mesh, cax=beside)
+    bar = figure.colorbar(mesh, **where)
     bar.set_label(label, fontsize=10)
     bar.ax.tick_params(labelsize=9)
 
 
-def _title(figure: Any, title: str, left: float = LEFT) -> None:
-    width, height = figure.get_size_inches()
-    figure.text(left / width, 1 - 0.3 / height, title, **heading(title, int(9 * width)))
+def _title(figure: Any, title: str) -> None:
+    style = heading(title, int(9 * figure.get_figwidth()))
+    figure.suptitle(title, x=0.02, horizontalalignment="left", **style)
 
 
 def _masked(values: NDArray[Any]) -> Any:

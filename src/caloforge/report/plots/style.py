@@ -34,6 +34,8 @@ STYLE: Any = {
     "axes.grid": True,
     "axes.labelsize": 12,
     "axes.linewidth": 0.9,
+    "figure.constrained_layout.h_pad": 0.07,
+    "figure.constrained_layout.w_pad": 0.09,
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "grid.color": "#ececec",
