@@ -4,14 +4,16 @@ Everything here is numpy alone, so that the training loop's check of each epoch,
 search measure with the same functions. A shower without any deposit has total deposit, sampling
 fraction and hits of zero; what is undefined for it (positions, widths, fractions) is NaN.
 
-Sources: "3DGAN" is the published validation of the CLIC network (Khattak et al., Eur. Phys. J. C 82
-(2022) 386, and its public code); "CaloChallenge" is Krause et al., arXiv:2410.21611.
+What each is, and its source, stands in ``definitions.toml``.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import resources
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,8 @@ HIT_MEV = 0.3
 HIGHER_MEV = (1, 10, 100)
 """Further thresholds at which hits are counted."""
 
+AXES = ("x", "y", "z", "r", "phi", "layer")
+
 CONTAINED = 0.9
 """The fraction of the deposit that ``radius_90`` contains."""
 
@@ -71,203 +75,20 @@ class Definition:
         return self.title if self.unit == "1" else f"{self.title} [{self.unit}]"
 
 
-def _of_axis(axis: str) -> Iterator[tuple[str, Definition]]:
-    """Definitions of what exists along each axis of a grid."""
-    sum_i = f"S_i is the deposit in the cells with index i along {axis}"
-    yield (
-        f"profile_{axis}",
-        Definition(f"Deposit along {axis}", "MeV", f"{sum_i} (3DGAN, 'shape').", along=axis),
-    )
-    yield (
-        f"maximum_{axis}",
-        Definition(
-            f"Position of the maximum in {axis}",
-            "cell",
-            f"Index along {axis} of the cell with the largest deposit (3DGAN).",
-            discrete=True,
-        ),
-    )
-    meaning = {
-        1: f"sum i S_i / sum S_i, where {sum_i}; i counts from 0 (3DGAN).",
-        2: f"Central second moment along {axis}, from the same S_i: a variance (3DGAN).",
-        3: f"Central third moment along {axis}, from the same S_i, not divided by the width (3DGAN).",
-    }
-    for order, unit in ((1, "cell"), (2, "cell²"), (3, "cell³")):
-        yield f"moment{order}_{axis}", Definition(f"Moment {order} in {axis}", unit, meaning[order])
+def _read() -> Iterator[tuple[str, Definition]]:
+    """Read the definitions that come with the package; those of an axis come once for each axis."""
+    text = (resources.files("caloforge.observables") / "definitions.toml").read_text(encoding="utf-8")
+    for of_an_axis, group in groupby(tomllib.loads(text).items(), lambda entry: "{axis}" in entry[0]):
+        entries = list(group)
+        for axis in AXES if of_an_axis else ("",):
+            for name, fields in entries:
+                texts = {
+                    key: value.format(axis=axis) for key, value in fields.items() if value is not True
+                }
+                yield name.format(axis=axis), Definition(**{**fields, **texts})
 
 
-OBSERVABLES: dict[str, Definition] = {
-    "total_deposit": Definition("Total deposit", "MeV", "Sum of all cells (3DGAN, 'Ecal')."),
-    "sampling_fraction": Definition(
-        "Sampling fraction", "1", "Total deposit / incident energy (3DGAN, 'Ecal/Ep')."
-    ),
-    "hits": Definition("Hits", "cells", "Cells above the read-out threshold (3DGAN).", discrete=True),
-    "hits_300keV": Definition(
-        "Hits above 0.3 MeV", "cells", "Cells above 3e-4 GeV, the published hit (3DGAN).", discrete=True
-    ),
-    **{
-        f"hits_{threshold}MeV": Definition(
-            f"Hits above {threshold} MeV", "cells", f"Cells above {threshold} MeV.", discrete=True
-        )
-        for threshold in HIGHER_MEV
-    },
-    "occupancy": Definition(
-        "Occupancy", "1", "Hits over the number of cells; one minus the sparsity (CaloChallenge)."
-    ),
-    "largest_fraction": Definition(
-        "Largest cell's share", "1", "Largest deposit of a cell over the total deposit."
-    ),
-    **{
-        name: definition
-        for axis in ("x", "y", "z", "r", "phi", "layer")
-        for name, definition in _of_axis(axis)
-    },
-    "width_x": Definition(
-        "Width in x", "mm", "Square root of moment 2 in x, times the cell size (CaloChallenge)."
-    ),
-    "width_y": Definition(
-        "Width in y", "mm", "Square root of moment 2 in y, times the cell size (CaloChallenge)."
-    ),
-    "width_across": Definition(
-        "Width across",
-        "mm",
-        "Root mean square distance of the deposits from their barycentre, in the plane of the first "
-        "two axes.",
-    ),
-    "mean_radius": Definition(
-        "Mean radius",
-        "mm",
-        "Mean distance of the deposits from the shower's axis, weighted with their energy. The axis is "
-        "the line through the barycentre along the incident direction.",
-    ),
-    "radius_90": Definition(
-        "Radius of 90 %", "mm", "Smallest distance from the axis within which 90 % of the deposit lies."
-    ),
-    "radial_profile": Definition(
-        "Deposit around the axis",
-        "MeV",
-        "Deposit in rings around the shower's axis, each as wide as a cell; beyond the image's half "
-        "width nothing counts.",
-        along="radius",
-    ),
-    "barycentre_x": Definition(
-        "Barycentre in x",
-        "mm",
-        "Mean x of the deposits from the centre of the central cell, or of the cylinder (CaloChallenge).",
-    ),
-    "barycentre_y": Definition(
-        "Barycentre in y", "mm", "The same in y (CaloChallenge: centre of energy)."
-    ),
-    "offset_x": Definition(
-        "Barycentre from the impact point in x",
-        "mm",
-        "Barycentre in x minus the impact point, where known.",
-    ),
-    "offset_y": Definition(
-        "Barycentre from the impact point in y",
-        "mm",
-        "Barycentre in y minus where the incident particle's line passes at the barycentre's depth.",
-    ),
-    "layer_x": Definition(
-        "Barycentre of the layer in x",
-        "mm",
-        "Mean x of a layer's deposits, undefined where it is empty (CaloChallenge).",
-        along="depth",
-    ),
-    "layer_y": Definition(
-        "Barycentre of the layer in y", "mm", "The same in y (CaloChallenge).", along="depth"
-    ),
-    "layer_width_x": Definition(
-        "Width of the layer in x",
-        "mm",
-        "Standard deviation of x over a layer's deposits (CaloChallenge).",
-        along="depth",
-    ),
-    "layer_width_y": Definition(
-        "Width of the layer in y", "mm", "The same in y (CaloChallenge).", along="depth"
-    ),
-    "layer_sparsity": Definition(
-        "Sparsity of the layer",
-        "1",
-        "Fraction of a layer's cells below the read-out threshold (CaloChallenge).",
-        along="depth",
-    ),
-    "barycentre_depth": Definition(
-        "Longitudinal barycentre",
-        "mm",
-        "(Moment 1 in depth + 1/2) times the layer pitch: depth of the barycentre below the face.",
-    ),
-    "length": Definition(
-        "Longitudinal spread", "mm", "Square root of moment 2 in depth, times the layer pitch."
-    ),
-    "first_layer": Definition(
-        "First layer", "layer", "First layer with a deposit; layers count from 0.", discrete=True
-    ),
-    "peak_layer": Definition(
-        "Shower maximum", "layer", "Layer with the largest deposit; layers count from 0.", discrete=True
-    ),
-    "leakage": Definition(
-        "Fraction in the last layer",
-        "1",
-        "Deposit in the last layer over the total: how much leaves behind it.",
-    ),
-    "fraction_front": Definition(
-        "Energy fraction in the first third",
-        "1",
-        "Deposit in layers 0 to n/3 (rounded down) over the total (3DGAN).",
-    ),
-    "fraction_middle": Definition(
-        "Energy fraction in the middle third", "1", "The same in layers n/3 to 2n/3 (3DGAN)."
-    ),
-    "fraction_back": Definition(
-        "Energy fraction in the last third", "1", "The same in layers 2n/3 to n (3DGAN)."
-    ),
-    "measured_angle": Definition(
-        "Measured angle",
-        "rad",
-        "Mean inclination of the layers' barycentres seen from the shower's, weighted with the layer's "
-        "index, in units of cells (3DGAN; see measured_angle). Cells are not cubes, so it follows the "
-        "incident angle without being equal to it.",
-    ),
-    "axis_angle": Definition(
-        "Angle of the shower's axis",
-        "rad",
-        "The measured angle with lengths in mm instead of cells, so that it can be compared with the "
-        "incident angle.",
-    ),
-    "angle_error": Definition(
-        "Error of the axis' angle", "rad", "Angle of the shower's axis minus the incident angle."
-    ),
-    "reconstructed_energy": Definition(
-        "Reconstructed energy",
-        "MeV",
-        "Incident energy as a regression trained on the reference reads it from the observables; stands "
-        "for the energy that 3DGAN's discriminator gives.",
-        learned=True,
-    ),
-    "energy_error": Definition(
-        "Relative error of the reconstructed energy",
-        "1",
-        "Reconstructed energy over incident energy, minus one (3DGAN).",
-        learned=True,
-    ),
-    "score_low": Definition(
-        "Score of the classifier on cells",
-        "1",
-        "What a classifier that has not seen the shower takes it for: 0 reference, 1 candidate (3DGAN "
-        "shows the discriminator's).",
-        learned=True,
-    ),
-    "score_high": Definition(
-        "Score of the classifier on observables", "1", "The same for the other classifier.", learned=True
-    ),
-    "cell_energy": Definition(
-        "Cell energy",
-        "cells",
-        "Cells per shower in bins of log10 of the deposit in MeV, ten bins a decade (3DGAN, MDMA).",
-        along="energy",
-    ),
-}
+OBSERVABLES = dict(_read())
 """Every observable by name. A grid has those of its own axes; those in mm need its cell sizes."""
 
 
@@ -350,7 +171,7 @@ def _in_mm(image: Image, cell_size: tuple[float, float]) -> dict[str, Array]:
 
 
 def mean_profiles(showers: Deposits) -> dict[str, Array]:
-    """Mean deposit along each axis, MeV a cell index, by the axis' name: a cheap check of shape."""
+    """Return the mean deposit along each axis, MeV a cell index, by the axis' name: a cheap check of shape."""
     profiles = Image(showers).profiles
     return {
         axis: profile.sum(axis=0) / max(1, len(showers))
@@ -359,7 +180,7 @@ def mean_profiles(showers: Deposits) -> dict[str, Array]:
 
 
 def sampling_fraction_by_energy(showers: Deposits, edges_MeV: Array) -> Array:
-    """Mean sampling fraction in each bin of incident energy; NaN in a bin without showers."""
+    """Return the mean sampling fraction in each bin of incident energy; NaN in a bin without showers."""
     fraction_N = Image(showers).total_N / showers.incident_energy
     bin_N = np.digitize(showers.incident_energy, edges_MeV) - 1
     inside = (bin_N >= 0) & (bin_N < len(edges_MeV) - 1)
