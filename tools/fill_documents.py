@@ -30,7 +30,7 @@ from caloforge.comparison import metrics as measured
 from caloforge.comparison.key_metrics import title_of, with_error
 from caloforge.comparison.requirements import judge, load_requirements
 from caloforge.detector import load_detector, shipped_detectors
-from caloforge.files.shipped import shipped_weights
+from caloforge.files.shipped import pretrained_weights
 from caloforge.models.registry import MODELS
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.training.config import TrainingConfig
@@ -232,7 +232,7 @@ def quality(*names: str) -> Iterator[str]:
     """Compare comparisons with Geant4: the requirements met, and the numbers of each, a column a file."""
     found = [load(name) for name in names]
     yield from table(
-        ("", *(f"`{name}`" if name in shipped_weights() else name for name in names)),
+        ("", *(f"`{name}`" if name in pretrained_weights() else name for name in names)),
         [
             ("requirements met (of them only within errors)", *map(_verdict, found)),
             *((title_of(name), *(_number(it, name) for it in found)) for name in SHOWN),

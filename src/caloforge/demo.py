@@ -32,7 +32,7 @@ ProgressBar = Callable[[str, str], AbstractContextManager[Progress]]
 
 
 def demo(folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[str], None]) -> Report:
-    """Simulate, train shipped weights further, generate, validate; all lies in ``folder`` afterwards.
+    """Simulate, train pretrained weights further, generate, validate; all lies in ``folder`` afterwards.
 
     The report is in ``folder / "report"``.
 

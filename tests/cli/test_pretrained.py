@@ -9,11 +9,11 @@ import pytest
 from commands import Caloforge
 
 import caloforge as cf
-from caloforge.files.shipped import shipped_showers, shipped_weights
+from caloforge.files.shipped import pretrained_weights, shipped_showers
 from caloforge.files.tensors import load_tensors
 from caloforge.models.saved import read_card
 
-NAMES = sorted(shipped_weights())
+NAMES = sorted(pretrained_weights())
 
 
 def test_the_weights_of_clic_ecal_ship_and_are_listed(caloforge: Caloforge) -> None:
@@ -31,12 +31,12 @@ def test_each_makes_showers_right_after_installation(
     showers = cf.read(tmp_path / "x.h5")
     fraction_N = showers.deposits.sum((1, 2, 3)) / showers.incident_energy
     assert ((fraction_N > 0.01) & (fraction_N < 0.04)).all()  # of both detectors that ship so
-    assert showers.grid.name == read_card(shipped_weights()[name]).grid.name
+    assert showers.grid.name == read_card(pretrained_weights()[name]).grid.name
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_is_small_and_says_where_it_comes_from(name: str) -> None:
-    folder = shipped_weights()[name]
+    folder = pretrained_weights()[name]
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
         "model.json",
@@ -55,7 +55,7 @@ def test_each_is_small_and_says_where_it_comes_from(name: str) -> None:
 def test_showers_that_judge_the_demo_trained_no_weights() -> None:
     """The tool that writes a card has compared the named files with the checksum of the training."""
     judges = {shipped_showers("test").name, "ecal25-test.h5"}
-    for folder in shipped_weights().values():
+    for folder in pretrained_weights().values():
         text = (folder / "README.md").read_text(encoding="utf-8")
         (command,) = (line for line in text.splitlines() if line.startswith("$ caloforge train "))
         assert not judges & set(command.split())

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from caloforge.comparison.equal_conditions import adjusted_metrics
+from caloforge.comparison.equal_conditions import equal_condition_metrics
 from caloforge.comparison.samples import Sample
 from caloforge.comparison.selections import choose_selections
 from caloforge.detector import Grid
-from caloforge.observables.hits import Hits
+from caloforge.observables.sparse_showers import SparseShowers
 from caloforge.showers import Conditions
 
 Array = NDArray[np.float64]
@@ -33,7 +33,7 @@ def sample(
         values={name: array.astype(np.float32) for name, array in values.items()},
         kept=np.zeros(0, np.int64),
         vectors={},
-        hits=Hits.of(np.zeros((0, 1, 1, 1), np.float32)),
+        hits=SparseShowers.of(np.zeros((0, 1, 1, 1), np.float32)),
         columns={},
         showers_SG=np.zeros((0, 0)),
         count_SGM=empty,
@@ -66,7 +66,7 @@ def test_another_spectrum_of_energies_is_no_difference(falling: bool) -> None:
         sample(theirs, ours, {"total_deposit": response(other_rng, theirs)}),
     )
     raw = pair[1].values["total_deposit"].mean() / pair[0].values["total_deposit"].mean()
-    metrics = adjusted_metrics(*pair)
+    metrics = equal_condition_metrics(*pair)
     ratio, error = metrics["adjusted_ratio.total_deposit"], metrics["adjusted_ratio.total_deposit_err"]
     assert abs(ratio - 1) < 3 * error
     assert error < 0.002
@@ -80,7 +80,7 @@ def test_a_scaled_and_smeared_response_is_read_off(scale: float, wider: float) -
     rng, ours = draw(3, 1000, falling=False)
     curve = 0.02 * ours.incident_energy.astype(np.float64)
     noise = rng.normal(size=1000) * 0.05
-    metrics = adjusted_metrics(
+    metrics = equal_condition_metrics(
         sample(ours, ours, {"total_deposit": curve * (1 + noise)}),
         sample(ours, ours, {"total_deposit": scale * curve * (1 + wider * noise)}),
     )
@@ -96,7 +96,7 @@ def test_only_the_bin_that_is_wrong_is_wrong() -> None:
     values = response(other_rng, theirs)
     low, high = np.quantile(ours.incident_energy, (0.4, 0.6))
     middle = (theirs.incident_energy > low) & (theirs.incident_energy < high)
-    metrics = adjusted_metrics(
+    metrics = equal_condition_metrics(
         sample(ours, ours, {"total_deposit": response(rng, ours)}),
         sample(theirs, ours, {"total_deposit": np.where(middle, 1.05 * values, values)}),
     )
@@ -111,7 +111,7 @@ def test_pulls_of_many_experiments_are_standard() -> None:
     for seed in range(150):
         rng, ours = draw(2 * seed, 400, falling=False)
         other_rng, theirs = draw(2 * seed + 1, 400, falling=False)
-        metrics = adjusted_metrics(
+        metrics = equal_condition_metrics(
             sample(ours, ours, {"hits": response(rng, ours)}),
             sample(theirs, ours, {"hits": response(other_rng, theirs)}),
         )
@@ -125,7 +125,7 @@ def test_pulls_of_many_experiments_are_standard() -> None:
 def test_what_has_no_ratio_is_null() -> None:
     rng, ours = draw(6, 400, falling=False)
     zero_mean = rng.normal(size=400)
-    metrics = adjusted_metrics(
+    metrics = equal_condition_metrics(
         sample(ours, ours, {"moment3_x": zero_mean, "width_x": np.full(400, np.nan)}),
         sample(ours, ours, {"moment3_x": zero_mean, "width_x": np.full(400, 1.0)}),
     )
@@ -136,7 +136,7 @@ def test_what_has_no_ratio_is_null() -> None:
 def test_equal_conditions_make_a_curve_of_one_point() -> None:
     rng = np.random.default_rng(7)
     ours = Conditions.of(np.full(300, 1e5))
-    metrics = adjusted_metrics(
+    metrics = equal_condition_metrics(
         sample(ours, ours, {"hits": rng.normal(1000, 30, 300)}),
         sample(ours, ours, {"hits": rng.normal(1100, 30, 300)}),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from caloforge.files import rank_merge as gathering
+from caloforge.files import rank_merge
 from caloforge.files.rank_merge import RankMerge
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.ranks import ALONE, Ranks
@@ -19,8 +19,8 @@ WORK = {"seed": 1}
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(gathering, "TELL_EVERY_S", 0.02)
+    monkeypatch.setattr(rank_merge, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(rank_merge, "TELL_EVERY_S", 0.02)
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ Member = Callable[..., RankMerge]
 def test_notes_come_in_the_order_of_ranks_and_nothing_stays(member: Member, tmp_path: Path) -> None:
     with member(0) as first:
         with member(2) as last, member(1) as middle:
-            assert last.gather("c") == ["c"]
-            assert middle.gather({"made": 3}) == [{"made": 3}]
+            assert last.finish("c") == ["c"]
+            assert middle.finish({"made": 3}) == [{"made": 3}]
             last.part(2).touch()
-        assert first.gather("a") == ["a", {"made": 3}, "c"]
+        assert first.finish("a") == ["a", {"made": 3}, "c"]
         assert first.part(2).exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -58,9 +58,9 @@ def test_the_first_rank_hears_how_far_all_are(tmp_path: Path) -> None:
             time.sleep(0.2)
             first.report(3, 10)
             second.report(10, 10)
-            second.gather()
+            second.finish()
         first.report(10, 10)
-        first.gather()
+        first.finish()
     assert (heard[0], heard[-1]) == ((7, 20), (20, 20))
 
 
@@ -70,50 +70,50 @@ def test_one_that_failed_is_named_at_once(member: Member, tmp_path: Path) -> Non
         with suppress(KeyboardInterrupt), member(2):
             raise KeyboardInterrupt
         with pytest.raises(CaloforgeError, match=r"^rank 2 of 3 is gone"):
-            first.gather()
+            first.finish()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_that_was_killed_falls_silent_and_one_that_is_slow_does_not(
     member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "SILENCE_S", 1.0)
+    monkeypatch.setattr(rank_merge, "SILENCE_S", 1.0)
     with ExitStack() as stack:
         first, slow, killed = (stack.enter_context(member(rank)) for rank in range(3))
         killed._stop()  # as SIGKILL does
         with pytest.raises(CaloforgeError, match=r"^rank 2 of 3 is gone"):
-            first.gather()
-        killed.gather("started again")
-        slow.gather("slow")
-        assert first.gather() == [None, "slow", "started again"]
+            first.finish()
+        killed.finish("started again")
+        slow.finish("slow")
+        assert first.finish() == [None, "slow", "started again"]
 
 
 def test_one_that_never_came_is_waited_for_only_so_long(
     member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "MEETING_S", 0.1)
+    monkeypatch.setattr(rank_merge, "MEETING_S", 0.1)
     with (
         pytest.raises(CaloforgeError, match=r"rank 1, 2 of 3 did not come.*rdzv-id"),
         member(0) as first,
     ):
-        first.gather()
+        first.finish()
 
 
 @pytest.mark.parametrize("other", [{"job": "8"}, {"seed": 2}, {"world": 4}, {"total": 31}])
 def test_what_other_work_left_is_never_taken(
     member: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(gathering, "MEETING_S", 0.05)
+    monkeypatch.setattr(rank_merge, "MEETING_S", 0.05)
     with member(1, **{"world": 2, **other}) as killed:
-        killed.gather("old")
+        killed.finish("old")
         killed.part(1).touch()
     with pytest.raises(CaloforgeError, match="rank 1 of 2"), member(0, 2) as first:
-        first.gather()
+        first.finish()
     assert len(list(tmp_path.iterdir())) == 2  # whose it is, nobody knows
     with member(0, 2) as first:
         with member(1, 2) as second:
-            second.gather("new")
-        assert first.gather() == [None, "new"]
+            second.finish("new")
+        assert first.finish() == [None, "new"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,5 +124,5 @@ def test_a_lone_process_waits_for_nobody_and_needs_no_file(tmp_path: Path) -> No
     ) as lone:
         lone.report(1, 5)
         lone.report(5, 5)
-        assert lone.gather("a") == ["a"]
+        assert lone.finish("a") == ["a"]
     assert heard == [1, 5]

@@ -17,7 +17,7 @@ from geant4_runs import Sample, Simulated
 from launchers import mpiexec
 
 from caloforge.detector import load_detector
-from caloforge.files import rank_merge as gathering
+from caloforge.files import rank_merge
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.ranks import ALONE, Ranks
 from caloforge.foundations.units import GEV, Spectrum
@@ -132,7 +132,7 @@ def wait_for_journal(path: Path, process: subprocess.Popen[str]) -> None:
 def test_a_rank_that_was_killed_is_named_and_its_showers_count(
     alone: Path, tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "SILENCE_S", 5.0)
+    monkeypatch.setattr(rank_merge, "SILENCE_S", 5.0)
     second = started(1, EVENTS, KILLED)
     assert second.wait(PATIENCE_S) == -signal.SIGKILL, second.communicate()
     with pytest.raises(

@@ -14,7 +14,7 @@ import torch
 from launchers import mpiexec
 
 from caloforge.detector import Grid
-from caloforge.files import rank_merge as gathering
+from caloforge.files import rank_merge
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.ranks import ALONE, Ranks
 from caloforge.foundations.units import GEV, Spectrum
@@ -68,7 +68,7 @@ def test_ranks_make_the_file_of_one_process(
 def test_a_rank_that_never_comes_leaves_nothing_under_the_name(
     generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "MEETING_S", 0.1)
+    monkeypatch.setattr(rank_merge, "MEETING_S", 0.1)
     make(generator, tmp_path / "s.h5", 20, 4, Ranks(2, 3, 2, 3, "job"))
     with pytest.raises(CaloforgeError, match="rank 1 of 3 did not come"):
         make(generator, tmp_path / "s.h5", 20, 4, Ranks(0, 3, 0, 3, "job"))

@@ -1,4 +1,4 @@
-"""Streams: in order, each in its place, and the showers of one."""
+"""ThreadPool: in order, each in its place, and the showers of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from caloforge.foundations.cores import Topology
 from caloforge.foundations.ranks import Ranks
 from caloforge.foundations.units import GEV, Spectrum
 from caloforge.generation.sampler import Generator, drawn, generate_file
-from caloforge.generation.threads import Streams
+from caloforge.generation.threads import ThreadPool
 from caloforge.models.registry import MODELS
 from caloforge.models.saved import ModelCard
 
@@ -34,12 +34,12 @@ def test_what_is_made_comes_in_order(delays: list[float], count: int) -> None:
         time.sleep(item[1])
         return item[0]
 
-    assert list(Streams(count).map(make, enumerate(delays))) == list(range(len(delays)))
+    assert list(ThreadPool(count).map(make, enumerate(delays))) == list(range(len(delays)))
 
 
 def test_only_a_few_are_made_ahead() -> None:
     items = iter(range(1000))
-    made = Streams(2).map(lambda item: 2 * item, items)
+    made = ThreadPool(2).map(lambda item: 2 * item, items)
     assert [next(made) for _ in range(3)] == [0, 2, 4]
     made.close()
     assert next(items) < 20
@@ -52,7 +52,7 @@ def test_an_error_comes_through_and_ends_the_streams() -> None:
         return item
 
     with pytest.raises(ValueError, match="three"):
-        list(Streams(2).map(make, range(100)))
+        list(ThreadPool(2).map(make, range(100)))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("stream")]
 
 
@@ -64,7 +64,7 @@ def test_a_stream_stays_on_its_cores_and_the_caller_where_it_was() -> None:
         together.wait(PATIENCE_S)
         return frozenset(os.sched_getaffinity(0)), torch.get_num_threads()
 
-    places = dict(Streams(2).map(make, range(2)))
+    places = dict(ThreadPool(2).map(make, range(2)))
     wanted = Topology.read().shares(2)
     assert set(places) == {frozenset(cpu for core in share for cpu in core) for share in wanted}
     assert set(places.values()) == {max(1, threads // 2)}
@@ -77,10 +77,10 @@ def test_ranks_that_nobody_bound_take_their_share(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     second = Ranks(rank=1, world=2, local_rank=1, local_world=2, job="job")
-    assert Streams(2, second)._places() == [{4, 5}, {6, 7}]
-    assert Streams(2)._places() == [{0, 1, 2, 3}, {4, 5, 6, 7}]
+    assert ThreadPool(2, second)._processors() == [{4, 5}, {6, 7}]
+    assert ThreadPool(2)._processors() == [{0, 1, 2, 3}, {4, 5, 6, 7}]
     monkeypatch.setattr(os, "cpu_count", lambda: 16)  # bound by the launcher: all of these are its own
-    assert Streams(2, second)._places() == [{0, 1, 2, 3}, {4, 5, 6, 7}]
+    assert ThreadPool(2, second)._processors() == [{0, 1, 2, 3}, {4, 5, 6, 7}]
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +101,12 @@ def test_streams_make_the_file_of_one(
     contents = []
     for streams in 1, 3:
         path = tmp_path / f"{streams}.h5"
-        generate_file(generator, source, path, seed=1, batch=batch, streams=Streams(streams))
+        generate_file(generator, source, path, seed=1, batch=batch, pool=ThreadPool(streams))
         with h5py.File(path) as file:
             contents.append({name: file[name][:].tobytes() for name in file})
     assert contents[0] == contents[1]
     energy = source.piece(0, count).incident_energy
-    made = generator.generate(energy, seed=1, batch=batch, streams=Streams(2))
+    made = generator.generate(energy, seed=1, batch=batch, pool=ThreadPool(2))
     assert made.deposits.tobytes() == contents[0]["showers"]
 
 
@@ -118,6 +118,6 @@ def test_a_failed_stream_leaves_no_file(generator: Generator, tmp_path: Path) ->
     source = drawn(64, Spectrum("uniform", (10 * GEV, 500 * GEV)), None, 1)
     with pytest.raises(KeyboardInterrupt):
         generate_file(
-            generator, source, tmp_path / "x.h5", seed=1, batch=4, streams=Streams(2), progress=stop
+            generator, source, tmp_path / "x.h5", seed=1, batch=4, pool=ThreadPool(2), progress=stop
         )
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from report_samples import HOSTILE, metrics, small_report
 from caloforge.comparison.differences import Metrics
 from caloforge.comparison.requirements import Judgement, Requirement, judge
 from caloforge.report.page.content import Report
-from caloforge.report.page.numbers import energy_tables, headline_table, observable_table
+from caloforge.report.page.numbers import energy_tables, key_metrics_table, observable_table
 from caloforge.report.page.summary import build_summary
 from caloforge.report.page.verdict import (
     MINUS,
@@ -155,9 +155,9 @@ def test_candidates_stand_side_by_side(report: Report) -> None:
         ("1.0000 ± 0.0020", "met"),
         ("0.9000 ± 0.0020", "not met"),
     ]
-    groups = headline_table(report).groups
+    groups = key_metrics_table(report).groups
     assert [title for title, _ in groups] == ["", "3DGAN", "Other"]
-    assert sum(span for _, span in groups) == len(headline_table(report).columns)
+    assert sum(span for _, span in groups) == len(key_metrics_table(report).columns)
     assert [title for title, _ in observable_table(report).groups] == ["", "3DGAN", "Other", ""]
 
 

@@ -26,7 +26,7 @@ from caloforge.bench import Row
 from caloforge.bench.keras_baseline import started
 from caloforge.bench.roofline import Cost, copy_bytes_per_s, count_cost, matmul_flop_per_s
 from caloforge.detector import load_detector
-from caloforge.files.shipped import shipped_showers, shipped_weights
+from caloforge.files.shipped import pretrained_weights, shipped_showers
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import Progress, silent
@@ -37,7 +37,7 @@ from caloforge.geant4.request import SimulationRequest
 from caloforge.geant4.simulate import require_geant4
 from caloforge.generation.engines.engine import installed
 from caloforge.generation.sampler import Generator, drawn, generate_file, load, with_engine
-from caloforge.generation.threads import Streams
+from caloforge.generation.threads import ThreadPool
 from caloforge.models.base import ShowerModel
 from caloforge.models.objective import TrainingShowers
 from caloforge.models.registry import MODELS
@@ -220,8 +220,8 @@ def _keras(way: Way, seconds: Callable[[int], float]) -> Callable[[bool], float]
 def _ours(way: Way, generator: Generator, seed: int, path: Path) -> Callable[[bool], float]:
     cores = torch.get_num_threads()
     torch.set_num_threads(way.cores)
-    streams = Streams(way.streams)
-    ready, _ = with_engine(generator, way.engine, way.batch, streams)
+    pool = ThreadPool(way.streams)
+    ready, _ = with_engine(generator, way.engine, way.batch, pool)
     torch.set_num_threads(cores)
 
     def make(to_file: bool) -> float:
@@ -229,10 +229,10 @@ def _ours(way: Way, generator: Generator, seed: int, path: Path) -> Callable[[bo
         source = drawn(way.showers * (TO_FILE if to_file else 1), SPECTRUM, None, seed)
         begun = time.perf_counter()
         if to_file:
-            generate_file(ready, source, path, seed=seed, batch=way.batch, streams=streams)
+            generate_file(ready, source, path, seed=seed, batch=way.batch, pool=pool)
         else:
             energy = source.piece(0, way.showers).incident_energy
-            ready.generate(energy, seed=seed, batch=way.batch, streams=streams)
+            ready.generate(energy, seed=seed, batch=way.batch, pool=pool)
         taken = time.perf_counter() - begun
         torch.set_num_threads(cores)
         return taken / TO_FILE if to_file else taken
@@ -253,7 +253,7 @@ def _warm_up(way: Way) -> None:
 
 def _generator(name: str) -> Generator:
     """Return the shipped model of this network and detector, or an untrained one."""
-    for shipped, folder in shipped_weights().items():
+    for shipped, folder in pretrained_weights().items():
         card = read_card(folder)
         if card.name == name and card.grid.name == DETECTOR:
             return load(shipped)

@@ -121,7 +121,7 @@ def iteration(batch: int) -> Callable[[], None]:
 
 
 def sampling(batch: int) -> Callable[[], None]:
-    """Return what makes one batch, from energies to deposits in MeV."""
+    """Return the function that makes one batch, from energies to deposits in MeV."""
     image_maker = generator()
     random = np.random.default_rng(1)
     energy = np.linspace(0.1, 5, batch, dtype=np.float32)[:, None]
@@ -167,7 +167,7 @@ def _serve(what: str, threads: int) -> None:
 
 @contextmanager
 def started(what: str, threads: int) -> Iterator[tuple[str, Callable[[int], float]]]:
-    """Start the baseline's process; give its name, and a function from a number of showers to seconds.
+    """Start the baseline's process and yield its name, and a function from a number of showers to seconds.
 
     Raises MissingExtraError without Keras, CaloforgeError with its last word where it ends.
     """

@@ -122,7 +122,7 @@ def _readers(
 
 
 def _per_second(work: Callable[[], int], seconds: float) -> float:
-    """Showers per second of ``work``, called for about ``seconds``, at least once."""
+    """Return the showers per second of ``work``, called for about ``seconds``, at least once."""
     started, showers = time.perf_counter(), 0
     while (elapsed := time.perf_counter() - started) < seconds or not showers:
         showers += work()

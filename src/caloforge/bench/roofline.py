@@ -32,11 +32,11 @@ class Cost:
     shower_bytes: float
 
     def bytes(self, batch: int) -> float:
-        """Bytes a shower that must pass through memory: weights and noise read, the image written once."""
+        """Return the bytes a shower that must pass through memory: weights and noise read, the image written once."""
         return self.weight_bytes / batch + self.shower_bytes
 
     def floor_s(self, batch: int, flop_per_s: float, bytes_per_s: float) -> float:
-        """Seconds a shower that nothing can beat, unless it needs fewer operations."""
+        """Return the seconds a shower that nothing can beat, unless it needs fewer operations."""
         return max(self.flop / flop_per_s, self.bytes(batch) / bytes_per_s)
 
 

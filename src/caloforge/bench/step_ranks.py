@@ -25,7 +25,7 @@ Times = list[dict[str, Any]]
 def training_ranks(
     n: int, seed: int, shares: Sequence[Sequence[Sequence[int]]] | None = None
 ) -> Iterator[Callable[[str], list[Times]]]:
-    """Start ranks; give the function that makes them take a step, and tells each one's times.
+    """Start ranks and yield the function that makes them take a step, and tells each one's times.
 
     Each has a thread for each core of its share, to which it is bound; without shares it has one
     thread, on any core.

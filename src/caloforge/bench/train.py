@@ -150,7 +150,7 @@ def _workers_and_threads(topology: Topology) -> dict[str, Shares]:
 
 @contextmanager
 def _workers(shares: Shares, batch: int, seed: int) -> Iterator[Callable[[], float]]:
-    """Start workers that train together; give a function that says how long ``batch`` showers took them."""
+    """Start workers that train together; yield a function that says how long ``batch`` showers took them."""
     n = len(shares)
     with training_ranks(n, seed, shares) as step:
 

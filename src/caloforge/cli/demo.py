@@ -22,7 +22,7 @@ def run(
     ] = Path("demo"),
     json: Json = False,
 ) -> None:
-    """Simulate, train shipped weights further, generate and validate, on real Geant4 showers that ship."""
+    """Simulate, train pretrained weights further, generate and validate, on real Geant4 showers that ship."""
     from caloforge.demo import demo
 
     report = demo(out, minutes=minutes, progress=progress, say=say)

@@ -70,7 +70,7 @@ def run(
         load,
         with_engine,
     )
-    from caloforge.generation.threads import Streams
+    from caloforge.generation.threads import ThreadPool
 
     if like is None:
         if energy is None or events is None:
@@ -90,8 +90,8 @@ def run(
         say(f"warning: {warning}")
     if engine is Engine.auto and ranks.world > 1:
         raise UsageError("--engine auto: each rank could take another, expected the name of one")
-    side_by_side = Streams(streams, ranks)
-    generator, times = with_engine(generator, engine.value, batch, side_by_side)
+    pool = ThreadPool(streams, ranks)
+    generator, times = with_engine(generator, engine.value, batch, pool)
     if times:
         measured = ", ".join(f"{name} {ms:.3g}" for name, ms in times.items())
         say(f"engine: {generator.engine} (ms a shower on one stream: {measured})")
@@ -99,7 +99,7 @@ def run(
     with progress_of(ranks, "generate", "showers") as report:
         generate_file(
             generator, source, output,
-            seed=seed, batch=batch, streams=side_by_side, ranks=ranks, progress=report,
+            seed=seed, batch=batch, pool=pool, ranks=ranks, progress=report,
         )  # fmt: skip
     if not ranks.leads:
         return
@@ -110,7 +110,7 @@ def run(
         "seconds": seconds,
         "showers_per_s": source.count / seconds,
         "engine": generator.engine,
-        "streams": side_by_side.count,
-        "threads": side_by_side.threads,
+        "streams": pool.count,
+        "threads": pool.threads,
     }
     print_result(result, as_json=json)

@@ -1,4 +1,4 @@
-"""``caloforge models``: the networks by name, and the pretrained weights that ship."""
+"""``caloforge models``: the networks by name, and the pretrained weights."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def run(
     ] = "clic-ecal",
     json: Json = False,
 ) -> None:
-    """List the networks that `caloforge train --model` knows, with their parameters, and shipped weights."""
+    """List the networks that `caloforge train --model` knows, with their parameters, and pretrained weights."""
     from caloforge.detector import load_detector
-    from caloforge.files.shipped import shipped_weights
+    from caloforge.files.shipped import pretrained_weights
     from caloforge.models.registry import describe
 
     rows = describe(load_detector(detector).grid)
-    weights = sorted(shipped_weights())
+    weights = sorted(pretrained_weights())
     if json:
         print_result({"detector": detector, "networks": rows, "weights": weights}, as_json=True)
         return

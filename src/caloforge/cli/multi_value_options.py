@@ -7,10 +7,10 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-__all__ = ["LabelledFiles", "SeveralFiles"]
+__all__ = ["MultiValueData", "MultiValueLabels"]
 
 
-class SeveralFiles(TyperCommand):
+class MultiValueData(TyperCommand):
     """A command with ``--data FILE...``."""
 
     option = "--data"
@@ -34,7 +34,7 @@ class SeveralFiles(TyperCommand):
         return n_values
 
 
-class LabelledFiles(SeveralFiles):
+class MultiValueLabels(MultiValueData):
     """A command with ``--labels A B ...``, one for each file, wherever the files stand."""
 
     option = "--labels"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress_of, say
-from caloforge.cli.multi_value_options import SeveralFiles
+from caloforge.cli.multi_value_options import MultiValueData
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import Progress, silent
 from caloforge.foundations.ranks import Ranks
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from caloforge.search.trials import Trial
     from caloforge.search.worker import Watch
 
-COMMAND = SeveralFiles
+COMMAND = MultiValueData
 
 EXAMPLES = (
     "caloforge search tpe --data train.h5 --out study --trials 20 --each 30",

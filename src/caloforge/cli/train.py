@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress, say
-from caloforge.cli.multi_value_options import SeveralFiles
+from caloforge.cli.multi_value_options import MultiValueData
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import silent
 from caloforge.foundations.ranks import Ranks
 
-COMMAND = SeveralFiles
+COMMAND = MultiValueData
 
 EXAMPLES = (
     "caloforge train --model 3dgan --data showers.h5 --out run --set minutes=10",
@@ -60,7 +60,7 @@ def run(
     if ranks.world > 1:  # before torch is loaded, which reports a lost connection at length
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
-    from caloforge.files.shipped import shipped_weights
+    from caloforge.files.shipped import pretrained_weights
     from caloforge.models.saved import read_card
     from caloforge.training.config import load_config
     from caloforge.training.data_parallel import join
@@ -78,7 +78,7 @@ def run(
             data = data or [Path(path) for path in sources["data"]]
             init_from = None
         for source in init_from or ():  # what is trained on is, if nobody says otherwise, the same model
-            given = shipped_weights().get(str(source), source)
+            given = pretrained_weights().get(str(source), source)
             if (given / "model.json").is_file():
                 base["model"] = read_card(given).name
         if not data:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress
-from caloforge.cli.multi_value_options import LabelledFiles
+from caloforge.cli.multi_value_options import MultiValueLabels
 from caloforge.foundations.errors import CaloforgeError
 
 if TYPE_CHECKING:
     from caloforge.comparison.requirements import Judgement
     from caloforge.report.page.content import Report
 
-COMMAND = LabelledFiles
+COMMAND = MultiValueLabels
 
 EXAMPLES = (
     "caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",

@@ -53,7 +53,7 @@ def layer_shares(sample: Sample) -> Array:
 
 
 def correlate(table_NM: Array) -> Array:
-    """Pearson's correlation of the columns, (M, M); NaN where one never varies."""
+    """Return Pearson's correlation of the columns, (M, M); NaN where one never varies."""
     centred_NM = table_NM - table_NM.mean(axis=0)
     covariance_MM: Array = centred_NM.T @ centred_NM
     spread_M = np.sqrt(np.diag(covariance_MM))

@@ -73,7 +73,7 @@ IN_A_BIN = " in energy bin "
 
 
 def separation(p_B: Array, q_B: Array) -> float:
-    """Triangular discrimination of two histograms, 0 (equal) to 1 (disjoint); NaN if one is empty."""
+    """Return the triangular discrimination of two histograms, 0 (equal) to 1 (disjoint); NaN if one is empty."""
     if not (p_B.sum() > 0 and q_B.sum() > 0):
         return math.nan
     p_B, q_B = p_B / p_B.sum(), q_B / q_B.sum()
@@ -274,14 +274,14 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 
 def _mean_abs(*errors: Array) -> float:
-    """Mean of absolute values, undefined ones left out; NaN of none."""
+    """Return the mean of absolute values, undefined ones left out; NaN of none."""
     values = np.concatenate([np.zeros(0), *(error.ravel() for error in errors)])
     values = values[np.isfinite(values)]
     return float(np.abs(values).mean()) if len(values) else math.nan
 
 
 def _max_abs(errors: Array) -> float:
-    """Largest absolute value; NaN of none."""
+    """Return the largest absolute value; NaN of none."""
     values = errors[np.isfinite(errors)]
     return float(np.abs(values).max()) if len(values) else math.nan
 

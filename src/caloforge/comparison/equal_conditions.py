@@ -40,7 +40,7 @@ from caloforge.comparison.selections import MIN_SHOWERS
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.showers import Conditions
 
-__all__ = ["adjusted_metrics", "reference_curve"]
+__all__ = ["equal_condition_metrics", "reference_curve"]
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class _Range:
         return np.asarray(within[0] & within[1])
 
     def basis(self, conditions: Conditions) -> Array:
-        """Products of Chebyshev polynomials of log E and theta, (N, K)."""
+        """Return the products of Chebyshev polynomials of log E and theta, (N, K)."""
         pairs = zip(_coordinates(conditions), (self.log_energy, self.theta), strict=True)
         t, u = (
             2 * (values - low) / (high - low) - 1 if high > low else np.zeros(len(values))
@@ -96,7 +96,7 @@ def _coordinates(conditions: Conditions) -> tuple[Array, Array]:
 
 
 def reference_curve(samples: Sequence[Sample], name: str) -> list[Array]:
-    """Fit an observable's curve to the first sample; give its values for the showers of each, (N,)."""
+    """Fit an observable's curve to the first sample and return its values for the showers of each, (N,)."""
     spanned = _Range.of(samples[0].conditions)
     bases = [spanned.basis(sample.conditions) for sample in samples]
     curve = _fit(bases[0], samples[0].values[name].astype(np.float64))
@@ -143,7 +143,7 @@ class _Pair:
         }
 
 
-def adjusted_metrics(reference: Sample, candidate: Sample) -> Metrics:
+def equal_condition_metrics(reference: Sample, candidate: Sample) -> Metrics:
     """Compute the numbers of this module, for every observable of one value that both samples have."""
     pair = _Pair(reference, candidate)
     metrics: Metrics = {"energy_bins": [selection.title for selection in pair.bins]}
@@ -201,7 +201,7 @@ def _fit(basis_NK: Array, y_N: Array) -> Array:
 
 
 def _ratio_of_means(reference: Array, candidate: Array) -> tuple[float, float]:
-    """Candidate over reference of sum y / sum f, with its error; each is (2, N): y and f."""
+    """Return candidate over reference of sum y / sum f, with its error; each is (2, N): y and f."""
     if min(reference.shape[1], candidate.shape[1]) < MIN_SHOWERS:
         return math.nan, math.nan
     slopes, errors = [], []
@@ -219,7 +219,7 @@ def _ratio_of_means(reference: Array, candidate: Array) -> tuple[float, float]:
 
 
 def _ratio_of_spreads(reference: Array, candidate: Array) -> tuple[float, float]:
-    """Candidate over reference of the central width of y / f, with its error."""
+    """Return candidate over reference of the central width of y / f, with its error."""
     if min(reference.shape[1], candidate.shape[1]) < MIN_SHOWERS:
         return math.nan, math.nan
     spreads, errors = [], []
@@ -236,7 +236,7 @@ def _ratio_of_spreads(reference: Array, candidate: Array) -> tuple[float, float]
 
 
 def _central_width(values_N: Array) -> tuple[float, float]:
-    """Width of the central 68.3 % of some values, and its error from the spacing of their quantiles.
+    """Return the width of the central 68.3 % of some values, and its error from the spacing of their quantiles.
 
     Asymptotic covariance of two quantiles p < q of n values: p (1 - q) / (n density_p density_q).
     """

@@ -20,7 +20,7 @@ KNOWS_THE_PARTICLE = {"sampling_fraction", "angle_error", "offset_x", "offset_y"
 
 
 def feature_names(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Names of the observables of one value that every sample has, and of those by layer.
+    """List the observables of one value that every sample has, and of those by layer.
 
     The latter are CaloChallenge's high-level features: each layer's deposit, barycentre, width, sparsity.
     """
@@ -44,7 +44,7 @@ def feature_table(sample: Sample, names: Sequence[str]) -> NDArray[np.float64]:
 
 
 def conditions_table(sample: Sample) -> NDArray[np.float64]:
-    """Logarithm of the incident energy and incident angle of the kept showers, (K, 2)."""
+    """Return the logarithm of the incident energy and the incident angle of the kept showers, (K, 2)."""
     conditions = sample.conditions[sample.kept]
     energy, theta = conditions.incident_energy, conditions.incident_theta
     return np.stack([np.log(energy), theta], axis=1, dtype=np.float64)

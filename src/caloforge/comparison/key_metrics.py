@@ -33,7 +33,7 @@ TITLES = {
     "nearest_neighbour.p_value": "Copied or repeated showers: p-value, small if there are any",
     "legacy_3dgan_metric": "Figure of the 3DGAN papers",
 }
-"""Headlines in their order; a number that was not measured is left out."""
+"""Key metrics in their order; a number that was not measured is left out."""
 
 KINDS = {
     "adjusted_ratio.": "",
@@ -58,7 +58,7 @@ class KeyMetric:
 
 
 def key_metrics(metrics: Metrics) -> Iterator[KeyMetric]:
-    """Pick the key_metrics from the metrics, in their order."""
+    """Pick the key metrics, in their order."""
     for name, title in TITLES.items():
         if name in metrics:
             error, floor, floor_error = (
@@ -68,14 +68,14 @@ def key_metrics(metrics: Metrics) -> Iterator[KeyMetric]:
 
 
 def perfect(name: str) -> float:
-    """Return what a number is on average for a candidate from the reference's source, many showers each."""
+    """Return a number's average for a candidate from the reference's own source, of many showers each."""
     if name.startswith("auc.") or name.endswith("p_value"):
         return 0.5
     return 1.0 if name.partition(".")[0].endswith(("_ratio", "_scale")) else 0.0
 
 
 def title_of(name: str) -> str:
-    """Name a number in words: a headline's title, or that of the observable it is about."""
+    """Name a number in words: a key metric's title, or that of the observable it is about."""
     kind, _, observable = name.partition(".")
     if name in TITLES or observable not in OBSERVABLES or f"{kind}." not in KINDS:
         return TITLES.get(name, name)

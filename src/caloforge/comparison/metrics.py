@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from caloforge.comparison.correlations import correlation_metrics
 from caloforge.comparison.differences import Comparison, Metrics, finite
-from caloforge.comparison.equal_conditions import adjusted_metrics
+from caloforge.comparison.equal_conditions import equal_condition_metrics
 from caloforge.comparison.features import (
     KNOWS_THE_PARTICLE,
     conditions_table,
@@ -52,7 +52,7 @@ from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Part, Progress, silent
 from caloforge.foundations.units import GEV
 from caloforge.observables.definitions import OBSERVABLES
-from caloforge.observables.hits import Hits
+from caloforge.observables.sparse_showers import SparseShowers
 
 __all__ = ["MIN_JUDGED", "Measured", "measure", "measure_auc", "reference_floors"]
 
@@ -86,7 +86,7 @@ class _Kept:
     energy_K: Array
     deposit_K: Array
     group_K: NDArray[np.int64]
-    hits: Hits
+    hits: SparseShowers
 
     def part(self, rows: NDArray[np.intp]) -> _Kept:
         return _Kept(
@@ -104,7 +104,7 @@ class _Kept:
 def measure(
     compared: Comparison,
     *,
-    training: Sequence[Hits] = (),
+    training: Sequence[SparseShowers] = (),
     quick: bool = False,
     progress: Progress = silent,
 ) -> Measured:
@@ -116,7 +116,7 @@ def measure(
     reference, candidate = compared.reference, compared.candidate
     first, high, low, rest, last = Part(progress).shares((2, 2, 5, 1, 2))
     metrics = compared.metrics()
-    metrics |= adjusted_metrics(reference, candidate)
+    metrics |= equal_condition_metrics(reference, candidate)
     metrics |= correlation_metrics(reference, candidate)
     metrics |= _distribution_metrics(reference, candidate)
     first(1, 1)
@@ -236,7 +236,7 @@ def _distance_metrics(suffix: str, ours: _Kept, theirs: _Kept) -> Metrics:
     return metrics
 
 
-def _copy_metrics(compared: Comparison, training: Sequence[Hits]) -> Metrics:
+def _copy_metrics(compared: Comparison, training: Sequence[SparseShowers]) -> Metrics:
     ours, theirs = compared.reference, compared.candidate
     if min(len(ours.kept), len(theirs.kept)) < MIN_JUDGED:
         return {"nearest_neighbour.p_value": None}
@@ -251,7 +251,7 @@ def _copy_metrics(compared: Comparison, training: Sequence[Hits]) -> Metrics:
         "self": excess_p_value(self_ratio(theirs.hits, orbit_C), of_itself),
     }
     if training:
-        library = Hits.join(training)
+        library = SparseShowers.join(training)
         ratios = [nearest_ratio(sample.hits, library, orbit_C) for sample in (theirs, ours)]
         found["training"] = excess_p_value(*ratios)
     named = {f"nearest_neighbour.{kind}_p_value": value for kind, value in found.items()}
@@ -261,7 +261,7 @@ def _copy_metrics(compared: Comparison, training: Sequence[Hits]) -> Metrics:
 def _learned(
     classified: Mapping[str, Classified | None], ours: _Kept, theirs: _Kept
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return what was learned of the showers of both samples: scores, and reconstructed energies."""
+    """Score the showers of both samples, and reconstruct their energies."""
     learned: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
     if not _enough(ours, theirs):
         return learned

@@ -24,7 +24,7 @@ from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.progress import Progress, silent
 from caloforge.foundations.randomness import stream
 from caloforge.observables.definitions import observables
-from caloforge.observables.hits import Hits
+from caloforge.observables.sparse_showers import SparseShowers
 from caloforge.showers import Conditions
 
 __all__ = ["MAX_KEPT", "N_GROUPS", "Sample", "Summary", "accumulate", "assign_groups", "keep_hits"]
@@ -51,7 +51,7 @@ def choose_kept(n_showers: int) -> NDArray[np.int64]:
     return np.sort(stream(0, "validate", "kept").permutation(n_showers)[:MAX_KEPT])
 
 
-def keep_hits(file: ShowerFile, grid: Grid) -> Hits:
+def keep_hits(file: ShowerFile, grid: Grid) -> SparseShowers:
     """Read the hits of the showers of a file that are kept, and nothing else.
 
     Raises CaloforgeError where the file is damaged.
@@ -59,9 +59,11 @@ def keep_hits(file: ShowerFile, grid: Grid) -> Hits:
     kept, hits, done = choose_kept(len(file)), [], 0
     for showers in file.chunks(max(1, CELLS_AT_ONCE // grid.n_cells)):
         first, last = np.searchsorted(kept, (done, done + len(showers)))
-        hits.append(Hits.of(showers.above(grid.threshold_MeV).deposits[kept[first:last] - done]))
+        hits.append(
+            SparseShowers.of(showers.above(grid.threshold_MeV).deposits[kept[first:last] - done])
+        )
         done += len(showers)
-    return Hits.join(hits)
+    return SparseShowers.join(hits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,15 +81,15 @@ class Summary:
     columns: dict[str, slice]
 
     def mean(self, name: str) -> Array:
-        """Means of an observable, (S, n)."""
+        """Return the means of an observable, (S, n)."""
         return self.mean_SM[:, self.columns[name]]
 
     def error(self, name: str) -> Array:
-        """Statistical errors of the means, (S, n)."""
+        """Return the statistical errors of the means, (S, n)."""
         return self.error_SM[:, self.columns[name]]
 
     def spread(self, name: str) -> Array:
-        """Spreads (standard deviations) over showers, (S, n)."""
+        """Return the spreads (standard deviations) over showers, (S, n)."""
         return self.spread_SM[:, self.columns[name]]
 
 
@@ -107,7 +109,7 @@ class Sample:
     values: dict[str, NDArray[np.float32]]
     kept: NDArray[np.int64]
     vectors: dict[str, NDArray[np.float32]]
-    hits: Hits
+    hits: SparseShowers
     columns: dict[str, slice]
     showers_SG: Array
     count_SGM: Array
@@ -163,7 +165,7 @@ def accumulate(
     n = len(file)
     group_N = assign_groups(n, n_groups)
     kept = choose_kept(n)
-    hits: list[Hits] = []
+    hits: list[SparseShowers] = []
     vectors: dict[str, list[NDArray[np.float32]]] = {}
     masks_SN = np.array([selection.mask(file.conditions) for selection in selections])
     values: dict[str, list[NDArray[np.float32]]] = {}
@@ -182,7 +184,7 @@ def accumulate(
         parts = [member_KN @ piece for piece in pieces]
         sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
         here = kept[np.searchsorted(kept, rows.start) : np.searchsorted(kept, rows.stop)] - rows.start
-        hits.append(Hits.of(seen.deposits[here]))
+        hits.append(SparseShowers.of(seen.deposits[here]))
         for name, array in found.items():
             store, chosen = (values, array) if array.ndim == 1 else (vectors, array[here])
             store.setdefault(name, []).append(chosen.astype(np.float32))
@@ -199,7 +201,7 @@ def accumulate(
         values={name: np.concatenate(parts) for name, parts in values.items()},
         kept=kept,
         vectors={name: np.concatenate(parts) for name, parts in vectors.items()},
-        hits=Hits.join(hits),
+        hits=SparseShowers.join(hits),
         columns=columns,
         showers_SG=showers_SG1[:, :, 0],
         count_SGM=count_SGM,

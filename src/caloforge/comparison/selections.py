@@ -63,7 +63,7 @@ def choose_selections(
 ) -> tuple[tuple[Selection, ...], tuple[tuple[Selection, tuple[int, ...]], ...]]:
     """Choose what to compare from the files' conditions, the reference's first.
 
-    Gives the selections with at least :data:`MIN_SHOWERS` showers in every file, the inclusive one
+    Returns the selections with at least :data:`MIN_SHOWERS` showers in every file, the inclusive one
     first, and the thin ones with their numbers of showers. They are the bins of :func:`energy_edges`,
     at most five, and the published windows.
     """

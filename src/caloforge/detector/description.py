@@ -101,7 +101,7 @@ class Detector(_Strict):
 
 
 def shipped_detectors() -> tuple[str, ...]:
-    """Names of the detectors that come with the package."""
+    """List the names of the detectors that come with the package."""
     folder = resources.files("caloforge.detector") / "descriptions"
     return tuple(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml")))
 

@@ -82,7 +82,7 @@ class Grid:
         return self.cartesian and self.shape[0] == self.shape[1] and same_size
 
     def same_cells(self, other: Grid) -> bool:
-        """Whether showers on both grids can be compared cell by cell."""
+        """Tell whether showers on both grids can be compared cell by cell."""
         return self.shape == other.shape and self.axes == other.axes
 
     def to_json(self) -> dict[str, Any]:

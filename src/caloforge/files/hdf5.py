@@ -160,7 +160,7 @@ def read_rows(dataset: h5py.Dataset, path: Path, rows: slice, dtype: DTypeLike) 
 
 
 def rows_per_read(dataset: h5py.Dataset, length: int | None = None) -> int:
-    """Rows to read at a time: about ``length``, or as many as READ_BYTES hold.
+    """Choose how many rows to read at a time: about ``length``, or as many as READ_BYTES hold.
 
     A multiple of the stored chunks' rows wherever that fits into the memory, so that nothing is
     unpacked twice.

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from glob import escape
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from caloforge.foundations.errors import CaloforgeError
@@ -47,7 +46,7 @@ class _Heard:
     last_s: float = 0.0
     done: int = 0
     state: str = "absent"
-    note: Any = None
+    result: Any = None
 
 
 class RankMerge:
@@ -104,23 +103,23 @@ class RankMerge:
             self._look()
             self._show(**figures)
 
-    def gather(self, note: Any = None) -> list[Any]:
+    def finish(self, result: Any = None) -> list[Any]:
         """Say that this share is finished; the first process waits until all are.
 
-        Notes (JSON-ready) come in the order of the ranks, on the others only their own. Raises
+        Results (JSON-ready) come in the order of the ranks, on the others only their own. Raises
         CaloforgeError naming the ranks that are gone.
         """
         if not self._ranks.leads:
             self._stop()
-            self._tell("done", note)
-            return [note]
+            self._tell("done", result)
+            return [result]
         while True:
             self._look()
             if self._others:
                 self._show()
             waiting = {rank: heard for rank, heard in self._others.items() if heard.state != "done"}
             if not waiting:
-                return [note, *(heard.note for heard in self._others.values())]
+                return [result, *(heard.result for heard in self._others.values())]
             self._require_alive(waiting)
             time.sleep(LOOK_EVERY_S)
 
@@ -140,10 +139,10 @@ class RankMerge:
         if self._heart.is_alive():
             self._heart.join()
 
-    def _tell(self, state: str, note: Any = None) -> None:
+    def _tell(self, state: str, result: Any = None) -> None:
         assert self._file is not None
         self._beats += 1
-        line = json.dumps({"state": state, "done": self._done, "note": note, "beat": self._beats})
+        line = json.dumps({"state": state, "done": self._done, "result": result, "beat": self._beats})
         os.pwrite(self._file.fileno(), line.encode() + b"\n", 0)
         os.ftruncate(self._file.fileno(), len(line) + 1)
         os.fsync(self._file.fileno())
@@ -158,7 +157,7 @@ class RankMerge:
                 if text != heard.text:
                     told = json.loads(text)
                     heard.text, heard.last_s = text, time.monotonic()
-                    heard.state, heard.done, heard.note = told["state"], told["done"], told["note"]
+                    heard.state, heard.done, heard.result = told["state"], told["done"], told["result"]
 
     def _require_alive(self, waiting: Mapping[int, _Heard]) -> None:
         now = time.monotonic()
@@ -182,12 +181,7 @@ class RankMerge:
                 "and share the name of a job (torchrun: --rdzv-id)"
             )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if self._file is not None:
             self._stop()
             if kind is not None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["shipped_showers", "shipped_weights"]
+__all__ = ["pretrained_weights", "shipped_showers"]
 
 
 def shipped_showers(part: str) -> Path:
-    """Path of the Geant4 showers of ``clic-ecal`` that ship: ``part`` is "train" or "test"."""
+    """Return the path of the Geant4 showers of ``clic-ecal`` that ship: ``part`` is "train" or "test"."""
     return _package() / "data" / f"clic-ecal-{part}.h5"
 
 
-def shipped_weights() -> dict[str, Path]:
-    """Folders of the pretrained models that ship, by name."""
+def pretrained_weights() -> dict[str, Path]:
+    """Return the folders of the pretrained models by name."""
     return {path.parent.name: path.parent for path in sorted(_package().glob("weights/*/model.json"))}
 
 

@@ -344,10 +344,7 @@ class ShowerWriter:
         os.truncate(self._temporary, self._file.id.get_filesize())  # give back what was reserved
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
@@ -365,7 +362,7 @@ def write(path: str | Path, showers: Showers) -> None:
 
 
 def _columns(showers: Showers | ShowerFile, rows: slice = slice(None)) -> dict[str, NDArray[Any]]:
-    """Return what there is beside the deposits, by the name of the field."""
+    """Return the columns beside the deposits that there are, by the name of the field."""
     conditions = showers.conditions
     columns = {
         "incident_energy": conditions.incident_energy,

@@ -25,6 +25,7 @@ from caloforge.files.shower_file import OPTIONAL, ShowerFile
 from caloforge.foundations.durable import sha256, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import Progress, silent
+from caloforge.observables.sparse_showers import SparseShowers
 from caloforge.showers import Conditions, Showers
 
 __all__ = ["FORMAT", "VERSION", "ShowerStore", "read_json", "write_store"]
@@ -159,7 +160,7 @@ class ShowerStore:
         )
 
     def sum_MeV(self) -> NDArray[np.float64]:
-        """Total deposit of every shower (N,) in MeV, from one pass over the hits."""
+        """Return the total deposit of every shower (N,) in MeV, from one pass over the hits."""
         sums_N = np.zeros(len(self), np.float64)
         for first in range(0, len(self), BLOCK):
             offsets = self._offsets[first : first + BLOCK + 1]
@@ -202,13 +203,13 @@ def write_store(
         for path, checksum in zip(files, checksums, strict=True):
             with ShowerFile(path) as file:
                 for showers in file.chunks(max(1, CHUNK_BYTES // (4 * grid.n_cells))):
-                    cells, deposits, ends = _hits(showers.deposits, threshold_MeV)
-                    columns["cells"].append(cells)
-                    columns["deposits"].append(deposits)
-                    columns["offsets"].append(hits + ends)
+                    sparse = SparseShowers.of(showers.above(threshold_MeV).deposits)
+                    columns["cells"].append(sparse.cells)
+                    columns["deposits"].append(sparse.deposits)
+                    columns["offsets"].append(hits + sparse.offsets[1:])
                     for name in ("incident_energy", "incident_theta", *optional):
                         columns[name].append(getattr(showers, name))
-                    hits, done = hits + len(cells), done + len(showers)
+                    hits, done = hits + len(sparse.cells), done + len(showers)
                     progress(done, total)
                 origin = {"file": path.name, "sha256": checksum, "showers": len(file)}
                 sources.append(origin | {"provenance": file.provenance})
@@ -249,17 +250,6 @@ def _cells(grid: Grid) -> str:
     return f"{shape} of {size}"
 
 
-def _hits(
-    deposits: NDArray[np.float32], threshold_MeV: float
-) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.intp]]:
-    """Find the hits: cells and deposits in the order of the showers, and where each shower ends."""
-    n, n_cells = len(deposits), deposits[0].size
-    flat = deposits.reshape(-1)
-    where = np.flatnonzero((flat > 0) & (flat >= threshold_MeV))
-    ends = np.searchsorted(where, np.arange(1, n + 1) * n_cells)
-    return where % n_cells, flat[where], ends
-
-
 def _columns(grid: Grid, n: int, hits: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
     """Return the type and shape of every file of a store, by name."""
     return {
@@ -287,7 +277,7 @@ class _Column:
         self._digest.update(data)
 
     def finish(self) -> str:
-        """Bring the file to the disk; give its checksum."""
+        """Bring the file to the disk and return its checksum."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._digest.hexdigest()

@@ -19,7 +19,7 @@ __all__ = ["summarize"]
 
 
 def summarize(path: str | Path, report: Progress = silent) -> dict[str, Any]:
-    """Read the whole file once; give shapes, ranges (MeV, rad, mm), occupancy and provenance.
+    """Read the whole file once and return shapes, ranges (MeV, rad, mm), occupancy and provenance.
 
     Raises CaloforgeError if any part is missing or wrong, so a summary is also a proof of integrity.
     """

@@ -66,7 +66,7 @@ def load_into(network: nn.Module, tensors: Mapping[str, torch.Tensor], prefix: s
 
 
 def digest(tensors: Mapping[str, torch.Tensor], note: str) -> str:
-    """Checksum of tensors, their names and a note."""
+    """Return the checksum of tensors, their names and a note."""
     sha = hashlib.sha256(note.encode())
     for name in sorted(tensors):
         tensor = tensors[name]

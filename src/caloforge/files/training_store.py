@@ -72,7 +72,7 @@ def _whole(folder: Path) -> ShowerStore | None:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Return what changes when a file's content does."""
+    """Return a file's size and times: they change when its content does."""
     require_file(path, "a shower file")
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

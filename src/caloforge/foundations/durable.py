@@ -121,6 +121,6 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a file's bytes, as hexadecimal text."""
+    """Return the checksum of a file's bytes, as hexadecimal text."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -101,7 +101,7 @@ class ShowerSimulator:
     def shower(
         self, energy_MeV: float, theta_rad: float, impact_xy_mm: tuple[float, float], seed: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-        """Simulate one electron; give the cells hit and their deposits (MeV), cells ascending.
+        """Simulate one electron and return the cells hit and their deposits (MeV), cells ascending.
 
         A cell is a flat index into (x, y, z). The impact point lies at z = 0, relative to the centre
         of the central cell: of an even number of cells, the one right of the middle. The same

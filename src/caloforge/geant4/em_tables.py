@@ -144,7 +144,7 @@ def create_cache() -> Path:
 
 
 def has_tables(emlow: Path, z: int) -> bool:
-    """Whether a G4EMLOW folder, official or computed, holds what element ``z`` needs."""
+    """Tell whether a G4EMLOW folder, official or computed, holds what element ``z`` needs."""
     names = (f"brem_SB/br{z}", *(f"epics2017/phot/pe-{kind}-{z}.dat" for kind in ("high", "low", "cs")))
     return all((emlow / name).is_file() for name in names)
 
@@ -164,7 +164,7 @@ def _bremsstrahlung_text(z: int) -> str:
 
 
 def _photoelectric_texts(intervals: SandiaIntervals) -> dict[str, str]:
-    """Fits for the two highest intervals; below them a table that starts at the K edge."""
+    """Write fits for the two highest intervals; below them a table that starts at the K edge."""
     binding = intervals.k_edge_MeV
     texts = {}
     for kind, row in (("high", -1), ("low", -2)):

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -57,7 +56,7 @@ class Records:
         return self
 
     def _find(self) -> int:
-        """Find the complete records; give the place where the last one ends."""
+        """Find the complete records and return the place where the last one ends."""
         line = self._file.readline(MAX_HEADER)
         end = self._file.tell()
         size = os.fstat(self._file.fileno()).st_size
@@ -107,12 +106,7 @@ class Records:
         assert record is not None, "a record that was checked on opening is gone"
         return record[1], record[2]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
 
@@ -171,15 +165,10 @@ class Journal(Records):
         """Forget the showers: they have found their place."""
         self._offsets.clear()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if not self._offsets:
             self.path.unlink(missing_ok=True)
-        super().__exit__(kind, error, trace)
+        super().__exit__(*error)
 
 
 @contextmanager

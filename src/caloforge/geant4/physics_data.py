@@ -53,7 +53,7 @@ class PhysicsData:
         return f"official data set {self.emlow}"
 
     def to_json(self) -> dict[str, str]:
-        """Return what a file's provenance records."""
+        """Return the record for a file's provenance."""
         kind = "computed" if self.computed else "official"
         # A computed folder's name tells the formulas' version; whose home it lies in is of no interest.
         version = self.emlow.parent.name if self.computed else self.emlow.name

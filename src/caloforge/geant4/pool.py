@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, Pipe, wait
-from types import TracebackType
 from typing import IO, Self
 
 from caloforge.foundations.errors import CaloforgeError, UsageError
@@ -87,12 +86,7 @@ class WorkerPool:
             worker.end(end - time.monotonic())
         self._workers.clear()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

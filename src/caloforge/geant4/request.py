@@ -74,7 +74,7 @@ class SimulationRequest:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what decides each shower, which their number does not."""
+        """Return all that decides a shower; the number of showers does not."""
         return {
             "detector": self.detector.model_dump(mode="json"),
             "seed": self.seed,

@@ -65,7 +65,7 @@ def require_geant4() -> None:
 
 
 def journal_path(output: Path, rank: int = 0) -> Path:
-    """Where the showers of an unfinished run wait, those that ``rank`` made."""
+    """Name the file in which the showers that ``rank`` made wait while the run is unfinished."""
     return output.with_name(f".{output.name}.unfinished" + (f".{rank}" if rank else ""))
 
 
@@ -98,7 +98,7 @@ def simulate(
     }
     with (
         Journal(journal_path(output, ranks.rank), manifest) as journal,
-        RankMerge(output, ranks, manifest, request.events, progress) as gathering,
+        RankMerge(output, ranks, manifest, request.events, progress) as merge,
     ):
         started = time.monotonic()
         try:
@@ -106,9 +106,9 @@ def simulate(
                 share = range(ranks.rank, request.events, ranks.world)
                 missing = [i for i in share if not any(i in records for records in (journal, *others))]
             kept = len(share) - len(missing)
-            introduction = _fill(journal, missing, kept, request, data, workers, gathering.report)
+            introduction = _fill(journal, missing, kept, request, data, workers, merge.report)
             journal.sync()
-            made = gathering.gather(len(missing))
+            made = merge.finish(len(missing))
             seconds = time.monotonic() - started
             if ranks.leads:
                 provenance = _provenance(request, data, introduction)
@@ -134,7 +134,7 @@ def _journals(output: Path) -> list[Path]:
 
 @contextmanager
 def _others(journal: Journal, output: Path, manifest: Mapping[str, Any]) -> Iterator[list[Records]]:
-    """Return what the journals of other ranks hold at this moment."""
+    """Open the journals of the other ranks, as they are at this moment."""
     with ExitStack() as stack:
         found = []
         for path in _journals(output):

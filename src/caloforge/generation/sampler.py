@@ -15,7 +15,7 @@ import torch
 
 from caloforge.files.packing import PackedShowers
 from caloforge.files.rank_merge import RankMerge
-from caloforge.files.shipped import shipped_weights
+from caloforge.files.shipped import pretrained_weights
 from caloforge.files.shower_file import ShowerFile, ShowerWriter
 from caloforge.foundations.durable import check_output_path
 from caloforge.foundations.errors import UsageError
@@ -24,7 +24,7 @@ from caloforge.foundations.randomness import rows
 from caloforge.foundations.ranks import ALONE, Ranks
 from caloforge.foundations.units import DEGREE, GEV, Spectrum
 from caloforge.generation.engines.engine import choose, make_forward
-from caloforge.generation.threads import Streams
+from caloforge.generation.threads import ThreadPool
 from caloforge.models.base import Forward, ShowerModel
 from caloforge.models.saved import ModelCard, load_model
 from caloforge.showers import NORMAL_INCIDENCE, Conditions, Showers
@@ -72,13 +72,13 @@ class Generator:
         *,
         seed: int = 0,
         batch: int = BATCH,
-        streams: Streams | None = None,
+        pool: ThreadPool | None = None,
     ) -> Showers:
         """Make one shower for each incident energy (MeV); ``theta`` in rad, by default pi/2.
 
         The same seed gives the same showers, whatever the batch size (up to the rounding of
-        floating point sums) and the ``streams``, by default one. Raises UsageError for conditions that
-        the model cannot take.
+        floating point sums) and the ``pool`` of threads, by default one. Raises UsageError for conditions
+        that the model cannot take.
         """
         conditions = Conditions.of(energy, theta)
         if len(conditions) == 0:
@@ -89,7 +89,7 @@ class Generator:
             return self.model.sample(conditions[first : first + batch], seed, first, self.forward)
 
         firsts = range(0, len(conditions), batch)
-        pieces = list((streams or Streams(1)).map(make, firsts))
+        pieces = list((pool or ThreadPool(1)).map(make, firsts))
         return Showers(
             deposits=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
             incident_energy=conditions.incident_energy,
@@ -104,7 +104,7 @@ def load(name_or_run: str | Path) -> Generator:
 
     Raises UsageError where there is none, CaloforgeError where it is damaged.
     """
-    shipped = shipped_weights()
+    shipped = pretrained_weights()
     path = shipped.get(str(name_or_run), Path(name_or_run))
     if not path.exists():
         known = f"one of {', '.join(shipped)} or " if shipped else ""
@@ -113,20 +113,20 @@ def load(name_or_run: str | Path) -> Generator:
 
 
 def with_engine(
-    generator: Generator, name: str, batch: int = BATCH, streams: Streams | None = None
+    generator: Generator, name: str, batch: int = BATCH, pool: ThreadPool | None = None
 ) -> tuple[Generator, dict[str, float]]:
     """Return a generator that computes with another engine, and what ``auto`` measured (ms a shower of each).
 
     ``auto`` takes the fastest of those that are installed. The first use of an engine with a model takes
     seconds; see :mod:`caloforge.generation.engines.engine` for what is remembered.
     """
-    streams, times = streams or Streams(1), dict[str, float]()
+    pool, times = pool or ThreadPool(1), dict[str, float]()
     if name == "auto":
         share = np.linspace(0, 1, batch)
         known = (generator.card.energy_MeV, generator.card.theta_rad)
         conditions = Conditions.of(*(low + share * (high - low) for low, high in known))
-        name, times = choose(generator.model, conditions, streams.count, streams.threads)
-    forward = make_forward(name, generator.model, batch, streams.count, streams.threads)
+        name, times = choose(generator.model, conditions, pool.count, pool.threads)
+    forward = make_forward(name, generator.model, batch, pool.count, pool.threads)
     return replace(generator, engine=name, forward=forward), times
 
 
@@ -135,7 +135,7 @@ def check_conditions(
 ) -> str | None:
     """Compare (low, high) of the conditions with what the model was trained on.
 
-    Gives a warning where a model must extrapolate. Raises UsageError for angles that the model
+    Returns a warning where a model must extrapolate. Raises UsageError for angles that the model
     does not listen to.
     """
     card = generator.card
@@ -197,15 +197,15 @@ def generate_file(
     *,
     seed: int,
     batch: int = BATCH,
-    streams: Streams | None = None,
+    pool: ThreadPool | None = None,
     ranks: Ranks = ALONE,
     progress: Progress = silent,
 ) -> None:
     """Stream showers to a file in bounded memory; the file appears when it is complete.
 
-    Each rank makes a run of whole batches, and its streams (one by default) take turns with them, so that
-    the file is the one of a single process, bit for bit where a stream's threads are as many. The first
-    rank joins what the others made; they return before.
+    Each rank makes a run of whole batches, and the threads of its ``pool`` (one by default) take turns with
+    them, so that the file is the one of a single process, bit for bit where each computes with as many
+    threads. The first rank joins what the others made; they return before.
     """
     provenance = {**_provenance(generator, seed), **source.provenance}
     check_output_path(out, *source.inputs)
@@ -216,8 +216,8 @@ def generate_file(
     total = sum(min(batch, source.count - first) for first in share)
     # The day may change between two ranks.
     work = {**provenance, "date": None, "batch": batch}
-    with RankMerge(out, ranks, work, source.count, progress) as gathering:
-        path = out if ranks.leads else gathering.part(ranks.rank)
+    with RankMerge(out, ranks, work, source.count, progress) as merge:
+        path = out if ranks.leads else merge.part(ranks.rank)
         with ShowerWriter(path, generator.card.grid, provenance) as writer:
 
             def make(first: int) -> PackedShowers:
@@ -231,19 +231,19 @@ def generate_file(
                 return writer.pack(showers, first - share.start)
 
             done = 0
-            gathering.report(done, total)
-            with closing((streams or Streams(1)).map(make, share)) as batches:
+            merge.report(done, total)
+            with closing((pool or ThreadPool(1)).map(make, share)) as batches:
                 for packed in batches:
                     writer.append(packed)
                     done += len(packed.showers)
-                    gathering.report(done, total)
+                    merge.report(done, total)
             if ranks.leads:
-                gathering.gather()
+                merge.finish()
                 for rank in range(1, ranks.world):
-                    with ShowerFile(gathering.part(rank)) as part:
+                    with ShowerFile(merge.part(rank)) as part:
                         writer.join(part)
         if not ranks.leads:
-            gathering.gather()
+            merge.finish()
 
 
 def _provenance(generator: Generator, seed: int) -> dict[str, Any]:

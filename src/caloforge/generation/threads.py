@@ -1,4 +1,4 @@
-"""Streams: worker threads that make batches side by side, each on cores of its own.
+"""ThreadPool: worker threads that make batches side by side, each on cores of its own.
 
 Threads and not processes: torch, the engines, numpy's generators and the compression let go of Python's
 lock while they compute, so that nothing need be copied between processes.
@@ -17,17 +17,17 @@ import torch
 from caloforge.foundations.cores import Topology
 from caloforge.foundations.ranks import ALONE, Ranks
 
-__all__ = ["Streams"]
+__all__ = ["ThreadPool"]
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-class Streams:
-    """So many streams, by default one a core that torch may use (OMP_NUM_THREADS, or all).
+class ThreadPool:
+    """So many threads, by default one a core that torch may use (OMP_NUM_THREADS, or all).
 
-    These cores are shared out evenly: a stream has ``threads`` of them, at least one. One stream runs in
-    the caller's thread. Where a launcher starts several ranks on a node without binding them, each takes
+    These cores are shared out evenly: each computes with ``threads`` of them, at least one. A pool of one
+    works in the caller's thread. Where a launcher starts several ranks on a node without binding them, each takes
     its share.
     """
 
@@ -38,7 +38,7 @@ class Streams:
         self._ranks = ranks
 
     def map(self, make: Callable[[Item], Made], work: Iterable[Item]) -> Generator[Made, None, None]:
-        """Return what ``make`` makes of each item, in order; only a few are made ahead.
+        """Yield what ``make`` returns for each item, in order; only a few are made ahead.
 
         Close the iterator if it is not read to its end.
         """
@@ -46,9 +46,11 @@ class Streams:
             yield from map(make, work)
             return
         before = torch.get_num_threads()
-        places = deque(self._places())
+        processors = deque(self._processors())
         waiting: deque[Future[Made]] = deque()
-        with ThreadPoolExecutor(self.count, "stream", lambda: self._settle(places.popleft())) as pool:
+        with ThreadPoolExecutor(
+            self.count, "batches", lambda: self._settle(processors.popleft())
+        ) as pool:
             try:
                 for item in work:
                     waiting.append(pool.submit(make, item))
@@ -61,8 +63,8 @@ class Streams:
                     future.cancel()
                 torch.set_num_threads(before)  # MKL has one number for all threads
 
-    def _places(self) -> list[set[int]]:
-        """Return the logical processors of each stream."""
+    def _processors(self) -> list[set[int]]:
+        """Return the logical processors of each thread."""
         topology, ranks = Topology.read(), self._ranks
         bound = len(os.sched_getaffinity(0)) < (os.cpu_count() or 1)
         n, first = self.count, 0
@@ -71,6 +73,6 @@ class Streams:
         shares = topology.shares(n)[first : first + self.count]
         return [{cpu for core in share for cpu in core} for share in shares]
 
-    def _settle(self, place: set[int]) -> None:
-        os.sched_setaffinity(0, place)  # 0: this thread alone
+    def _settle(self, processors: set[int]) -> None:
+        os.sched_setaffinity(0, processors)  # 0: this thread alone
         torch.set_num_threads(self.threads)

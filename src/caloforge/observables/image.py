@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
-from caloforge.observables.hits import Hits
+from caloforge.observables.sparse_showers import SparseShowers
 
 __all__ = ["SPECTRUM_EDGES_MEV", "Deposits", "Image", "divide", "measured_angle", "moment"]
 
@@ -28,7 +28,7 @@ def divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> Array:
 
 
 def moment(profile_NI: Array, order: int) -> Array:
-    """Moment of a profile (N, n) in cells: the mean index for order 1, else a central moment."""
+    """Return the moment of a profile (N, n) in cells: the mean index for order 1, else a central moment."""
     index_I = np.arange(profile_NI.shape[1], dtype=np.float64)
     total_N = profile_NI.sum(axis=1)
     mean_N = divide(profile_NI @ index_I, total_N)
@@ -39,7 +39,7 @@ def moment(profile_NI: Array, order: int) -> Array:
 
 
 def measured_angle(layer_x_NZ: Array, layer_y_NZ: Array, layer_energy_NZ: Array) -> Array:
-    """Angle of a shower to the face in the y-z plane (N,), rad, as the 3DGAN papers measure it.
+    """Return the angle of a shower to the face in the y-z plane (N,), rad, as the 3DGAN papers measure it.
 
     Takes each layer's barycentre in cells (anything where the layer is empty) and energy. With
     (x, y, z) the shower's barycentre, each layer with energy gives
@@ -132,9 +132,9 @@ class Image:
         return np.where(np.take_along_axis(flat, cell_N[:, None], 1)[:, 0] > 0, found, np.nan)
 
     @cached_property
-    def hits(self) -> Hits:
+    def hits(self) -> SparseShowers:
         """The filled cells, as a list."""
-        return Hits.of(self.showers.deposits)
+        return SparseShowers.of(self.showers.deposits)
 
     def hits_above(self, threshold_MeV: float) -> Array:
         """Count the cells with a positive deposit of at least this much, (N,)."""
@@ -163,7 +163,7 @@ class Image:
         return divide(first, self.profiles[2]), divide(second, self.profiles[2])
 
     def width_across(self, cell_size: tuple[float, float]) -> Array:
-        """Root mean square distance from the barycentre across the shower (N,), mm."""
+        """Return the root mean square distance from the barycentre across the shower (N,), mm."""
         if self.grid.cartesian:
             size_x, size_y = cell_size
             first, second, _ = self.profiles

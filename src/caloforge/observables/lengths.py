@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 def ring_edges(grid: Grid) -> Array:
-    """Edges (mm) of the rings around a shower's axis: as wide as a cell, out to the image's edge.
+    """Return the edges (mm) of the rings around a shower's axis: as wide as a cell, out to the image's edge.
 
     The grid must know its cells' size.
     """
@@ -89,19 +89,19 @@ class Lengths:
         )
 
     def rings(self) -> Array:
-        """Deposit in the rings of :func:`ring_edges`, MeV (N, n); what lies beyond is left out."""
+        """Return the deposit in the rings of :func:`ring_edges`, MeV (N, n); what lies beyond is left out."""
         edges = ring_edges(self.image.grid)
         ring_H = np.minimum((self.distance_H / edges[1]).astype(np.int64), len(edges) - 1)
         return self.image.hits.sum(self.image.hits.deposits, ring_H, len(edges))[:, :-1]
 
     def mean_radius(self) -> Array:
-        """Mean distance from the axis, weighted with the deposit, mm (N,)."""
+        """Return the mean distance from the axis, weighted with the deposit, mm (N,)."""
         hits = self.image.hits
         one = np.zeros(len(hits.cells), np.int64)
         return divide(hits.sum(hits.deposits * self.distance_H, one, 1)[:, 0], self.image.total_N)
 
     def radius_of(self, fraction: float) -> Array:
-        """Smallest distance from the axis within which this fraction of the deposit lies, mm (N,)."""
+        """Return the smallest distance from the axis within which this fraction of the deposit lies, mm (N,)."""
         hits = self.image.hits
         scale = 1 + self.distance_H.max(initial=0)
         order = np.argsort(hits.shower + self.distance_H / scale, kind="stable")
@@ -116,7 +116,7 @@ class Lengths:
         return out
 
     def layers(self) -> tuple[Array, Array, Array, Array]:
-        """Barycentre x, y and width in x, y of each layer, mm: four times (N, layers), NaN if empty."""
+        """Return barycentre x, y and width in x, y of each layer, mm: four times (N, layers), NaN if empty."""
         hits, n = self.image.hits, self.image.grid.n_layers
         energy = hits.sum(hits.deposits, self._layer, n)
         found = []

@@ -61,7 +61,7 @@ def _conditions(reference: Sample, candidate: Sample, label: str) -> Iterator[st
     if abs(theirs / ours - 1) > 0.01:
         yield (
             f"The mean incident energy of {label} is {100 * (theirs / ours - 1):+.1f} % off the reference's. "
-            "Raw means, profiles over all energies and classifiers see that; adjusted ratios do not. Compare "
+            "Raw means, profiles over all energies and classifiers see that; ratios at equal conditions do not. Compare "
             "in bins of energy, or generate with the reference's energies (caloforge generate --like)."
         )
     if np.ptp(theirs_theta := candidate.conditions.incident_theta) == 0 and np.ptp(

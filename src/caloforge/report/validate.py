@@ -59,7 +59,7 @@ def validate(
     ``training`` are the showers that a candidate was trained on, which it may copy. ``quick`` leaves
     out what takes minutes: classifiers, distances and the search for copies. ``workers`` processes draw
     (a script that asks for more than one needs the usual ``if __name__ == "__main__"``). ``progress``
-    counts per cent. Gives what the report was made from.
+    counts per cent. Returns what the report was made from.
 
     Raises UsageError for a folder with other content, wrong labels or requirements, or files on
     different grids; CaloforgeError for a damaged file or one with fewer than two showers;

@@ -85,7 +85,7 @@ class Showers:
         return observables(self)
 
     def to_awkward(self) -> ak.Array:
-        """Give the hits as a jagged array: per shower ``x``, ``y``, ``z`` (cell) and ``energy`` (MeV).
+        """Return the hits as a jagged array: per shower ``x``, ``y``, ``z`` (cell) and ``energy`` (MeV).
 
         On a cylindrical grid the cell fields are called ``r``, ``phi``, ``layer``. Conditions are the
         fields ``incident_energy`` and ``incident_theta``. Raises MissingExtraError without awkward.

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from caloforge.files.shipped import shipped_weights
+from caloforge.files.shipped import pretrained_weights
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Progress, say_nothing, silent
 from caloforge.foundations.randomness import stream_seed
@@ -67,7 +67,7 @@ def train(
     group = group or Group()
     if not group.leads:
         progress, say = silent, say_nothing
-    weights = [shipped_weights().get(str(source), source) for source in init_from]
+    weights = [pretrained_weights().get(str(source), source) for source in init_from]
     return Trainer(config, data, out, resume, weights, group, progress, say).run()
 
 

@@ -27,7 +27,7 @@ from caloforge.comparison.statistics.classifier import (
 from caloforge.comparison.statistics.folds import Fold, folds
 from caloforge.files import shower_file
 from caloforge.foundations.errors import CaloforgeError
-from caloforge.observables.hits import Hits
+from caloforge.observables.sparse_showers import SparseShowers
 from caloforge.showers import Showers
 
 GEANT4 = Path(str(resources.files("caloforge"))) / "data" / "clic-ecal-test.h5"
@@ -157,7 +157,7 @@ def geant4() -> Showers:
 
 def low(reference: Showers, candidate: Showers) -> Classified:
     pair = (reference, candidate)
-    hits = tuple(Hits.of(s.deposits) for s in pair)
+    hits = tuple(SparseShowers.of(s.deposits) for s in pair)
     groups = tuple(assign_groups(len(s), 20) for s in pair)
     conditions = tuple(np.log(s.incident_energy)[:, None] for s in pair)
     energies = (reference.incident_energy, candidate.incident_energy)

@@ -15,7 +15,7 @@ from caloforge.comparison.statistics.copies import excess_p_value, nearest_ratio
 from caloforge.detector import Grid
 from caloforge.files import shower_file
 from caloforge.foundations.errors import CaloforgeError
-from caloforge.observables.hits import Hits
+from caloforge.observables.sparse_showers import SparseShowers
 
 DATA = Path(str(resources.files("caloforge"))) / "data"
 Deposits = NDArray[np.float32]
@@ -32,7 +32,7 @@ def geant4() -> tuple[Deposits, NDArray[np.float32], NDArray[np.intp]]:
 
 def p_value(candidate: Deposits, library: Deposits, fresh: Deposits) -> float:
     orbit_C = geant4()[2]
-    held, *others = (Hits.of(part) for part in (library, candidate, fresh))
+    held, *others = (SparseShowers.of(part) for part in (library, candidate, fresh))
     return excess_p_value(*(nearest_ratio(part, held, orbit_C) for part in others))
 
 
@@ -69,7 +69,7 @@ def test_a_blurred_generator_is_no_copier() -> None:
 
 def test_false_alarms_are_as_rare_as_the_p_value_says() -> None:
     deposits, _, orbit_C = geant4()
-    hits, rng = Hits.of(deposits), np.random.default_rng(2)
+    hits, rng = SparseShowers.of(deposits), np.random.default_rng(2)
     found = []
     for _ in range(20):
         a, b, c = (hits.take(rows) for rows in np.array_split(rng.permutation(len(hits))[:900], 3))
@@ -86,27 +86,27 @@ def test_false_alarms_are_as_rare_as_the_p_value_says() -> None:
 
 def test_a_generator_that_repeats_itself_is_found() -> None:
     deposits, _, orbit_C = geant4()
-    baseline = self_ratio(Hits.of(deposits[:300]), orbit_C)
+    baseline = self_ratio(SparseShowers.of(deposits[:300]), orbit_C)
     repeated = np.concatenate([replay(deposits[300:330], 0.2, seed) for seed in range(8)])
-    assert excess_p_value(self_ratio(Hits.of(repeated), orbit_C), baseline) < 1e-10
+    assert excess_p_value(self_ratio(SparseShowers.of(repeated), orbit_C), baseline) < 1e-10
 
 
 def test_an_exact_copy_has_ratio_zero_even_of_a_shower_held_often() -> None:
     deposits, _, orbit_C = geant4()
     library = np.concatenate([np.repeat(deposits[:1], 15, axis=0), deposits[1:30]])
-    ratio_N = nearest_ratio(Hits.of(deposits[[0, 1, 40]]), Hits.of(library), orbit_C)
+    ratio_N = nearest_ratio(SparseShowers.of(deposits[[0, 1, 40]]), SparseShowers.of(library), orbit_C)
     assert list(ratio_N[:2]) == [0, 0]
     assert ratio_N[2] > 0.5
-    assert not self_ratio(Hits.of(library[:15]), orbit_C).any()
+    assert not self_ratio(SparseShowers.of(library[:15]), orbit_C).any()
 
 
 def test_empty_showers_are_no_copies() -> None:
     deposits, _, orbit_C = geant4()
     empty = np.zeros((2, *deposits.shape[1:]), np.float32)
     library = np.concatenate([empty, deposits[:20]])
-    assert list(nearest_ratio(Hits.of(empty), Hits.of(library), orbit_C)) == [1, 1]
+    assert list(nearest_ratio(SparseShowers.of(empty), SparseShowers.of(library), orbit_C)) == [1, 1]
     with pytest.raises(CaloforgeError, match="expected at least 2 showers to compare with, found 1"):
-        self_ratio(Hits.of(deposits[:2]), orbit_C)
+        self_ratio(SparseShowers.of(deposits[:2]), orbit_C)
 
 
 def test_distance_is_hellingers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_distance_is_hellingers(monkeypatch: pytest.MonkeyPatch) -> None:
     p, q = (a.reshape(len(a), -1) / a.sum(axis=(1, 2, 3))[:, None] for a in (x, y))
     distance = np.sqrt(((np.sqrt(p)[:, None] - np.sqrt(q)) ** 2).sum(axis=2))
     distance.sort(axis=1)
-    hits = [Hits.of(a.astype(np.float32)) for a in (x, y)]
+    hits = [SparseShowers.of(a.astype(np.float32)) for a in (x, y)]
     found = nearest_ratio(hits[0], hits[1], np.arange(6))
     assert found == pytest.approx(distance[:, 0] / distance[:, 10], rel=1e-3)
 

@@ -13,7 +13,7 @@ from launchers import torchrun
 from torch import Tensor
 
 from caloforge.detector import Grid
-from caloforge.files.shipped import shipped_weights
+from caloforge.files.shipped import pretrained_weights
 from caloforge.files.tensors import load_tensors
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.models.copula.axis_frame import Place
@@ -219,4 +219,4 @@ def test_pretrained_weights_are_named_instead_of_a_model(
     ran = caloforge("train", "--data", small_showers, "--out", run, "--init-from", "clic-ecal", *short)
     assert ran.code == 0, ran.err
     assert read_card(run).name == "copula"
-    assert str(shipped_weights()["clic-ecal"]) in (run / "config.yaml").read_text()
+    assert str(pretrained_weights()["clic-ecal"]) in (run / "config.yaml").read_text()

@@ -64,7 +64,7 @@ def _predict(
 
 
 def classify(train: Table, validation: Table, rows_NF: NDArray[np.floating[Any]], *, seed: int) -> Array:
-    """Learn targets 0 and 1; give the log odds for other rows (N,). Raises MissingExtraError."""
+    """Learn targets 0 and 1 and return the log odds for other rows (N,). Raises MissingExtraError."""
     return _predict("Classifier", train, validation, rows_NF, seed)
 
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from caloforge.comparison.statistics.folds import Fold
-from caloforge.observables.hits import Hits
+from caloforge.observables.sparse_showers import SparseShowers
 
 __all__ = ["CellInputs", "fit_cells"]
 
@@ -48,7 +48,7 @@ CELL_WEIGHT = 30.0
 class CellInputs:
     """Showers of both samples: ``hits`` on a grid of ``shape``, ``conditions_NC``, ``energy_N`` (MeV)."""
 
-    hits: Hits
+    hits: SparseShowers
     shape: tuple[int, int, int]
     conditions_NC: NDArray[np.floating[Any]]
     energy_N: NDArray[np.floating[Any]]
@@ -145,7 +145,7 @@ def fit_cells(inputs: CellInputs, fold: Fold, label_N: Array, weight_N: Array, s
 class _Batches:
     """The network's inputs for some rows; only these are unpacked."""
 
-    hits: Hits
+    hits: SparseShowers
     value_H: Tensor
     mean_C: Tensor
     dense_ND: Tensor

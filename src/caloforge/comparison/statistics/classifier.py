@@ -34,7 +34,7 @@ from caloforge.comparison.statistics import boosting
 from caloforge.comparison.statistics.cell_network import CellInputs, fit_cells
 from caloforge.comparison.statistics.folds import N_FOLDS, Fold, check_folds, fold_of, folds
 from caloforge.foundations.randomness import stream_seed
-from caloforge.observables.hits import Hits
+from caloforge.observables.sparse_showers import SparseShowers
 
 __all__ = ["Classified", "Fit", "auc", "classify", "classify_cells", "classify_features", "roc_area"]
 
@@ -65,21 +65,21 @@ class Classified:
 
 
 def roc_area(reference_N: Array, candidate_M: Array) -> tuple[float, float]:
-    """Area under the ROC curve and its variance by DeLong; at least two scores each."""
+    """Return the area under the ROC curve and its variance by DeLong; at least two scores each."""
     below_M, above_N = _ranks(candidate_M, reference_N), 1 - _ranks(reference_N, candidate_M)
     variance = np.var(below_M, ddof=1) / len(below_M) + np.var(above_N, ddof=1) / len(above_N)
     return float(below_M.mean()), float(variance)
 
 
 def _ranks(scores: Array, others: Array) -> Array:
-    """Fraction of the others below each score, ties counting half."""
+    """Return the fraction of the others below each score, ties counting half."""
     others = np.sort(others)
     places = [np.searchsorted(others, scores, side) for side in ("left", "right")]
     return np.asarray((places[0] + places[1]) / (2 * len(others)))
 
 
 def auc(scores: Pair, fold: Pair) -> tuple[float, float] | None:
-    """AUC over the folds and its error; None where a fold has less than two showers of a sample."""
+    """Return the AUC over the folds and its error; None where a fold has less than two showers of a sample."""
     parts = [tuple(s[f == k] for s, f in zip(scores, fold, strict=True)) for k in range(N_FOLDS)]
     if min(len(part) for pair in parts for part in pair) < 2:
         return None
@@ -135,7 +135,7 @@ def classify_features(features: Pair, groups: Pair, energies: Pair, *, seed: int
 
 
 def classify_cells(
-    hits: tuple[Hits, Hits],
+    hits: tuple[SparseShowers, SparseShowers],
     shape: tuple[int, int, int],
     conditions: Pair,
     groups: Pair,
@@ -148,7 +148,9 @@ def classify_cells(
     ``groups`` and ``energies`` as for :func:`classify_features`. Raises CaloforgeError with too few
     showers.
     """
-    inputs = CellInputs(Hits.join(hits), shape, np.concatenate(conditions), np.concatenate(energies))
+    inputs = CellInputs(
+        SparseShowers.join(hits), shape, np.concatenate(conditions), np.concatenate(energies)
+    )
 
     def fit(fold: Fold, label_N: Array, weight_N: Array, seed: int) -> Array:
         return fit_cells(inputs, fold, label_N, weight_N, seed)

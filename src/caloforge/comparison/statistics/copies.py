@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import CaloforgeError
-from caloforge.observables.hits import Hits
+from caloforge.observables.sparse_showers import SparseShowers
 
 __all__ = ["excess_p_value", "nearest_ratio", "orbits", "self_ratio"]
 
@@ -57,8 +57,8 @@ def orbits(grid: Grid, *, tilted: bool) -> NDArray[np.intp]:
     return np.asarray(np.unique(flat, return_inverse=True)[1], dtype=np.intp)
 
 
-def nearest_ratio(showers: Hits, library: Hits, orbit_C: NDArray[np.intp]) -> Array:
-    """Distance to the nearest of the library over that to the eleventh nearest, (N,).
+def nearest_ratio(showers: SparseShowers, library: SparseShowers, orbit_C: NDArray[np.intp]) -> Array:
+    """Return the distance to the nearest of the library over that to the eleventh nearest, (N,).
 
     Zero for an exact copy, even if the library holds it often. Raises CaloforgeError if the library has
     fewer than two showers.
@@ -66,12 +66,14 @@ def nearest_ratio(showers: Hits, library: Hits, orbit_C: NDArray[np.intp]) -> Ar
     return _ratio(showers, library, orbit_C, leave_out=False)
 
 
-def self_ratio(showers: Hits, orbit_C: NDArray[np.intp]) -> Array:
+def self_ratio(showers: SparseShowers, orbit_C: NDArray[np.intp]) -> Array:
     """Return the same for each shower with the others of its own sample as the library, (N,)."""
     return _ratio(showers, showers, orbit_C, leave_out=True)
 
 
-def _ratio(showers: Hits, library: Hits, orbit_C: NDArray[np.intp], *, leave_out: bool) -> Array:
+def _ratio(
+    showers: SparseShowers, library: SparseShowers, orbit_C: NDArray[np.intp], *, leave_out: bool
+) -> Array:
     usable = len(library) - leave_out
     if usable < 2:
         raise CaloforgeError(f"library: expected at least 2 showers to compare with, found {usable}")
@@ -94,15 +96,15 @@ def _ratio(showers: Hits, library: Hits, orbit_C: NDArray[np.intp], *, leave_out
     return ratio_N
 
 
-def _roots(hits: Hits, orbit_C: NDArray[np.intp], n_orbits: int) -> NDArray[np.float32]:
-    """Square roots of the showers normalised to one, (N, orbits); zero for an empty one."""
+def _roots(hits: SparseShowers, orbit_C: NDArray[np.intp], n_orbits: int) -> NDArray[np.float32]:
+    """Return the square roots of the showers normalised to one, (N, orbits); zero for an empty one."""
     sums = hits.sum(hits.deposits, orbit_C[hits.cells], n_orbits)
     total = sums.sum(axis=1, keepdims=True)
     return np.sqrt(sums / np.where(total > 0, total, 1.0)).astype(np.float32)
 
 
 def excess_p_value(candidate_M: Array, baseline_N: Array) -> float:
-    """Chance of so many small ratios if both sets came from the same source.
+    """Return the chance of so many small ratios if both sets came from the same source.
 
     Counts the candidate's ratios below the lowest, the third and the tenth lowest of the baseline. If
     all orders of the two sets are equally likely, the counts follow the negative hypergeometric law. The
@@ -117,7 +119,7 @@ def excess_p_value(candidate_M: Array, baseline_N: Array) -> float:
 
 
 def _chance(count: int, k: int, m: int, n: int) -> float:
-    """Chance that ``count`` or more of m lie below the k-th lowest of n others."""
+    """Return the chance that ``count`` or more of m lie below the k-th lowest of n others."""
 
     def log_choose(a: int, b: int) -> float:
         return lgamma(a + 1) - lgamma(b + 1) - lgamma(a - b + 1)

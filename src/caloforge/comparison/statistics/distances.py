@@ -66,7 +66,7 @@ def standardise(reference_NF: Features, candidate_MF: Features) -> tuple[Array, 
 
 
 def frechet_distance(mean_F: Array, cov_FF: Array, other_mean_F: Array, other_cov_FF: Array) -> float:
-    """Squared Fréchet distance of two Gaussians, |m - m'|² + Tr(C + C' - 2 (C C')^(1/2))."""
+    """Return the squared Fréchet distance of two Gaussians, |m - m'|² + Tr(C + C' - 2 (C C')^(1/2))."""
     values, vectors = np.linalg.eigh(cov_FF)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     # C C' and the symmetric C^(1/2) C' C^(1/2) have the same eigenvalues.
@@ -77,7 +77,7 @@ def frechet_distance(mean_F: Array, cov_FF: Array, other_mean_F: Array, other_co
 
 
 def fpd(reference_NF: Features, candidate_MF: Features, *, seed: int = 0) -> tuple[float, float]:
-    """Fréchet physics distance, extrapolated to samples of infinite size, and its error.
+    """Return the Fréchet physics distance, extrapolated to samples of infinite size, and its error.
 
     Raises CaloforgeError as :func:`standardise` does.
     """
@@ -111,7 +111,7 @@ def _gauss(x_NF: Array) -> tuple[Array, Array]:
 
 
 def kernel_distance(x_NF: Array, y_MF: Array) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel (x·y / F + 1)⁴."""
+    """Return the unbiased squared maximum mean discrepancy with the kernel (x·y / F + 1)⁴."""
     n, m = len(x_NF), len(y_MF)
     within_x, within_y, across = (
         (a @ b.T / a.shape[1] + 1) ** 4 for a, b in ((x_NF, x_NF), (y_MF, y_MF), (x_NF, y_MF))
@@ -124,7 +124,7 @@ def kernel_distance(x_NF: Array, y_MF: Array) -> float:
 
 
 def kpd(reference_NF: Features, candidate_MF: Features, *, seed: int = 0) -> tuple[float, float]:
-    """Kernel physics distance: the median over batches, and their spread.
+    """Return the kernel physics distance: the median over batches, and their spread.
 
     Raises CaloforgeError as :func:`standardise` does.
     """

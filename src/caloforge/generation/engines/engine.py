@@ -79,11 +79,11 @@ def installed() -> list[str]:
 
 
 def make_forward(
-    name: str, model: ShowerModel, batch: int, streams: int = 1, threads: int = 1
+    name: str, model: ShowerModel, batch: int, callers: int = 1, threads: int = 1
 ) -> Forward:
-    """Return what computes the forward pass for batches of at most this size.
+    """Return the function that computes the forward pass for batches of at most this size.
 
-    It serves ``streams`` callers at a time, each with so many threads. Raises MissingExtraError where the
+    It serves ``callers`` at a time, each with so many threads. Raises MissingExtraError where the
     engine is not installed, UsageError for an unknown one.
     """
     if name == "torch":
@@ -93,14 +93,14 @@ def make_forward(
     library_versions(LIBRARIES[name], name)
     piece = min(batch, PIECE)
     path = onnx_file(model, piece, name)
-    run = import_module(f"caloforge.generation.engines.{name}_engine").load(path, streams, threads)
+    run = import_module(f"caloforge.generation.engines.{name}_engine").Compiled(path, callers, threads)
     return _Exported(run, model.grid.shape, piece)
 
 
 def choose(
-    model: ShowerModel, conditions: Conditions, streams: int = 1, threads: int = 1
+    model: ShowerModel, conditions: Conditions, callers: int = 1, threads: int = 1
 ) -> tuple[str, dict[str, float]]:
-    """Return the fastest engine for batches like ``conditions``, and the ms a shower of each on one stream.
+    """Return the fastest engine for batches like ``conditions``, and the ms a shower of each for one caller.
 
     Measured once for a machine, the installed versions, the weights and the batch; then remembered.
     """
@@ -109,7 +109,7 @@ def choose(
         return names[0], {}
     versions = [version("torch"), *(version(LIBRARIES[name][0]) for name in names[1:])]
     machine = [platform.node(), platform.machine(), os.cpu_count()]
-    key = fingerprint(model, [machine, versions, names, len(conditions), streams, threads])
+    key = fingerprint(model, [machine, versions, names, len(conditions), callers, threads])
     memory = cache_folder("engines") / f"{key}.json"
     times = _remembered(memory, names)
     if not times:

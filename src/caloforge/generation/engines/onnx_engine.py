@@ -8,11 +8,13 @@ from typing import Any
 import onnxruntime
 from numpy.typing import NDArray
 
-__all__ = ["load"]
+__all__ = ["Compiled"]
 
 
-class _Session:
-    def __init__(self, path: Path, threads: int) -> None:
+class Compiled:
+    """A network in a file, for any number of callers; each computes in its own thread."""
+
+    def __init__(self, path: Path, callers: int, threads: int) -> None:  # noqa: ARG002
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -22,10 +24,6 @@ class _Session:
         self._names = [entry.name for entry in self._session.get_inputs()]
 
     def __call__(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """Compute the images of a batch."""
         image: NDArray[Any] = self._session.run(None, {name: inputs[name] for name in self._names})[0]
         return image
-
-
-def load(path: Path, streams: int, threads: int) -> _Session:  # noqa: ARG001
-    """Load a file; streams may share what comes back, each computes in its own thread."""
-    return _Session(path, threads)

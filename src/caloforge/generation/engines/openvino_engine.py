@@ -9,16 +9,18 @@ from typing import Any
 import openvino
 from numpy.typing import NDArray
 
-__all__ = ["load"]
+__all__ = ["Compiled"]
 
 
-class _Compiled:
-    def __init__(self, path: Path, streams: int, threads: int) -> None:
+class Compiled:
+    """A network compiled from a file, for so many callers with so many threads each."""
+
+    def __init__(self, path: Path, callers: int, threads: int) -> None:
         core = openvino.Core()
         model = core.read_model(str(path))
         settings = {
-            "NUM_STREAMS": streams,
-            "INFERENCE_NUM_THREADS": streams * threads,
+            "NUM_STREAMS": callers,
+            "INFERENCE_NUM_THREADS": callers * threads,
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
         }
         self._names = [entry.any_name for entry in model.inputs]
@@ -26,13 +28,9 @@ class _Compiled:
         self._own = threading.local()  # a request serves one thread at a time
 
     def __call__(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """Compute the images of a batch."""
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
         given = {name: inputs[name] for name in self._names}
         image: NDArray[Any] = self._own.request.infer(given, share_inputs=True, share_outputs=True)[0]
         return image
-
-
-def load(path: Path, streams: int, threads: int) -> _Compiled:
-    """Load and compile a file for so many streams with so many threads each."""
-    return _Compiled(path, streams, threads)

@@ -16,7 +16,7 @@ from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.page.cells import Cell, Column, Table, number
 from caloforge.report.page.content import Report
 
-__all__ = ["energy_tables", "facts", "headline_table", "observable_table"]
+__all__ = ["energy_tables", "facts", "key_metrics_table", "observable_table"]
 
 MAX_TEXT = 300
 
@@ -79,7 +79,7 @@ def _span(values: Any, unit: str) -> str:
     return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
 
 
-def headline_table(report: Report) -> Table:
+def key_metrics_table(report: Report) -> Table:
     """Show the few numbers below the verdict, candidates side by side."""
     found = [{line.name: line for line in key_metrics(metrics)} for metrics in report.metrics]
     rows = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from caloforge.report.page.cells import Cell, Table
 from caloforge.report.page.content import Report
-from caloforge.report.page.numbers import headline_table
+from caloforge.report.page.numbers import key_metrics_table
 from caloforge.report.page.verdict import counted, sentences, verdict_table
 
 __all__ = ["build_summary"]
@@ -37,7 +37,7 @@ def _lines(report: Report) -> Iterator[str]:
             yield from _table(verdict_table(report, index))
     yield "### Numbers"
     yield ""
-    yield from _table(headline_table(report))
+    yield from _table(key_metrics_table(report))
     if report.caveats:
         yield from (f"- {_escape(caveat)}" for caveat in report.caveats)
         yield ""

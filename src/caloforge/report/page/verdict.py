@@ -98,7 +98,7 @@ def _joined(titles: Sequence[str]) -> str:
 
 
 def _energies(verdict: Verdict) -> Iterator[str]:
-    """For each division of the energies, tell where nothing fails, or the least."""
+    """Tell, for each division of the energies, where nothing fails, or the least."""
     divisions: dict[tuple[str, ...], list[Judgement]] = {}
     for judgement in verdict:
         if judgement.bins:

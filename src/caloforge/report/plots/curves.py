@@ -34,7 +34,7 @@ BALANCED = (
 
 
 def shown(name: str) -> tuple[str, float]:
-    """Label of an observable's axis and the factor from its unit to the one that is drawn."""
+    """Return the label of an observable's axis, and the factor from its unit to the one that is drawn."""
     definition = OBSERVABLES[name]
     if definition.unit == "rad":
         return f"{definition.title} [degree]", 1 / DEGREE
@@ -67,7 +67,7 @@ class Curves:
         )
 
     def _values(self, name: str) -> list[Array] | None:
-        """Values of a scalar observable in each sample, as they are drawn."""
+        """Return the values of a scalar observable in each sample, as they are drawn."""
         if not all(name in sample.values for sample in self.samples):
             return None
         factor = shown(name)[1]
@@ -341,7 +341,7 @@ def _distribution(
 
 
 def _binned(condition: Array, values: Array, edges: Array, of: str) -> tuple[Array, Array]:
-    """Mean or spread of values in bins of a condition, with errors."""
+    """Return mean or spread of values in bins of a condition, with errors."""
     result = np.full((2, len(edges) - 1), np.nan)
     bin_N = np.digitize(condition, edges) - 1
     for index in range(len(edges) - 1):

@@ -10,11 +10,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Hits"]
+__all__ = ["SparseShowers"]
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
+class SparseShowers:
     """The filled cells of N showers: shower i has the items ``offsets[i]`` to ``offsets[i + 1]``.
 
     ``cells`` (H,) index the flattened grid of ``n_cells``, in increasing order within a shower;
@@ -60,12 +60,12 @@ class Hits:
         """The shower that each hit belongs to, (H,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
-    def take(self, rows: NDArray[np.integer[Any]]) -> Hits:
+    def take(self, rows: NDArray[np.integer[Any]]) -> SparseShowers:
         """Select showers, in the order of ``rows``."""
         counts = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         where = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts)
-        return Hits(offsets, self.cells[where], self.deposits[where], self.n_cells)
+        return SparseShowers(offsets, self.cells[where], self.deposits[where], self.n_cells)
 
     def dense(self) -> NDArray[np.float32]:
         """Return the showers as an array (N, n_cells)."""
