@@ -21,6 +21,7 @@ from typing import Any
 from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Progress, say_nothing
+from caloforge.training.checkpoint import checkpoints
 from caloforge.training.config import load_config
 from caloforge.training.physics_check import WORST_SCORE
 from caloforge.training.trainer import train
@@ -182,12 +183,12 @@ def _train(task: Task, folder: Path, progress: Progress, **limits: int) -> dict[
 
 def _steps_done(folder: Path) -> int:
     """Count the steps up to the newest checkpoint."""
-    names = [path.stem for path in folder.glob("checkpoints/step-*.safetensors")]
+    names = [path.stem for path in checkpoints(folder / "checkpoints")]
     return max((int(name.partition("-")[2]) for name in names), default=0)
 
 
 def _tidy(folder: Path, *, keep: int) -> None:
     """Remove checkpoints that nobody will need."""
-    paths = sorted(folder.glob("checkpoints/step-*.safetensors"))
+    paths = checkpoints(folder / "checkpoints")
     for path in paths[: len(paths) - keep]:
         path.unlink(missing_ok=True)

@@ -53,16 +53,16 @@ def check_symmetries(names: Sequence[str], grid: Grid, conditions: Conditions) -
 class Move:
     """What a symmetry does to a shower: what is in cell c of the flattened grid goes to ``cells_C[c]``.
 
-    An impact point (mm from the central cell's centre) goes to ``turn_22 @ xy + shift_2``.
+    An impact point (mm from the central cell's centre) goes to ``matrix_22 @ xy + shift_2``.
     """
 
     cells_C: NDArray[np.intp]
-    turn_22: NDArray[np.float64]
+    matrix_22: NDArray[np.float64]
     shift_2: NDArray[np.float64]
 
     def impact(self, xy_mm: NDArray[np.float32]) -> NDArray[np.float64]:
         """Move an impact point (2,)."""
-        return np.asarray(self.turn_22 @ xy_mm + self.shift_2)
+        return np.asarray(self.matrix_22 @ xy_mm + self.shift_2)
 
 
 def symmetry_moves(grid: Grid, names: Sequence[str]) -> list[Move]:
@@ -80,22 +80,22 @@ def symmetry_moves(grid: Grid, names: Sequence[str]) -> list[Move]:
     ]
     for name in SYMMETRIES:
         if name in names:
-            turn_22 = TURNS.get(name, np.eye(2))
-            shift_2 = np.asarray(middle_2) - turn_22 @ middle_2
+            matrix_22 = MATRICES.get(name, np.eye(2))
+            shift_2 = np.asarray(middle_2) - matrix_22 @ middle_2
             combinations = [
-                (new, *((turn, shift) if k == 0 else (turn @ turn_22, turn @ shift_2 + shift)))
-                for cells, turn, shift in combinations
+                (new, *((matrix, shift) if k == 0 else (matrix @ matrix_22, matrix @ shift_2 + shift)))
+                for cells, matrix, shift in combinations
                 for k, new in enumerate(_images(name, cells))
             ]
-    return [Move(cells.reshape(-1), turn, shift) for cells, turn, shift in combinations]
+    return [Move(cells.reshape(-1), matrix, shift) for cells, matrix, shift in combinations]
 
 
-TURNS = {
+MATRICES = {
     "mirror-x": np.diag([-1.0, 1.0]),
     "mirror-y": np.diag([1.0, -1.0]),
     "transpose": np.array([[0.0, 1.0], [1.0, 0.0]]),
 }
-"""What a symmetry does to a point across the shower; a cylinder's particles hit its axis."""
+"""What moves a point across the shower; particles hit a cylinder on its axis, which stays."""
 
 
 def _images(name: str, cells: NDArray[np.intp]) -> list[NDArray[np.intp]]:
@@ -105,5 +105,5 @@ def _images(name: str, cells: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     if name == "transpose":
         return [cells, cells.swapaxes(0, 1)]
     if name == "rotate-phi":
-        return [np.roll(cells, turn, axis=1) for turn in range(cells.shape[1])]
+        return [np.roll(cells, n, axis=1) for n in range(cells.shape[1])]
     return [cells, cells[:, ::-1]]
