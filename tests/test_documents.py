@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,33 @@ def test_a_comparison_is_kept_with_its_commands(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "kept.json").read_text(encoding="utf-8"))
     assert kept["command"] == ["caloforge generate", "..."]
     assert kept["metrics"].keys() == metrics.keys() - {"ks.hits"}
+
+
+def test_modules_and_files_that_documents_name_exist() -> None:
+    pages = [
+        path for pattern in TOOL.DOCUMENTS for path in ROOT.glob(pattern) if path.name != "CHANGELOG.md"
+    ]
+    named = {
+        (page.name, name)
+        for page in pages
+        for name in re.findall(
+            r"`((?:(?:caloforge|studies)(?:\.\w+)+)|(?:src|tests|studies|tools|docs|templates)/[\w./-]+)`",
+            page.read_text(encoding="utf-8"),
+        )
+    }
+    assert len(named) > 10
+    missing = [pair for pair in named if "NAME" not in pair[1] and not exists(pair[1])]
+    assert [
+        pair for pair in missing if not pair[1].endswith(".json")
+    ] == []  # a result may be missing yet
+
+
+def exists(name: str) -> bool:
+    """Tell whether a file, a module or an attribute of a module is there."""
+    if "/" in name:
+        return (ROOT / name).exists()
+    base = ROOT / "src" if name.startswith("caloforge") else ROOT
+    for path in (base / name.replace(".", "/"), base / name.rpartition(".")[0].replace(".", "/")):
+        if path.is_dir() or path.with_suffix(".py").is_file():
+            return True
+    return False
