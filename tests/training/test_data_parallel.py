@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 import torch
+import torch.distributed as dist
 from commands import PATIENCE_S
 from torch import nn
 
@@ -33,7 +34,6 @@ from caloforge.training.data_parallel import Group, join
 from caloforge.training.ema import MovingAverage
 from caloforge.training.gradients import SummedGradients
 from caloforge.training.trainer import SKIPS_IN_A_ROW, train
-from caloforge.training.witness import LAST_WORDS_S
 
 GRID = Grid("small", (9, 9, 11))
 BATCH = 5
@@ -52,19 +52,19 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 def together(pool: ProcessPoolExecutor, tmp_path: Path) -> Together:
     """Return a function that calls another in two workers, and lists what they gave or raised."""
 
-    def call(work: Callable[..., Any], *arguments: Any) -> list[Any]:
-        futures = [
-            pool.submit(_joined, Ranks(rank, 2, rank, 2, "job"), tmp_path / "run", work, *arguments)
-            for rank in range(2)
-        ]
+    def call(work: Callable[..., Any], *arguments: Any, backend: str | None = None) -> list[Any]:
+        places = [(Ranks(rank, 2, rank, 2, "job"), tmp_path / "run", backend) for rank in range(2)]
+        futures = [pool.submit(_joined, *place, work, *arguments) for place in places]
         errors = [future.exception(timeout=PATIENCE_S) for future in futures]
         return [error or future.result() for error, future in zip(errors, futures, strict=True)]
 
     return call
 
 
-def _joined(ranks: Ranks, meeting: Path, work: Callable[..., Any], *arguments: Any) -> Any:
-    with join(ranks, meeting) as group:
+def _joined(
+    ranks: Ranks, meeting: Path, backend: str | None, work: Callable[..., Any], *arguments: Any
+) -> Any:
+    with join(ranks, meeting, backend) as group:
         return work(group, *arguments)
 
 
@@ -75,19 +75,38 @@ def _values(group: Group) -> tuple[Any, ...]:
     group.add_up(total)
     with group.one_a_node_first():
         pass
-    first = group.from_first(lambda: f"from {group.rank}")
-    return tensors[0].tolist(), total.item(), group.any(group.rank == 1), group.any(False), first
+    first = group.from_first(lambda: {"from": group.rank})
+    held = group.tensors_from_first({"rank": torch.tensor([group.rank])})["rank"].item()
+    said = group.any(group.rank == 1), group.any(False)
+    return tensors[0].tolist(), total.item(), *said, first, held
 
 
 @pytest.mark.process
 def test_workers_agree(together: Together, tmp_path: Path) -> None:
-    assert together(_values) == [([1.5, 2.5], 21.0, True, False, "from 0")] * 2
+    assert together(_values) == [([1.5, 2.5], 21.0, True, False, {"from": 0}, 0)] * 2
     assert list(tmp_path.iterdir()) == []  # where they met is gone
 
 
 def test_a_lone_worker_agrees_with_itself() -> None:
     with join(Ranks(), Path("nowhere")) as group:
-        assert _values(group) == ([1.0, 2.0], 10.0, False, False, "from 0")
+        assert _values(group) == ([1.0, 2.0], 10.0, False, False, {"from": 0}, 0)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_backend_that_this_torch_lacks_is_refused_once(world: int) -> None:
+    lacking = "mpi" if not dist.is_mpi_available() else "abacus"
+    with (
+        pytest.raises(UsageError, match=rf"--backend: this torch has .*gloo.*, got '{lacking}'"),
+        join(Ranks(0, world, 0, world), Path("nowhere"), lacking),
+    ):
+        pass
+    with pytest.raises(SystemExit) as end, join(Ranks(1, 2, 1, 2), Path("nowhere"), lacking):
+        pass
+    assert end.value.code == UsageError.exit_code
+
+
+def test_a_backend_can_be_named(together: Together) -> None:
+    assert together(_values, backend="gloo")[0][0] == [1.5, 2.5]
 
 
 def test_more_workers_than_gpus_are_refused() -> None:
@@ -194,47 +213,48 @@ def _one_dies_one_is_busy(rank: int, folder: Path) -> None:
             if rank == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             if rank == 2:  # a long step
-                time.sleep(LAST_WORDS_S + 3)
+                time.sleep(1)
             group.wait()
     except BaseException as error:  # noqa: BLE001
         (folder / f"{rank}.txt").write_text(f"{type(error).__name__}: {error}")
 
 
 @pytest.mark.process
-def test_a_busy_worker_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
+def test_when_a_worker_is_killed_the_others_end_and_one_says_so(tmp_path: Path) -> None:
     context = get_context("spawn")
     workers = [context.Process(target=_one_dies_one_is_busy, args=(r, tmp_path)) for r in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(PATIENCE_S)
-    assert (tmp_path / "0.txt").read_text().startswith("CaloforgeError: lost rank 1 of 3 ")
+    said = (tmp_path / "0.txt").read_text()
+    assert said.startswith("CaloforgeError: lost a worker ")
+    assert "--resume continues" in said
     assert (tmp_path / "2.txt").read_text() == "SystemExit: 1"
 
 
-def _one_fails_first(rank: int, folder: Path) -> None:
+def _both_fail(rank: int, folder: Path) -> None:
     try:
-        with join(Ranks(rank, 2, rank, 2, "job"), folder / "run"):
-            if rank == 1:  # only then is the first surely gone, and the store with it
-                while not (folder / "0.txt").exists():
-                    time.sleep(0.01)
-                time.sleep(1)
-            raise UsageError(f"wrong in {rank}")
+        with (
+            mock.patch("caloforge.training.data_parallel.LAST_WORDS_S", PATIENCE_S),
+            join(Ranks(rank, 2, rank, 2, "job"), folder / "run"),
+        ):
+            time.sleep(rank)
+            raise UsageError("wrong")
     except BaseException as error:  # noqa: BLE001
         (folder / f"{rank}.txt").write_text(f"{type(error).__name__}: {error}")
-        os._exit(0)
 
 
 @pytest.mark.process
-def test_a_worker_that_fails_late_knows_that_the_first_has_said_why(tmp_path: Path) -> None:
+def test_what_is_wrong_in_all_workers_is_said_once(tmp_path: Path) -> None:
     context = get_context("spawn")
-    workers = [context.Process(target=_one_fails_first, args=(r, tmp_path)) for r in range(2)]
+    workers = [context.Process(target=_both_fail, args=(r, tmp_path)) for r in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(PATIENCE_S)
-    assert (tmp_path / "0.txt").read_text() == "UsageError: wrong in 0"
-    assert (tmp_path / "1.txt").read_text() == "SystemExit: 2"
+    said = [(tmp_path / f"{rank}.txt").read_text() for rank in range(2)]
+    assert sorted(said) == ["SystemExit: 2", "UsageError: wrong"]
 
 
 class _Two(nn.Module):

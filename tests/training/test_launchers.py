@@ -100,7 +100,7 @@ def test_torchrun_replaces_a_killed_worker_and_nothing_is_lost(
     command = arguments(small_showers, run, f"max_steps={STEPS}")
     code, _, err = ended(torchrun(2, *command, restarts=1, program=faulty(fault, when)))
     assert code == 0, (when, err)
-    assert err.count(f"lost rank {int(fault in ('rank1', 'other'))} of 2") == 1, (when, err)
+    assert err.count("caloforge: lost a worker") == 1, (when, err)
     assert "Exception raised" not in err
     assert_same_weights(undisturbed, run)
     assert steps_of(run) == list(range(1, STEPS + 1))
@@ -116,7 +116,7 @@ def test_the_others_end_and_the_job_goes_on_when_it_is_queued_again(
     ended(workers[0])
     code, _, err = ended(workers[1])
     assert code == 1
-    assert err.startswith("caloforge: lost rank 0 of 2")
+    assert err.startswith("caloforge: lost a worker ")
     assert err.count("\n") == 1
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     again = srun(2, *command)

@@ -53,6 +53,15 @@ def run(
             metavar="RUN",
         ),
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            "--backend",
+            help="How several workers exchange sums: gloo, nccl, mpi, ucc, as far as this torch has them "
+            "(default: nccl on GPUs, else gloo).",
+            metavar="NAME",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train a model on showers; the run folder holds settings, metrics, checkpoints and the model."""
@@ -67,7 +76,7 @@ def run(
     from caloforge.training.run_folder import RunFolder
     from caloforge.training.trainer import train
 
-    with join(ranks, out) as group:
+    with join(ranks, out, backend) as group:
         # A launcher that starts a job again knows nothing of --resume.
         folder, again = RunFolder(out), resume
         if ranks.attempt > 0:

@@ -1,18 +1,21 @@
-"""Workers that train one model together: they meet, agree, and notice when one of them is gone."""
+"""Workers that train one model together: they meet, agree, and end together when one of them does."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import socket
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
+import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -23,8 +26,7 @@ from torch.distributed.rendezvous import rendezvous
 from caloforge.foundations.durable import write_text
 from caloforge.foundations.errors import INTERRUPTED, CaloforgeError, UsageError
 from caloforge.foundations.ranks import ALONE, Ranks
-from caloforge.training.all_reduce import AllReduce
-from caloforge.training.witness import Witness
+from caloforge.training.process_mesh import ProcessMesh
 
 __all__ = ["Group", "join"]
 
@@ -34,18 +36,23 @@ MEETING_S = 300.0
 ANSWER = timedelta(hours=1)
 """A worker that is alive may be busy for so long, packing showers; one that died is noticed at once."""
 
+LAST_WORDS_S = 3.0
+"""So long the first worker, with which the store may go, waits until all have heard why they end."""
+
 T = TypeVar("T")
+
+GLOO_AND_NCCL = "cpu:gloo,cuda:nccl"
 
 
 class Group:
     """The workers of a training, as one of them sees it; a lone one agrees with itself at no cost.
 
-    All workers must call the same methods in the same order.
+    All workers must call the same methods in the same order. With a ``mesh`` sums go by it.
     """
 
-    def __init__(self, ranks: Ranks = ALONE) -> None:
+    def __init__(self, ranks: Ranks = ALONE, mesh: ProcessMesh | None = None) -> None:
         self.rank, self.world, self.leads, self.job = ranks.rank, ranks.world, ranks.leads, ranks.job
-        self._ranks = ranks
+        self._ranks, self._mesh = ranks, mesh
 
     def device(self, kind: str) -> torch.device:
         """Return this worker's device, "cpu" or "cuda". Raises UsageError with fewer GPUs than workers."""
@@ -60,30 +67,48 @@ class Group:
         return torch.device("cuda", self._ranks.local_rank)
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """Return all workers what ``make`` gives on the first."""
+        """Return all workers what ``make`` gives on the first: of lists, dicts and such, as JSON holds it."""
         if self.world == 1:
             return make()
-        box = [make() if self.leads else None]
-        dist.broadcast_object_list(box, device=torch.device("cpu"))
-        result: T = box[0]  # type: ignore[assignment]
+        result: T = json.loads(self._bytes_from_first(lambda: json.dumps(make()).encode()))
         return result
 
-    @cached_property
-    def all_reduce(self) -> AllReduce:
-        """Return what adds up large messages; all workers must ask for it first at the same time."""
-        return AllReduce(self._ranks)
+    def tensors_from_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return all workers the first one's tensors."""
+        if self.world == 1:
+            return dict(tensors)
+        return safetensors.torch.load(
+            self._bytes_from_first(lambda: safetensors.torch.save(dict(tensors)))
+        )
+
+    def _bytes_from_first(self, make: Callable[[], bytes]) -> bytes:
+        content = torch.frombuffer(bytearray(make()), dtype=torch.uint8) if self.leads else None
+        size = torch.tensor(0 if content is None else len(content))
+        dist.broadcast(size, 0)
+        content = torch.empty(int(size), dtype=torch.uint8) if content is None else content
+        dist.broadcast(content, 0)
+        return content.numpy().tobytes()
+
+    def start_sum(self, tensor: Tensor) -> Callable[[], object]:
+        """Begin to replace a tensor by its sum over the workers; return the function that waits for it."""
+        if self._mesh is not None and tensor.device.type == "cpu":
+            return self._mesh.start(tensor)
+        work = dist.all_reduce(tensor, async_op=True)
+        assert work is not None
+        wait: Callable[[], object] = work.wait
+        return wait
 
     def add_up(self, tensor: Tensor) -> None:
         """Replace a tensor by its sum over the workers."""
         if self.world > 1:
-            dist.all_reduce(tensor)
+            self.start_sum(tensor)()
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace small tensors by their means over the workers, in one message."""
         if self.world == 1:
             return
         flat = torch.cat([tensor.detach().reshape(-1).to("cpu", torch.float64) for tensor in tensors])
-        dist.all_reduce(flat)
+        self.add_up(flat)
         pieces = torch.split(flat / self.world, [tensor.numel() for tensor in tensors])
         for tensor, piece in zip(tensors, pieces, strict=True):
             tensor.detach().copy_(piece.view_as(tensor))
@@ -91,7 +116,8 @@ class Group:
     def any(self, flag: bool) -> bool:
         """Tell all workers whether one of them says so."""
         count = torch.tensor(float(flag))
-        self.add_up(count)
+        if self.world > 1:
+            dist.all_reduce(count)  # not by the mesh, whose groups wait less long
         return bool(count > 0)
 
     def wait(self) -> None:
@@ -130,44 +156,109 @@ def _checksum(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def join(ranks: Ranks, meeting: Path) -> Iterator[Group]:
+def join(ranks: Ranks, meeting: Path, backend: str | None = None) -> Iterator[Group]:
     """Meet the other workers, and leave them at the end of the block, however it ends.
 
     Where the launcher names no MASTER_ADDR and MASTER_PORT (torchrun does) they meet through a short-lived
-    file beside ``meeting``, in a folder that all of them see. An error is raised by the first worker
-    that has one; the others end with the same exit code and say nothing (SystemExit).
+    file beside ``meeting``, in a folder that all of them see. ``backend`` is one that this torch has; None
+    means nccl for tensors on GPUs and gloo for others. An error is raised by the first worker that has
+    one; the others end with the same exit code and say nothing (SystemExit).
     """
+    try:
+        backend = _known_backend(backend)
+        if ranks.world > 1 and not meeting.parent.is_dir():
+            raise UsageError(f"{meeting}: the folder {meeting.parent} does not exist")
+    except UsageError:
+        if ranks.leads:
+            raise
+        raise SystemExit(UsageError.exit_code) from None
     if ranks.world == 1:
         yield Group(ranks)
         return
-    if not meeting.parent.is_dir():
-        if ranks.leads:
-            raise UsageError(f"{meeting}: the folder {meeting.parent} does not exist")
-        raise SystemExit(UsageError.exit_code)
-    gpus = torch.cuda.is_available() and dist.is_nccl_available()
-    backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
     with ExitStack() as stack:
         until_all_came = stack.enter_context(ExitStack())
         store = until_all_came.enter_context(_met(ranks, meeting))
-        witness = Witness(ranks, store)
-        stack.enter_context(witness.alive())
+        stack.enter_context(_heard_by_all(ranks, store))
         try:
-            dist.init_process_group(
-                backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=ANSWER
-            )
+            _init(backend, ranks, store)
             stack.callback(dist.destroy_process_group)
+            mesh = ProcessMesh.of(ranks) if "gloo" in backend else None
+            if mesh is not None:
+                stack.callback(mesh.close)
+            group = Group(ranks, mesh)
+            group.wait()
             until_all_came.close()
-            group = Group(ranks)
             yield group
             group.wait()  # what a worker still sends needs us
         except RuntimeError as error:
             if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
                 raise  # not the network's
-            witness.leave_lost()
+            traceback.clear_frames(error.__traceback__)  # where a group may still be known
+            _leave_lost(ranks, store)
         except (CaloforgeError, OSError, MemoryError) as error:
-            witness.leave(error, getattr(error, "exit_code", CaloforgeError.exit_code))
+            _leave(ranks, store, error, getattr(error, "exit_code", CaloforgeError.exit_code))
         except KeyboardInterrupt as error:
-            witness.leave(error, INTERRUPTED)
+            _leave(ranks, store, error, INTERRUPTED)
+
+
+def _known_backend(name: str | None) -> str:
+    """Return what torch calls a backend. Raises UsageError for one that it lacks."""
+    names = [each for each in dist.Backend.backend_list if each not in ("undefined", "fake")]
+    known = [each for each in names if dist.is_backend_available(each)]
+    if name is None:
+        return GLOO_AND_NCCL if torch.cuda.is_available() and "nccl" in known else "gloo"
+    if name not in known:
+        raise UsageError(f"--backend: this torch has {', '.join(known)}, got {name!r}")
+    return GLOO_AND_NCCL if name == "nccl" else name  # small things are exchanged on the CPU
+
+
+def _init(backend: str, ranks: Ranks, store: Store) -> None:
+    if backend == "mpi":  # knows rank and world itself
+        dist.init_process_group(backend, timeout=ANSWER)
+    else:
+        dist.init_process_group(
+            backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=ANSWER
+        )
+
+
+def _leave(ranks: Ranks, store: Store, error: BaseException, code: int) -> NoReturn:
+    """Raise an error of this worker, or SystemExit if another has said already why all end."""
+    mine = told = f"{ranks.rank} {code}"
+    with suppress(RuntimeError):  # the store went with the first worker
+        told = store.compare_set("why", "", mine).decode()
+        store.add("heard", 1)
+    if told != mine:
+        raise SystemExit(int(told.split()[1])) from None
+    raise error
+
+
+def _leave_lost(ranks: Ranks, store: Store) -> NoReturn:
+    """End this worker, since another does not answer; which one it was, the launcher says."""
+    with suppress(ValueError):  # not in a main thread
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher hurries those who are left
+    code = CaloforgeError.exit_code
+    lost = "lost a worker (killed, or its node or the network failed)"
+    error = CaloforgeError(f"{lost}: --resume continues from the last checkpoint")
+    try:
+        store.check(["why"])
+    except RuntimeError:  # the store went with the first worker; one or two lines a node are enough
+        if ranks.local_rank > 1:
+            raise SystemExit(code) from None
+        raise error from None
+    _leave(ranks, store, error, code)
+
+
+@contextmanager
+def _heard_by_all(ranks: Ranks, store: Store) -> Iterator[None]:
+    """Keep the first worker, with which the store may go, after an error until all know why they end."""
+    try:
+        yield
+    except BaseException:
+        end = time.monotonic() + LAST_WORDS_S
+        with suppress(RuntimeError):
+            while ranks.leads and store.add("heard", 0) < ranks.world and time.monotonic() < end:
+                time.sleep(0.05)
+        raise
 
 
 @contextmanager

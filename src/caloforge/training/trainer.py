@@ -187,7 +187,7 @@ class Trainer:
                 f"{self.out}: the training showers are not those that the run began with"
             )
         self.init_from = [Path(source) for source in sources["init_from"]]
-        found, complaints = self.group.from_first(lambda: newest_valid(self.folder.checkpoints))
+        found, complaints = newest_checkpoint(self.folder, self.group)
         for complaint in complaints:
             self.say(f"{complaint}: falling back to an older checkpoint")
         if found is None:
@@ -426,7 +426,7 @@ class Trainer:
     def give_up(self, reason: str) -> NoReturn:
         """End with CaloforgeError; the last good weights become the model if no check has found any."""
         self.writer.wait()
-        good, _ = self.group.from_first(lambda: newest_valid(self.folder.checkpoints))
+        good, _ = newest_checkpoint(self.folder, self.group)
         if good is not None and self.without_model():
             self.take_up(good)
             self.check()
@@ -461,6 +461,18 @@ class Trainer:
                 f"{self.out}: the showers after step {step} are not finite, nor were those of earlier "
                 "checks; expected finite deposits (a smaller learning_rate may help)"
             )
+
+
+def newest_checkpoint(folder: RunFolder, group: Group) -> tuple[Checkpoint | None, list[str]]:
+    """Return all workers what :func:`newest_valid` gives on the first."""
+    found, complaints = newest_valid(folder.checkpoints) if group.leads else (None, [])
+    known, complaints = group.from_first(
+        lambda: ([(str(found.path), found.progress.note())] if found else [], complaints)
+    )
+    for path, note in known:
+        tensors = group.tensors_from_first(found.tensors if found else {})
+        found = Checkpoint(Path(path), tensors, TrainingProgress.of(note))
+    return found, complaints
 
 
 def finite(tensors: Sequence[Tensor]) -> Tensor:
