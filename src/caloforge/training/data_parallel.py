@@ -77,9 +77,9 @@ class Group:
         """Return all workers the first one's tensors."""
         if self.world == 1:
             return dict(tensors)
-        return safetensors.torch.load(
-            self._bytes_from_first(lambda: safetensors.torch.save(dict(tensors)))
-        )
+        content = self._bytes_from_first(lambda: safetensors.torch.save(dict(tensors)))
+        # safetensors gives them in any order; what is compared between workers needs one.
+        return dict(sorted(safetensors.torch.load(content).items()))
 
     def _bytes_from_first(self, make: Callable[[], bytes]) -> bytes:
         content = torch.frombuffer(bytearray(make()), dtype=torch.uint8) if self.leads else None
