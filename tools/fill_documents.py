@@ -352,9 +352,9 @@ def finding(name: str) -> Iterator[str]:
 def scaling(name: str) -> Iterator[str]:
     """Show a table of the study of scaling."""
     result = load("studies/scaling/result.json")
-    from studies.scaling.scaling_tables import TABLES
+    from studies.scaling.tables import TABLES
 
-    yield from (TABLES[name][1](result["rows"]), "", place(result))
+    yield from (*table(*TABLES[name][1](result)), "", place(result))
 
 
 def search_methods() -> Iterator[str]:

@@ -1,42 +1,84 @@
-"""``python -m studies.scaling``: measure, and write the result."""
+"""``python -m studies.scaling``: how training scales, measured here and predicted for 1 to 256 nodes."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from studies.scaling import scaling
+from caloforge.cli.console import print_table, progress
+from studies.command import provenance, start, write_result
+
+MODULE = "studies.scaling"
+HERE = Path(__file__).parent
+STEPS = ("measure", "predict", "figure")
+
+EXAMPLES = (
+    f"python -m {MODULE} --minutes 5",
+    f"python -m {MODULE} predict figure",
+)
 
 
 def run(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.json", help="All numbers.")],
-    minutes: Annotated[float, typer.Option(min=0.01, help="About how long to measure.")] = 2.0,
+    steps: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[measure] [predict] [figure]",
+            help="All, or some: predict and figure take measurements from the result file.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.json", help="All numbers.")
+    ] = HERE / "result.json",
+    figure: Annotated[Path, typer.Option("--figure", metavar="FILE.png")] = HERE / "figure.png",
+    minutes: Annotated[float, typer.Option(min=0.001, help="About how long to measure.")] = 5.0,
+    hosts: Annotated[
+        int, typer.Option(min=2, max=250, help="Emulated hosts between which latencies are counted.")
+    ] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 1,
 ) -> None:
-    """Measure for some minutes and write the rows of the result."""
-    from datetime import UTC, datetime
+    """Measure steps and sums on this machine and on emulated hosts, predict clusters, and draw both."""
+    from caloforge.foundations.durable import check_output_path
+    from caloforge.foundations.errors import UsageError
+    from studies.scaling.measure import measure
+    from studies.scaling.predictions import prediction_rows
+    from studies.scaling.tables import TABLES
 
-    from caloforge.bench.machine import describe_machine, package_versions
-    from caloforge.cli.console import progress
-    from caloforge.foundations.durable import check_output_path, write_json
-
+    chosen = steps or STEPS
+    for step in chosen:
+        if step not in STEPS:
+            raise UsageError(f"{MODULE}: expected {', '.join(STEPS)}, got {step!r}")
     check_output_path(output)
-    with progress("scaling", "steps") as report:
-        rows = scaling.measure(minutes * 60, seed, report)
-    write_json(
-        output,
-        {
-            "study": "scaling",
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seed": seed,
-            "machine": describe_machine(),
-            "versions": package_versions(),
-            "rows": rows,
-        },
-    )
+    if "measure" in chosen:
+        options = {"minutes": minutes, "hosts": hosts, "seed": seed}
+        with progress("scaling", "parts") as report:
+            result = {**provenance(MODULE, [], options), **measure(minutes * 60, hosts, seed, report)}
+    else:
+        result = _read(output)
+    if "predict" in chosen:
+        result["predictions"] = list(prediction_rows(result["inputs"]))
+    write_result(output, result)
+    if "figure" in chosen:
+        from studies.scaling.figure import draw
+
+        draw(figure, result)
+    for title, table in TABLES.values():
+        print_table(title, *table(result))
+    for reason in result["skipped"]:
+        typer.echo(f"not measured: {reason}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from caloforge.foundations.errors import UsageError
+
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; `python -m {MODULE} measure` writes it")
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {"predictions": [], **found}
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    start(run, MODULE, EXAMPLES)

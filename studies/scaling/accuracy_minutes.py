@@ -16,12 +16,11 @@ from caloforge.report.plots.draw import picture
 from caloforge.report.plots.style import heading, look
 from caloforge.training.begin import build_objective
 from caloforge.training.config import load_config
-from caloforge.training.grids import Link
 from caloforge.training.loader import take_batch
 from caloforge.training.split import Split, prepare_data
 from studies.scaling.accuracy_runs import WORKER_BATCH
 from studies.scaling.clusters import CLUSTERS, MPI, step_on
-from studies.scaling.cost_model import Bucket, LossStep
+from studies.scaling.cost_model import Bucket, Link, LossStep
 
 __all__ = ["draw_minutes", "minutes_rows", "predicted_step_s", "time_steps"]
 

@@ -1,16 +1,19 @@
-"""How long gloo's all-reduce takes between processes, on hosts of an emulated network or on this one.
+"""How long a sum takes between processes, on hosts of an emulated network or on this one.
 
-``python -m studies.scaling.allreduce RANK RANKS ADDRESS`` is one of those processes: each line
-``WAY SIDES BYTES REPEATS`` on stdin makes the first ranks reduce so many bytes so often; rank 0 then prints
-the seconds of each time, as JSON. WAY SIDES is ``ring 4`` for gloo's own of 4 ranks, ``grid 2x2`` for
-exchanges along such a grid, as the training makes them.
+``python -m studies.scaling.allreduce`` starts them: the first line on stdin is a JSON list with a place for each
+rank, its network namespace (empty: that of this process), network interface and the first rank's
+address. One process loads torch and forks the ranks, so that a hundred of them fit into a small machine. Each
+further line, ``WAY BYTES REPEATS``, makes the ranks add up so many bytes so often; rank 0 then prints the
+seconds of each time, as JSON. WAY is ``4`` for gloo's own all_reduce by the first 4 ranks, ``1x2x2`` for the mesh of
+all ranks that training makes (rows, columns, workers a node).
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
-import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,36 +22,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TextIO
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from caloforge.foundations.errors import CaloforgeError
-from caloforge.training.all_reduce import Grid
-from caloforge.training.grids import Way
+from caloforge.training.process_mesh import ProcessMesh
+from studies.scaling.calibration import Way
 
-__all__ = ["AllReduce", "Hosts", "ThisHost", "allreduce_processes"]
+__all__ = ["AllReduce", "Hosts", "ThisHost", "allreduce_processes", "way_text"]
 
 PORT = 29512
 FLOAT_BYTES = 4
-TIMEOUT = timedelta(seconds=120)
+TIMEOUT = timedelta(minutes=10)
+CLONE_NEWNET = 0x40000000
 
 AllReduce = Callable[[Way, int, int], list[float]]
-"""(way, bytes, repeats) to the seconds of each all-reduce; they follow each other at once."""
+"""(way, bytes, repeats) to the seconds of each sum; they follow each other at once."""
 
 
 class Hosts(Protocol):
     """Where processes may stand: :class:`studies.scaling.emulation.EmulatedHosts`, :class:`ThisHost`."""
 
     def __len__(self) -> int:
-        """Count the processes that may stand there."""
+        """Count the hosts."""
 
     def address(self, host: int) -> str:
         """Return the host's IPv4 address."""
 
-    def inside(self, host: int, command: list[str]) -> list[str]:
-        """Return the command that runs ``command`` on that host."""
+    def namespace(self, host: int) -> str:
+        """Return the name of the host's network namespace, empty for that of this process."""
 
     def interface(self, host: int) -> str:
         """Return the name of the host's network interface."""
@@ -68,92 +74,120 @@ class ThisHost:
         """Return the loopback address."""
         return "127.0.0.1"
 
-    def inside(self, host: int, command: list[str]) -> list[str]:  # noqa: ARG002
-        """Return the command as it is."""
-        return command
+    def namespace(self, host: int) -> str:  # noqa: ARG002
+        """Name no namespace."""
+        return ""
 
     def interface(self, host: int) -> str:  # noqa: ARG002
         """Name the loopback interface."""
         return "lo"
 
 
+def way_text(way: Way) -> str:
+    """Return a way as a rank understands it, ``4`` or ``1x2x2``."""
+    return str(way) if isinstance(way, int) else "x".join(map(str, way))
+
+
 @contextmanager
 def allreduce_processes(hosts: Hosts, per_host: int = 1) -> Iterator[AllReduce]:
-    """Start processes on each host; give the function that has them reduce, by the first hosts."""
-    # Without the log level it warns of every address that has no name.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    processes = []
+    """Start processes on each host; yield the function that has them add up."""
+    places = [
+        (hosts.namespace(host), hosts.interface(host), hosts.address(0))
+        for host in range(len(hosts))
+        for _ in range(per_host)
+    ]
+    process = subprocess.Popen(  # noqa: S603 (nothing here comes from outside)
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # Without the log level it warns of every address that has no name. Connections are made when needed.
+        env={
+            **os.environ, "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR", "TORCH_GLOO_LAZY_INIT": "1",
+        },
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    answers, orders = process.stdout, process.stdin
+
+    def reduce(way: Way, size_bytes: int, repeats: int) -> list[float]:
+        orders.write(f"{way_text(way)} {size_bytes} {repeats}\n")
+        orders.flush()
+        answer = answers.readline()
+        if not answer:
+            raise CaloforgeError("emulated hosts: a process that adds up ended, see above")
+        times: list[float] = json.loads(answer)
+        return times
+
     try:
-        ranks = len(hosts) * per_host
-        for rank in range(ranks):
-            host = rank // per_host
-            command = [sys.executable, "-m", __name__, str(rank), str(ranks), hosts.address(0)]
-            processes.append(
-                subprocess.Popen(  # noqa: S603 (nothing here comes from outside)
-                    hosts.inside(host, command),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    env={**environment, "GLOO_SOCKET_IFNAME": hosts.interface(host)},
-                    text=True,
-                )
-            )
-        first = processes[0].stdout
-        assert first is not None
-
-        def reduce(way: Way, size_bytes: int, repeats: int) -> list[float]:
-            text = f"ring {way}" if isinstance(way, int) else f"grid {'x'.join(map(str, way))}"
-            for process in processes:
-                assert process.stdin is not None
-                process.stdin.write(f"{text} {size_bytes} {repeats}\n")
-                process.stdin.flush()
-            answer = first.readline()
-            if not answer:
-                raise CaloforgeError("emulated hosts: a process of the all-reduce ended, see above")
-            times: list[float] = json.loads(answer)
-            return times
-
+        orders.write(json.dumps(places) + "\n")
+        orders.flush()
         yield reduce
     finally:
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.communicate()
+        os.killpg(process.pid, signal.SIGKILL)  # its ranks too
+        process.communicate()
 
 
-def main(rank: int, n: int, address: str) -> None:
-    """Be one process: reduce as stdin says until it ends."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"tcp://{address}:{PORT}", TIMEOUT, n, rank)
-    known: dict[tuple[str, ...], Callable[[torch.Tensor], object]] = {}
+def main() -> None:
+    """Fork the ranks, and hand on to all of them what stdin says, until it ends."""
+    places = json.loads(sys.stdin.readline())
+    pipes: list[int] = []
+    for rank, place in enumerate(places):
+        reads, writes = os.pipe()
+        if os.fork() == 0:
+            for pipe in (*pipes, writes):
+                os.close(pipe)
+            with os.fdopen(reads) as orders:
+                be_rank(rank, len(places), place, orders)
+            os._exit(0)
+        os.close(reads)
+        pipes.append(writes)
     for line in sys.stdin:
-        way, text, size_bytes, repeats = line.split()
-        sides = tuple(map(int, text.split("x")))
-        ranks = math.prod(sides)
-        if (way, text) not in known:
-            if rank >= ranks:
-                # torch names a group by its members and by how many they are in: all make as many.
-                for _ in sides:
-                    dist.new_group([rank], use_local_synchronization=True)
-                known[way, text] = torch.clone
-            else:
-                known[way, text] = Grid(sides, rank).add_up if way == "grid" else _ring(ranks)
-        if rank >= ranks:
-            continue
-        data = torch.zeros(int(size_bytes) // FLOAT_BYTES // ranks * ranks)
+        for pipe in pipes:
+            os.write(pipe, line.encode())
+
+
+def be_rank(rank: int, world: int, place: tuple[str, str, str], orders: TextIO) -> None:
+    """Add up with the others as the orders say, until these end."""
+    namespace, interface, address = place
+    if namespace:
+        enter(namespace)
+    os.environ["GLOO_SOCKET_IFNAME"] = interface
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"tcp://{address}:{PORT}", TIMEOUT, world, rank)
+    known: dict[str, Callable[[Tensor], object]] = {}
+    for line in orders:
+        way, size_bytes, repeats = line.split()
+        if way not in known:
+            known[way] = _sum(way, rank)
+        data = torch.zeros(int(size_bytes) // FLOAT_BYTES)
         times = []
         for _ in range(1 + int(repeats)):  # the first one starts all at once
             started = time.perf_counter()
-            known[way, text](data)
+            known[way](data)
             times.append(time.perf_counter() - started)
         if rank == 0:
             sys.stdout.write(json.dumps(times[1:]) + "\n")
             sys.stdout.flush()
 
 
-def _ring(n: int) -> Callable[[torch.Tensor], object]:
-    group = dist.new_group([*range(n)], use_local_synchronization=True)
-    return partial(dist.all_reduce, group=group)
+def enter(namespace: str) -> None:
+    """Move this process into a network namespace that ``ip netns`` made (os.setns needs Python 3.12)."""
+    with Path("/run/netns", namespace).open("rb") as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns {namespace}")
+
+
+def _sum(way: str, rank: int) -> Callable[[Tensor], object]:
+    sides = [int(side) for side in way.split("x")]
+    if len(sides) == 1:
+        group = dist.new_group([*range(sides[0])])
+        return partial(dist.all_reduce, group=group) if rank < sides[0] else torch.clone
+    rows, columns, per_node = sides
+    mesh = ProcessMesh((rows, columns, per_node))
+    return lambda data: mesh.start(data)()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main()

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from caloforge.training.grids import Link, Way, gloo_ring_s, grid_s
+from studies.scaling.cost_model import Link, Shape, gloo_mesh_s, gloo_ring_s
 
-__all__ = ["Point", "fit_software", "over", "relative_errors"]
+__all__ = ["Point", "Way", "fit_software", "relative_errors"]
+
+Way = int | Shape
+"""The flat ring of so many workers, or the mesh that training makes of them."""
 
 FIRST_STEP = (1e-3, 1e-9)
 """Of latency (s) and of time a byte (s)."""
 LAST_STEP_S = 1e-11
+FREE = Link(0.0, 0.0)
 DIRECTIONS = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]
 
 
@@ -23,16 +27,15 @@ class Point:
     way: Way
     size_bytes: int
     seconds: float
-    within: Link | None = None
-    """Between processes of one host, if there are ``per_node``."""
-    per_node: int = 1
+    within: Link = FREE
+    """Between processes of one host, if a host has several."""
 
     def predicted_s(self, software: Link) -> float:
         """Predict the time, the software's costs being added to those of the wire."""
+        between = software.over(self.wire)
         if isinstance(self.way, int):
-            return gloo_ring_s(self.way, self.size_bytes, over(self.wire, software))
-        between = over(self.wire, software, self.per_node)
-        return grid_s(self.way, self.size_bytes, between, self.within, self.per_node)
+            return gloo_ring_s(self.way, self.size_bytes, between)
+        return gloo_mesh_s(self.way, self.size_bytes, between, self.within)
 
 
 def fit_software(points: Sequence[Point]) -> Link:
@@ -57,21 +60,9 @@ def fit_software(points: Sequence[Point]) -> Link:
             best, here = found, there
         else:
             step = (step[0] / 2, step[1] / 2)
-    return over(Link(0.0, 0.0), Link(*here))
+    return Link(*here)
 
 
 def relative_errors(points: Iterable[Point], software: Link) -> list[float]:
     """Return (predicted - measured) / measured of each point."""
     return [point.predicted_s(software) / point.seconds - 1 for point in points]
-
-
-def over(wire: Link, software: Link, sharing: int = 1) -> Link:
-    """Return what a message costs under software over a wire that so many workers share.
-
-    All that the software adds is taken to keep the sender busy, which is an upper limit.
-    """
-    return Link(
-        wire.latency_s + software.latency_s,
-        sharing * wire.s_per_byte + software.s_per_byte,
-        software.latency_s,
-    )

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from caloforge.training.grids import Link, best_way, gloo_ring_s, grid_s
-from studies.scaling.calibration import over
+from caloforge.training.process_mesh import mesh_shape
 from studies.scaling.cost_model import (
     AllReduce,
     Bucket,
+    Link,
     LossStep,
     StepTime,
     best_s,
+    gloo_mesh_s,
+    gloo_ring_s,
     hierarchical_s,
     step_time,
 )
@@ -43,8 +45,8 @@ which we take half as much again for switches on the way."""
 
 MPI, TRAINED, FLAT = "MPI", "gloo, as trained", "gloo, flat"
 TRANSPORTS = (MPI, TRAINED, FLAT)
-"""An MPI library that picks its algorithm, within the node first; what the training loop does over TCP,
-within a node too; and what it did before, one ring of all workers."""
+"""An MPI library that picks its algorithm, within the node first; what training does over TCP, within the
+node first too; and one ring of all workers."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,10 @@ def allreduce_on(cluster: Cluster, nodes: int, transport: str, tcp: Link) -> All
             return hierarchical_s(
                 per_node, size_bytes, cluster.within, lambda size: best_s(nodes, size, wire)
             )
-        way = best_way(nodes, per_node, size_bytes)
-        if transport == FLAT or isinstance(way, int):
+        if transport == FLAT or nodes == 1:
             # One worker of a node sends to the next node.
-            link = over(wire, tcp) if nodes > 1 else tcp
-            return gloo_ring_s(nodes * per_node, size_bytes, link)
-        return grid_s(way, size_bytes, over(wire, tcp, per_node), tcp, per_node)
+            return gloo_ring_s(nodes * per_node, size_bytes, tcp.over(wire) if nodes > 1 else tcp)
+        return gloo_mesh_s(mesh_shape(nodes, per_node), size_bytes, tcp.over(wire), tcp)
 
     return reduce
 

@@ -1,10 +1,11 @@
 """What a step of synchronous data-parallel training takes on n workers, from what its parts take.
 
-What a message and a sum over workers take under gloo stands in :mod:`caloforge.training.grids`, where
-training chooses by it; here is what MPI libraries do. A step is a sequence of turns (3DGAN has four: the critic on real and on
-fake showers, the generator twice). A turn ends when the slowest worker has its gradients and these
-are averaged, as far as that was not done while the backward pass went on. Times are in seconds,
-sizes in bytes, and every worker is assumed to be like every other.
+A message of S bytes takes ``latency + S * s_per_byte`` (the alpha-beta model: R. Hockney, Parallel
+Computing 20 (1994) 389); sums over workers are those of MPI libraries, and of gloo as training uses it
+(:mod:`caloforge.training.process_mesh`). A step is a sequence of turns (3DGAN has four: the critic on
+real and on fake showers, the generator twice). A turn ends when the slowest worker has its gradients
+and these are averaged, as far as that was not done while the backward pass went on. Times are in
+seconds, sizes in bytes, and every worker is assumed to be like every other.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from caloforge.training.grids import Link
-
 __all__ = [
     "AllReduce",
     "Bucket",
+    "Link",
     "LossStep",
+    "Shape",
     "StepTime",
     "best_s",
+    "gloo_mesh_s",
+    "gloo_ring_s",
     "halving_doubling_s",
     "hierarchical_s",
     "recursive_doubling_s",
@@ -33,6 +36,69 @@ __all__ = [
 
 AllReduce = Callable[[float], float]
 """Bytes to the seconds in which all workers add them up."""
+
+Shape = tuple[int, int, int]
+"""Rows and columns of nodes, and workers a node."""
+
+GLOO_SEGMENT_BYTES = 1 << 20
+"""gloo cuts what it sends into segments of at most so many bytes."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a message costs between two workers: once, and for each byte."""
+
+    latency_s: float
+    s_per_byte: float
+
+    @classmethod
+    def of_rate(cls, latency_s: float, bit_per_s: float) -> Link:
+        """Make a link of a bandwidth in bit/s."""
+        return cls(latency_s, 8 / bit_per_s)
+
+    def message_s(self, size_bytes: float) -> float:
+        """Time one message."""
+        return self.latency_s + size_bytes * self.s_per_byte
+
+    def over(self, wire: Link) -> Link:
+        """Return what a message costs that pays this, a software's, and a wire's price."""
+        return Link(wire.latency_s + self.latency_s, wire.s_per_byte + self.s_per_byte)
+
+
+def gloo_ring_s(n: int, size_bytes: float, link: Link) -> float:
+    """Time gloo's all_reduce over TCP, a ring, as it was found by measurement (docs/scaling.md).
+
+    Each of two phases (reduce and scatter, then gather) passes n - 1 chunks of S / n bytes on to one
+    neighbour, each cut into at least two segments, two of them on their way at a time. A segment
+    leaves only when its receiver has said that it waits for it, and that it says when the segment
+    before the last has arrived: so two segments cost two latencies, unless the cable is busy for
+    longer.
+    """
+    if n == 1:
+        return 0.0
+    segments = max(2, math.ceil(size_bytes / n / GLOO_SEGMENT_BYTES))
+    sent = (n - 1) * segments
+    segment_s = size_bytes / n / segments * link.s_per_byte
+    waiting = math.ceil(sent / 2) * (2 * link.latency_s + segment_s) + (1 - sent % 2) * segment_s
+    busy = 2 * link.latency_s + sent * segment_s
+    return 2 * max(waiting, busy)
+
+
+def gloo_mesh_s(shape: Shape, size_bytes: float, between: Link, within: Link) -> float:
+    """Time what training does on several nodes: reduce, all_reduce along columns and rows, broadcast.
+
+    gloo's reduce is the first half of its ring, after which each worker of the node sends its chunk to
+    the first; its broadcast is a binomial tree, each message of which waits for its receiver's word.
+    One worker of each node uses the node's cable.
+    """
+    rows, columns, per_node = shape
+    total_s = gloo_ring_s(columns, size_bytes, between) + gloo_ring_s(rows, size_bytes, between)
+    if per_node > 1:
+        gather_s = 2 * within.latency_s + (1 - 1 / per_node) * size_bytes * within.s_per_byte
+        message_s = 2 * within.latency_s + size_bytes * within.s_per_byte
+        broadcast_s = math.ceil(math.log2(per_node)) * message_s
+        total_s += gloo_ring_s(per_node, size_bytes, within) / 2 + gather_s + broadcast_s
+    return total_s
 
 
 def ring_s(n: int, size_bytes: float, link: Link) -> float:

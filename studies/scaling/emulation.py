@@ -43,9 +43,9 @@ class EmulatedHosts:
         """Return the host's IPv4 address."""
         return f"{SUBNET}.{host + 1}"
 
-    def inside(self, host: int, command: list[str]) -> list[str]:
-        """Return the command that runs ``command`` on that host; its interface is :meth:`interface`."""
-        return ["ip", "netns", "exec", self.names[host], *command]
+    def namespace(self, host: int) -> str:
+        """Return the name of the host's network namespace."""
+        return self.names[host]
 
     def interface(self, host: int) -> str:
         """Return the name of the host's network interface."""

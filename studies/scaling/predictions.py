@@ -1,130 +1,101 @@
-"""What the cost model says of clusters, as rows of ``caloforge bench scaling``."""
+"""What the cost model says of clusters, a flat row for each number of workers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
-from caloforge.bench import Row
-from caloforge.training.grids import Link
-from studies.scaling.clusters import (
-    CLUSTERS,
-    MPI,
-    TRAINED,
-    TRANSPORTS,
-    Cluster,
-    scaled,
-    step_on,
-)
-from studies.scaling.cost_model import LossStep, StepTime
+from studies.scaling.clusters import CLUSTERS, MPI, TRAINED, TRANSPORTS, Cluster, scaled, step_on
+from studies.scaling.cost_model import Bucket, Link, LossStep, StepTime
 
-__all__ = ["BATCH", "NODES", "prediction_rows", "scaling_row"]
+__all__ = ["BATCH", "GLOBAL_BATCH", "NODES", "losses_of", "prediction_rows"]
 
 BATCH = 8
 """Real showers a worker and step, as in the talk."""
 NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-NO_SPREAD = "no spread between ranks"
 GLOBAL_BATCH = 4096
 """Strong scaling's: that of 128 nodes of 4 workers of 8."""
 
-COLUMNS = (
-    "what", "kind", "setup", "workers", "step_ms", "cpu_ms", "compute_ms", "waiting_ms",
-    "communication_ms", "efficiency", "own_cores", "error_%",
-)  # fmt: skip
+Row = dict[str, Any]
 
 
-def scaling_row(what: str, kind: str, setup: str, **values: float | str) -> Row:
-    """Make a row: times in ``..._s`` become ``..._ms``, what is not given stays empty."""
-    row: Row = dict.fromkeys(COLUMNS, "")
-    row |= {"what": what, "kind": kind, "setup": setup}
-    for name, value in values.items():
-        if name.endswith("_s") and not isinstance(value, str):
-            row[name.removesuffix("_s") + "_ms"] = round(1e3 * value, 3)
-        elif name == "error" and not isinstance(value, str):
-            row["error_%"] = round(100 * value, 1)
-        elif name != "error":
-            row[name] = value if isinstance(value, str | int) else round(value, 4)
-    return row
+def losses_of(notes: Sequence[Mapping[str, Any]]) -> list[LossStep]:
+    """Read what :func:`dataclasses.asdict` made of the losses of a step."""
+    return [
+        LossStep(note["compute_s"], note["sigma_s"], tuple(Bucket(**each) for each in note["buckets"]))
+        for note in notes
+    ]
 
 
-def prediction_rows(
-    networks: Mapping[str, Sequence[LossStep]], at_once: Sequence[LossStep], a_shower: float, tcp: Link
-) -> Iterator[Row]:
+def prediction_rows(inputs: Mapping[str, Any]) -> Iterator[Row]:
     """Predict both scalings on the Xeon nodes of the talk, and weak scaling on GPUs.
 
-    Parameters: ``networks`` gives the turns of BATCH showers by network as timed here, of which the
-    talk's time decides only the scale; ``at_once`` those of 3dgan with one message a turn;
-    ``a_shower`` what one of BATCH showers adds to a step, as a part of it; ``tcp`` what gloo adds
-    to the wire.
+    ``inputs`` are measured: ``networks``, the losses of a step of BATCH showers by network, of which the
+    talk's time decides only the scale; ``a_shower``, what one of BATCH showers adds to a step of 3dgan,
+    as a part of it; ``tcp``, what gloo adds to the wire.
     """
-    small_s = sum(turn.compute_s for turn in networks["3dgan"])
-    xeon = CLUSTERS["xeon"]
-    for model, turns in networks.items():
-        mine = scaled(turns, xeon.step_s / small_s)
-        for transport in TRANSPORTS if model == "3dgan" else (MPI, TRAINED):
-            yield from _weak(xeon, f"{model}, {transport}", mine, transport, tcp)
-        yield from _strong(xeon, f"{model}, {TRAINED}", mine, a_shower, tcp)
-    mine = scaled(networks["3dgan"], xeon.step_s / small_s)
-    yield from _weak(xeon, f"3dgan, {MPI}, {NO_SPREAD}", _even(mine), MPI, tcp)
-    mine = scaled(at_once, xeon.step_s / small_s)
-    yield from _weak(xeon, f"3dgan, {TRAINED}, one message", mine, TRAINED, tcp)
-    for name in ("p100", "v100"):
-        cluster = CLUSTERS[name]
+    networks = {name: losses_of(notes) for name, notes in inputs["networks"].items()}
+    tcp, xeon = Link(**inputs["tcp"]), CLUSTERS["xeon"]
+    small_s = sum(loss.compute_s for loss in networks["3dgan"])
+    for model, losses in networks.items():
+        mine = scaled(losses, xeon.step_s / small_s)
+        for transport in TRANSPORTS:
+            yield from _weak(xeon, model, transport, "as here", mine, tcp)
+        yield from _strong(xeon, model, mine, inputs["a_shower"], tcp)
+    for cluster in CLUSTERS.values():
         mine = scaled(networks["3dgan"], cluster.step_s / small_s)
-        yield from _weak(cluster, "3dgan, NCCL as MPI", mine, MPI, tcp)
-        yield from _weak(cluster, "3dgan, NCCL as MPI, no spread between ranks", _even(mine), MPI, tcp)
+        if cluster is not xeon:
+            yield from _weak(cluster, "3dgan", MPI, "as here", mine, tcp)
+        yield from _weak(cluster, "3dgan", MPI, "none", _even(mine), tcp)
 
 
-def _even(turns: Sequence[LossStep]) -> list[LossStep]:
-    return [LossStep(turn.compute_s, 0.0, turn.buckets) for turn in turns]
+def _even(losses: Sequence[LossStep]) -> list[LossStep]:
+    return [LossStep(loss.compute_s, 0.0, loss.buckets) for loss in losses]
 
 
 def _weak(
-    cluster: Cluster, setup: str, turns: Sequence[LossStep], transport: str, tcp: Link
+    cluster: Cluster, model: str, transport: str, spread: str, losses: Sequence[LossStep], tcp: Link
 ) -> Iterator[Row]:
     """Predict for each number of nodes, relative to the unit that the published figure starts from."""
     per_node = cluster.workers_per_node
     if cluster is CLUSTERS["xeon"]:  # from one node
-        first_s = step_on(cluster, turns, 1, transport, tcp).total_s
+        first_s = step_on(cluster, losses, 1, transport, tcp).total_s
         counts = [n * per_node for n in NODES]
     else:  # from one GPU
-        first_s, counts = sum(turn.compute_s for turn in turns), sorted(cluster.published)
+        first_s, counts = sum(loss.compute_s for loss in losses), sorted(cluster.published)
     for workers in counts:
-        step = step_on(cluster, turns, workers // per_node, transport, tcp)
-        yield _predicted("weak scaling", cluster, setup, workers, step, first_s / step.total_s)
+        step = step_on(cluster, losses, workers // per_node, transport, tcp)
+        place = {"cluster": cluster.name, "network": model, "sums": transport, "spread": spread}
+        yield _row("weak", place, workers, step, first_s / step.total_s, cluster.published.get(workers))
 
 
 def _strong(
-    cluster: Cluster, setup: str, turns: Sequence[LossStep], a_shower: float, tcp: Link
+    cluster: Cluster, model: str, losses: Sequence[LossStep], a_shower: float, tcp: Link
 ) -> Iterator[Row]:
     first_s = 0.0
     for nodes in NODES:
         workers = nodes * cluster.workers_per_node
-        mine = scaled(turns, 1 + a_shower * (GLOBAL_BATCH / workers - BATCH))
+        mine = scaled(losses, 1 + a_shower * (GLOBAL_BATCH / workers - BATCH))
         step = step_on(cluster, mine, nodes, TRAINED, tcp)
         first_s = first_s or step.total_s
-        yield _predicted(
-            f"strong scaling, {GLOBAL_BATCH}",
-            cluster,
-            setup,
-            workers,
-            step,
-            first_s / (nodes * step.total_s),
-        )
+        place = {"cluster": cluster.name, "network": model, "sums": TRAINED, "spread": "as here"}
+        yield _row("strong", place, workers, step, first_s / (nodes * step.total_s), None)
 
 
-def _predicted(
-    what: str, cluster: Cluster, setup: str, workers: int, step: StepTime, efficiency: float
+def _row(
+    scaling: str,
+    place: Mapping[str, str],
+    workers: int,
+    step: StepTime,
+    efficiency: float,
+    published: float | None,
 ) -> Row:
-    known = cluster.published.get(workers) if what == "weak scaling" else None
-    return scaling_row(
-        f"prediction, {what}",
-        "predicted",
-        f"{cluster.name}: {setup}" + ("" if known is None else f" (published {known:g})"),
-        workers=workers,
-        step_s=step.total_s,
-        compute_s=step.compute_s,
-        waiting_s=step.waiting_s,
-        communication_s=step.communication_s,
-        efficiency=efficiency,
-        error="" if known is None else efficiency / known - 1,
-    )
+    return {
+        "scaling": scaling,
+        **place,
+        "workers": workers,
+        **asdict(step),
+        "efficiency": efficiency,
+        "published": published,
+    }

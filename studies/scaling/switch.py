@@ -42,7 +42,7 @@ BURST = 16
 def main(names: list[str]) -> None:
     """Forward packets between interfaces of these names until stdin ends."""
     hosts = [_open_interface(name) for name in names]
-    n = len(hosts)
+    n, number_of = len(hosts), {host: number for number, host in enumerate(hosts)}
     with suppress(PermissionError):
         # Late packets would make the emulated network slower than it says.
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -55,9 +55,10 @@ def main(names: list[str]) -> None:
     while True:
         patience = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
         ready, _, _ = select.select([0, *hosts], [], [], patience)
-        for source, host in enumerate(hosts):
-            if host not in ready:
+        for host in ready:
+            if host == 0:
                 continue
+            source = number_of[host]
             for _ in range(BURST):
                 try:
                     packet = os.read(host, PACKET_MAX)

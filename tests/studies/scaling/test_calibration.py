@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caloforge.training.grids import Link, Way, way_s
-from studies.scaling.calibration import Point, fit_software, over, relative_errors
+from studies.scaling.calibration import Point, Way, fit_software, relative_errors
+from studies.scaling.cost_model import Link
 
 WIRES = [Link.of_rate(latency, rate) for latency in (1e-4, 1e-3) for rate in (1e8, 1e9)]
 SIZES = (65_536, 300_000, 3_500_000)
-WAYS: tuple[Way, ...] = (2, 3, (2, 2))
+WAYS: tuple[Way, ...] = (2, 3, (2, 2, 1))
 
 
 def points(software: Link, noise: float = 0.0) -> list[Point]:
     random = np.random.default_rng(1)
+    wanted = [Point(wire, way, size, 1.0) for wire in WIRES for way in WAYS for size in SIZES]
     return [
-        Point(
-            wire,
-            way,
-            size,
-            way_s(way, size, over(wire, software)) * (1 + noise * random.standard_normal()),
-        )
-        for wire in WIRES
-        for way in WAYS
-        for size in SIZES
-    ]  # fmt: skip
+        replace(point, seconds=point.predicted_s(software) * (1 + noise * random.standard_normal()))
+        for point in wanted
+    ]
 
 
 @settings(max_examples=15)
@@ -48,7 +44,7 @@ def test_errors_are_as_large_as_the_noise() -> None:
 
 
 def test_a_wire_faster_than_it_says_adds_nothing_negative() -> None:
-    faster = [Point(p.wire, p.way, p.size_bytes, p.seconds / 2) for p in points(Link(0.0, 0.0))]
+    faster = [replace(p, seconds=p.seconds / 2) for p in points(Link(0.0, 0.0))]
     found = fit_software(faster)
     assert found == Link(0.0, 0.0)
     assert min(relative_errors(faster, found)) == pytest.approx(1.0)

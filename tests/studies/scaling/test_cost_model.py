@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caloforge.training.grids import Link, gloo_ring_s, grid_s
 from studies.scaling.cost_model import (
     Bucket,
+    Link,
     LossStep,
     best_s,
+    gloo_mesh_s,
+    gloo_ring_s,
     halving_doubling_s,
     hierarchical_s,
     recursive_doubling_s,
@@ -107,10 +109,20 @@ def test_a_node_first_saves_latencies_between_nodes() -> None:
     assert first == ring_s(4, 4e6, within) + ring_s(16, 4e6, between)
 
 
-def test_a_grid_pays_where_latency_counts() -> None:
-    slow, thin = Link(1e-3, 1e-12), Link(1e-9, 1e-8)
-    assert grid_s((16, 8), 4e6, slow) < 0.05 * gloo_ring_s(128, 4e6, slow)
-    assert grid_s((16, 8), 4e6, thin) == pytest.approx(gloo_ring_s(128, 4e6, thin), rel=0.01)
+def test_a_mesh_by_its_messages() -> None:
+    link, free = Link(2.0, 0.5), Link(0.0, 0.0)
+    assert gloo_mesh_s((1, 1, 1), 16, link, link) == 0
+    assert gloo_mesh_s((1, 8, 1), 16, link, link) == gloo_ring_s(8, 16, link)
+    assert gloo_mesh_s((2, 4, 1), 16, link, link) == gloo_ring_s(2, 16, link) + gloo_ring_s(4, 16, link)
+    # Within a node of two: half a ring, the other's half of the sum, and the sum back.
+    node = gloo_ring_s(2, 16, link) / 2 + (2 * 2 + 8 * 0.5) + (2 * 2 + 16 * 0.5)
+    assert gloo_mesh_s((1, 1, 2), 16, free, link) == node
+
+
+def test_rows_and_columns_pay_where_latency_counts() -> None:
+    slow, thin, free = Link(1e-3, 1e-12), Link(1e-9, 1e-8), Link(0.0, 0.0)
+    assert gloo_mesh_s((8, 16, 1), 4e6, slow, free) < 0.2 * gloo_ring_s(128, 4e6, slow)
+    assert gloo_mesh_s((8, 16, 1), 4e6, thin, free) < 2 * gloo_ring_s(128, 4e6, thin)
 
 
 def test_the_slowest_of_n_by_counting() -> None:

@@ -10,8 +10,8 @@ from statistics import median
 import pytest
 
 from caloforge.foundations.errors import CaloforgeError
-from caloforge.training.grids import Link, gloo_ring_s, grid_s
 from studies.scaling.allreduce import allreduce_processes
+from studies.scaling.cost_model import Link, gloo_mesh_s, gloo_ring_s
 from studies.scaling.emulation import emulated_hosts, why_not
 
 can_emulate = pytest.mark.skipif(why_not() is not None, reason=f"emulated hosts: {why_not()}")
@@ -25,13 +25,14 @@ def namespaces() -> str:
 @can_emulate
 def test_gloo_goes_round_a_ring_at_the_pace_that_is_set() -> None:
     with emulated_hosts(4) as hosts, allreduce_processes(hosts) as reduce:
-        reduce(4, 16, 1)  # connects
+        for way in (4, 2, (2, 2, 1)):
+            reduce(way, 16, 1)  # connects
         hosts.traffic()
         reduce(4, 1 << 20, 3)
         traffic = hosts.traffic()
         hosts.shape(2e-3, 1e8)
         fast, slow = (median(reduce(2, size, 3)) for size in (1 << 14, 1 << 20))
-        grid = median(reduce((2, 2), 1 << 14, 3))
+        mesh = median(reduce((2, 2, 1), 1 << 14, 3))
     for source, row in enumerate(traffic):
         neighbour = (source - 1) % 4
         for target, size in enumerate(row):
@@ -44,7 +45,7 @@ def test_gloo_goes_round_a_ring_at_the_pace_that_is_set() -> None:
     link = Link.of_rate(2e-3, 1e8)
     assert gloo_ring_s(2, 1 << 14, link) * 0.98 < fast
     assert gloo_ring_s(2, 1 << 20, link) * 0.98 < slow
-    assert grid_s((2, 2), 1 << 14, link) * 0.98 < grid
+    assert gloo_mesh_s((2, 2, 1), 1 << 14, link, link) * 0.98 < mesh
     assert str(os.getpid()) not in namespaces()
 
 
