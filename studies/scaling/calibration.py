@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from studies.scaling.cost_model import Link, Shape, gloo_mesh_s, gloo_ring_s
 
-__all__ = ["Point", "Way", "fit_software", "relative_errors"]
+__all__ = ["FREE", "Point", "Way", "fit_software", "relative_errors"]
 
 Way = int | Shape
 """The flat ring of so many workers, or the mesh that training makes of them."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from caloforge.training.process_mesh import mesh_shape
 from studies.scaling.allreduce import AllReduce, ThisHost, allreduce_processes, way_text
-from studies.scaling.calibration import Point, Way, fit_software, relative_errors
+from studies.scaling.calibration import FREE, Point, Way, fit_software, relative_errors
 from studies.scaling.cost_model import Link
 from studies.scaling.emulation import emulated_hosts
 
@@ -32,8 +32,8 @@ REPEATS = 4
 LATENCIES_S = (1e-4, 5e-4, 1e-3)
 RATES = (1e8, 1e9, 1e10)
 CALIBRATED = 1e9
-LONG_S, LONGER_S = 0.02, 0.06
-"""Delays beside which the work of many hosts' processes on few cores is small; between them it cancels."""
+TOTALS_S = (0.08, 0.24)
+"""Delays are chosen so that a sum takes about so long, times the number of hosts."""
 FEW_BYTES = 4096
 
 Setting = tuple[float, float, Way, int]
@@ -113,25 +113,29 @@ def sum_rows(
 
 
 def latency_rows(n: int, rounds: int = 3) -> Iterator[Row]:
-    """Count the latencies of a sum of few bytes over ``n`` emulated hosts, flat and by the mesh."""
+    """Count the latencies of a sum of few bytes over ``n`` emulated hosts, flat and by the mesh.
+
+    The work of so many processes on few cores hides in delays that are long beside it, and cancels between
+    two of them.
+    """
     with emulated_hosts(n) as hosts, allreduce_processes(hosts) as reduce:
         for way in (n, mesh_shape(n, 1)):
             reduce(way, FEW_BYTES, 1)  # connects, while the network has no delay
-            seconds = {}
-            for latency_s in (LONG_S, LONGER_S):
-                hosts.shape(latency_s, CALIBRATED)
-                seconds[latency_s] = median(reduce(way, FEW_BYTES, rounds))
+            modelled = Point(Link(1.0, 0.0), way, FEW_BYTES, 1.0).predicted_s(FREE)
+            delays_s = [total_s * n / modelled for total_s in TOTALS_S]
+            seconds = []
+            for delay_s in delays_s:
+                hosts.shape(delay_s, CALIBRATED)
+                seconds.append(median(reduce(way, FEW_BYTES, rounds)))
             hosts.shape(0.0, CALIBRATED)
             yield {
                 "hosts": n,
                 "way": way_text(way),
                 "bytes": FEW_BYTES,
-                "seconds": seconds[LONG_S],
-                "longer_seconds": seconds[LONGER_S],
-                "latencies": (seconds[LONGER_S] - seconds[LONG_S]) / (LONGER_S - LONG_S),
-                "modelled": round(
-                    Point(Link(1.0, 0.0), way, FEW_BYTES, 1.0).predicted_s(Link(0.0, 0.0))
-                ),
+                "delays_s": delays_s,
+                "seconds": seconds,
+                "latencies": (seconds[1] - seconds[0]) / (delays_s[1] - delays_s[0]),
+                "modelled": round(modelled),
             }
 
 
