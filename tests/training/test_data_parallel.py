@@ -105,6 +105,7 @@ def test_a_backend_that_this_torch_lacks_is_refused_once(world: int) -> None:
     assert end.value.code == UsageError.exit_code
 
 
+@pytest.mark.process
 def test_a_backend_can_be_named(together: Together) -> None:
     assert together(_values, backend="gloo")[0][0] == [1.5, 2.5]
 

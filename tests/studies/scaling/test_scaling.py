@@ -109,6 +109,7 @@ def test_the_sizes_are_those_of_the_networks() -> None:
     assert sizes == (sums.CRITIC_BYTES, sums.GENERATOR_BYTES)
 
 
+@pytest.mark.process
 def test_the_command_at_its_smallest(tmp_path: Path) -> None:
     output, figure = tmp_path / "result.json", tmp_path / "figure.png"
     command = [sys.executable, "-m", "studies.scaling", "--minutes", "0.001", "--hosts", "3"]
