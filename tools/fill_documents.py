@@ -351,7 +351,8 @@ def finding(name: str) -> Iterator[str]:
 
 def scaling(name: str) -> Iterator[str]:
     """Show a table of the study of scaling."""
-    result = load("studies/scaling/result.json")
+    file = "result-latencies" if name == "latencies" else "result"
+    result = load(f"studies/scaling/{file}.json")
     from studies.scaling.tables import TABLES
 
     yield from (*table(*TABLES[name][1](result)), "", place(result))

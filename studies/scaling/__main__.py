@@ -14,7 +14,7 @@ from studies.command import provenance, start, write_result
 
 MODULE = "studies.scaling"
 HERE = Path(__file__).parent
-STEPS = ("measure", "predict", "figure")
+STEPS = ("measure", "latencies", "predict", "figure")
 
 EXAMPLES = (
     f"python -m {MODULE} --minutes 5",
@@ -26,8 +26,8 @@ def run(
     steps: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[measure] [predict] [figure]",
-            help="All, or some: predict and figure take measurements from the result file.",
+            metavar="[measure] [latencies] [predict] [figure]",
+            help="All, or some: latencies has a result file of its own, and predict takes up FILE.json.",
         ),
     ] = None,
     output: Annotated[
@@ -43,8 +43,8 @@ def run(
     """Measure steps and sums on this machine and on emulated hosts, predict clusters, and draw both."""
     from caloforge.foundations.durable import check_output_path
     from caloforge.foundations.errors import UsageError
-    from studies.scaling.measure import measure
-    from studies.scaling.predictions import prediction_rows
+    from studies.scaling.measure import count_latencies, measure
+    from studies.scaling.predictions import predictions
     from studies.scaling.tables import TABLES
 
     chosen = steps or STEPS
@@ -52,22 +52,29 @@ def run(
         if step not in STEPS:
             raise UsageError(f"{MODULE}: expected {', '.join(STEPS)}, got {step!r}")
     check_output_path(output)
-    if "measure" in chosen:
-        options = {"minutes": minutes, "hosts": hosts, "seed": seed}
-        with progress("scaling", "parts") as report:
-            result = {**provenance(MODULE, [], options), **measure(minutes * 60, hosts, seed, report)}
-    else:
-        result = _read(output)
-    if "predict" in chosen:
-        result["predictions"] = list(prediction_rows(result["inputs"]))
-    write_result(output, result)
-    if "figure" in chosen:
-        from studies.scaling.figure import draw
+    shown: dict[str, Any] = {}
+    if "latencies" in chosen:
+        counted = {**provenance(MODULE, ["latencies"], {"hosts": hosts}), **count_latencies(hosts)}
+        write_result(output.with_name(f"{output.stem}-latencies.json"), counted)
+        shown |= counted
+    if {*chosen} - {"latencies"}:
+        if "measure" in chosen:
+            with progress("scaling", "parts") as report:
+                measured = measure(minutes * 60, seed, report)
+            result = {**provenance(MODULE, [], {"minutes": minutes, "seed": seed}), **measured}
+        else:
+            result = _read(output)
+        result |= predictions(result["inputs"])
+        write_result(output, result)
+        shown |= result
+        if "figure" in chosen:
+            from studies.scaling.figure import draw
 
-        draw(figure, result)
-    for title, table in TABLES.values():
-        print_table(title, *table(result))
-    for reason in result["skipped"]:
+            draw(figure, result)
+    for name, (title, table) in TABLES.items():
+        if ("latencies" if name == "latencies" else "inputs") in shown:
+            print_table(title, *table(shown))
+    for reason in shown.get("skipped", ()):
         typer.echo(f"not measured: {reason}")
 
 
@@ -77,7 +84,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{path}: no such file; `python -m {MODULE} measure` writes it")
     found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {"predictions": [], **found}
+    return dict(found)
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ def _sums(axes: Any, rows: list[Mapping[str, Any]]) -> None:
         ]
         colour, _, marker = look(index)
         axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=4, label=use)
-    low, high = axes.get_xlim()
-    axes.plot([max(low, 0.1), high], [max(low, 0.1), high], color="#bbbbbb", zorder=0)
+    ends = [1e3 * end(row["seconds"] for row in rows) for end in (min, max)] if rows else [1, 10]
+    axes.plot(ends, ends, color="#bbbbbb", zorder=0)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("Sum between emulated hosts, measured, ms")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from studies.scaling.clusters import CLUSTERS, MPI, TRAINED, TRANSPORTS, Cluster, scaled, step_on
+from studies.scaling.clusters import CLUSTERS, FLAT, MPI, TRAINED, TRANSPORTS, Cluster, scaled, step_on
 from studies.scaling.cost_model import Bucket, Link, LossStep, StepTime
 
-__all__ = ["BATCH", "GLOBAL_BATCH", "NODES", "losses_of", "prediction_rows"]
+__all__ = ["BATCH", "BEFORE", "GLOBAL_BATCH", "NODES", "losses_of", "predictions"]
 
 BATCH = 8
 """Real showers a worker and step, as in the talk."""
 NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 GLOBAL_BATCH = 4096
 """Strong scaling's: that of 128 nodes of 4 workers of 8."""
+
+BEFORE = Path(__file__).with_name("before.json")
+"""What is known of the grid of exchanges that training had before it took torch's collectives alone."""
 
 Row = dict[str, Any]
 
@@ -26,6 +31,15 @@ def losses_of(notes: Sequence[Mapping[str, Any]]) -> list[LossStep]:
         LossStep(note["compute_s"], note["sigma_s"], tuple(Bucket(**each) for each in note["buckets"]))
         for note in notes
     ]
+
+
+def predictions(inputs: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """Return all that is predicted, lists of flat rows by name."""
+    before = json.loads(BEFORE.read_text(encoding="utf-8"))
+    return {
+        "predictions": list(prediction_rows(inputs)),
+        "cost": list(cost_rows(inputs, before)),
+    }
 
 
 def prediction_rows(inputs: Mapping[str, Any]) -> Iterator[Row]:
@@ -48,6 +62,26 @@ def prediction_rows(inputs: Mapping[str, Any]) -> Iterator[Row]:
         if cluster is not xeon:
             yield from _weak(cluster, "3dgan", MPI, "as here", mine, tcp)
         yield from _weak(cluster, "3dgan", MPI, "none", _even(mine), tcp)
+
+
+def cost_rows(inputs: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Row]:
+    """Compare the communication of a step now with that of an earlier way, at gloo's costs as ``before`` has them."""
+    networks = {name: losses_of(notes) for name, notes in inputs["networks"].items()}
+    xeon, small_s = CLUSTERS["xeon"], sum(loss.compute_s for loss in networks["3dgan"])
+    for model, losses in networks.items():
+        mine = scaled(losses, xeon.step_s / small_s)
+        times = {"the grid, before": before["communication_s"][model]}
+        for transport in (TRAINED, FLAT):
+            step = step_on(xeon, mine, before["nodes"], transport, Link(**before["tcp"]))
+            times[transport] = step.communication_s
+        for sums, seconds in times.items():
+            yield {
+                "network": model,
+                "nodes": before["nodes"],
+                "sums": sums,
+                "compute_s": step.compute_s,
+                "communication_s": seconds,
+            }
 
 
 def _even(losses: Sequence[LossStep]) -> list[LossStep]:

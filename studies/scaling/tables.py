@@ -117,6 +117,22 @@ def parts(result: Result) -> Table:
     ]
 
 
+def cost(result: Result) -> Table:
+    """Show what a step's sums take on many nodes: before, as trained now, and flat."""
+    head = ("network", "nodes", "sums", "compute, ms", "communication, ms", "of the step")
+    return head, [
+        (
+            row["network"],
+            str(row["nodes"]),
+            row["sums"],
+            ms(row["compute_s"]),
+            ms(row["communication_s"]),
+            percent(row["communication_s"] / (row["compute_s"] + row["communication_s"])),
+        )
+        for row in result["cost"]
+    ]
+
+
 def strong(result: Result) -> Table:
     """Show predicted strong scaling, GLOBAL_BATCH showers a step."""
     head = ("network", "sums", *(f"{n} nodes" for n in SHOWN_NODES))
@@ -165,6 +181,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Result], Table]]] = {
     "assumed": ("What goes into the predictions", assumed),
     "weak": ("Predicted: weak scaling on the talk's Xeon nodes, 8 showers a worker", weak),
     "parts": (f"Predicted: where a step's time goes on {TALK_NODES} nodes", parts),
+    "cost": ("Predicted: sums of a step, at gloo's costs as measured before", cost),
     "strong": (f"Predicted: strong scaling, {GLOBAL_BATCH:,} showers a step", strong),
     "gpus": ("Predicted: GPUs", gpus),
 }
