@@ -55,6 +55,7 @@ from numpy.typing import NDArray
 from caloforge.comparison.samples import Sample, Summary
 from caloforge.foundations.randomness import stream
 from caloforge.observables.definitions import OBSERVABLES
+from caloforge.observables.image import divide
 
 __all__ = ["Comparison", "Metrics", "bin_edges", "finite", "paired", "separation"]
 
@@ -125,11 +126,10 @@ class Comparison:
     @cached_property
     def edges(self) -> dict[str, Array]:
         """Bins for each scalar observable that both files have."""
-        pairs = {
-            name: (self.reference.values[name], self.candidate.values[name]) for name in self.scalars
-        }
+        pair = self.reference.values, self.candidate.values
         return {
-            name: bin_edges(*pair, discrete=OBSERVABLES[name].discrete) for name, pair in pairs.items()
+            name: bin_edges(*(values[name] for values in pair), discrete=OBSERVABLES[name].discrete)
+            for name in self.scalars
         }
 
     @cached_property
@@ -222,7 +222,7 @@ class Comparison:
         ours, theirs = self.reference.summary(groups), other.summary(other_groups)
 
         def deviation(name: str, selections: NDArray[np.intp] | int) -> Array:
-            return _ratio(theirs.mean(name)[selections], ours.mean(name)[selections]) - 1
+            return divide(theirs.mean(name)[selections], ours.mean(name)[selections]) - 1
 
         for name in self.scalars:
             ratio = float(deviation(name, 0)[0]) + 1 if self._significant(name)[0] else math.nan
@@ -240,15 +240,15 @@ class Comparison:
         fraction = deviation("sampling_fraction", bins)
         yield "sampling_fraction.max_abs_ratio_error", _max_abs(fraction)
         resolution = (
-            _ratio(s.spread("sampling_fraction")[bins], s.mean("sampling_fraction")[bins])
+            divide(s.spread("sampling_fraction")[bins], s.mean("sampling_fraction")[bins])
             for s in (theirs, ours)
         )
-        yield "resolution.mean_abs_ratio_error", _mean_abs(_ratio(*resolution) - 1)
+        yield "resolution.mean_abs_ratio_error", _mean_abs(divide(*resolution) - 1)
 
         for axis, core in self._core.items():
             for s, place in places:
                 ours_I, theirs_I = (summary.mean(f"profile_{axis}")[s] for summary in (ours, theirs))
-                ratio_I = _ratio(theirs_I * ours_I.sum(), ours_I * theirs_I.sum())
+                ratio_I = divide(theirs_I * ours_I.sum(), ours_I * theirs_I.sum())
                 yield f"shape.{axis}.mean_rel_error{place}", _mean_abs(ratio_I[core[s]] - 1)
         moments = _mean_abs(*(deviation(name, where) for name, where in self._moments.items()))
         yield "moments.mean_rel_error", moments
@@ -264,13 +264,6 @@ def _central(profile_I: Array) -> NDArray[np.intp]:
     tail = (1 - CORE_FRACTION) / 2 * profile_I.sum()
     before_I = np.cumsum(profile_I) - profile_I
     return np.flatnonzero((before_I + profile_I > tail) & (before_I < profile_I.sum() - tail))
-
-
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    """Divide; NaN where the denominator is zero or undefined."""
-    out = np.full(denominator.shape, np.nan)
-    np.divide(numerator, denominator, out=out, where=np.abs(denominator) > 0)
-    return out
 
 
 def _mean_abs(*errors: Array) -> float:

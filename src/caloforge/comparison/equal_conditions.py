@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -52,31 +51,22 @@ TAIL = 0.1587
 """What a normal distribution has beyond one standard deviation, on one side."""
 
 
-@dataclass(frozen=True)
 class _Range:
     """The range of the reference's conditions, and the curve's basis on it."""
 
-    log_energy: tuple[float, float]
-    theta: tuple[float, float]
-
-    @classmethod
-    def of(cls, conditions: Conditions) -> _Range:
-        log_energy, theta = _coordinates(conditions)
-        return cls(
-            (float(log_energy.min()), float(log_energy.max())), (float(theta.min()), float(theta.max()))
-        )
+    def __init__(self, conditions: Conditions) -> None:
+        self.bounds = [(c_N.min(), c_N.max()) for c_N in _coordinates(conditions)]
 
     def holds(self, conditions: Conditions) -> NDArray[np.bool_]:
-        pairs = zip(_coordinates(conditions), (self.log_energy, self.theta), strict=True)
+        pairs = zip(_coordinates(conditions), self.bounds, strict=True)
         within = [(values >= low - 1e-6) & (values <= high + 1e-6) for values, (low, high) in pairs]
         return np.asarray(within[0] & within[1])
 
     def basis(self, conditions: Conditions) -> Array:
         """Return the products of Chebyshev polynomials of log E and theta, (N, K)."""
-        pairs = zip(_coordinates(conditions), (self.log_energy, self.theta), strict=True)
         t, u = (
             2 * (values - low) / (high - low) - 1 if high > low else np.zeros(len(values))
-            for values, (low, high) in pairs
+            for values, (low, high) in zip(_coordinates(conditions), self.bounds, strict=True)
         )
         by_energy = chebyshev.chebvander(t, DEGREE_ENERGY)
         by_theta = chebyshev.chebvander(u, DEGREE_THETA)
@@ -97,7 +87,7 @@ def _coordinates(conditions: Conditions) -> tuple[Array, Array]:
 
 def reference_curve(samples: Sequence[Sample], name: str) -> list[Array]:
     """Fit an observable's curve to the first sample and return its values for the showers of each, (N,)."""
-    spanned = _Range.of(samples[0].conditions)
+    spanned = _Range(samples[0].conditions)
     bases = [spanned.basis(sample.conditions) for sample in samples]
     curve = _fit(bases[0], samples[0].values[name].astype(np.float64))
     return [basis @ curve for basis in bases]
@@ -108,7 +98,7 @@ class _Pair:
 
     def __init__(self, reference: Sample, candidate: Sample) -> None:
         self.samples = (reference, candidate)
-        spanned = _Range.of(reference.conditions)
+        spanned = _Range(reference.conditions)
         self.inside = [spanned.holds(sample.conditions) for sample in self.samples]
         self.bases = [spanned.basis(sample.conditions) for sample in self.samples]
         self.bins = [selection for selection in reference.selections if selection.kind == "energy"]
@@ -157,10 +147,9 @@ def equal_condition_metrics(reference: Sample, candidate: Sample) -> Metrics:
         if OBSERVABLES[name].discrete and _too_few_values(y[0]):
             continue
         own = [basis @ curve for basis, curve in zip(pair.bases, curves, strict=True)]
-        known = metrics[f"adjusted_ratio.{name}"] is not None
-        metrics |= pair.metrics(
-            f"spread_ratio.{name}", _ratio_of_spreads if known else _undefined, y, own
-        )
+        if metrics[f"adjusted_ratio.{name}"] is None:
+            own = [np.full(len(f), np.nan) for f in own]  # no mean, no relative spread
+        metrics |= pair.metrics(f"spread_ratio.{name}", _ratio_of_spreads, y, own)
     return metrics | _at_equal_depth(pair)
 
 
@@ -190,10 +179,6 @@ def _too_few_values(whole_N: Array) -> bool:
     return len(defined) == 0 or _central_width(defined)[0] < MIN_WHOLE
 
 
-def _undefined(_reference: Array, _candidate: Array) -> tuple[float, float]:
-    return math.nan, math.nan
-
-
 def _fit(basis_NK: Array, y_N: Array) -> Array:
     """Fit a curve: where few showers or equal conditions leave it open, the shortest one, (K,)."""
     good_N = np.isfinite(y_N) & np.isfinite(basis_NK).all(axis=1)
@@ -202,37 +187,37 @@ def _fit(basis_NK: Array, y_N: Array) -> Array:
 
 def _ratio_of_means(reference: Array, candidate: Array) -> tuple[float, float]:
     """Return candidate over reference of sum y / sum f, with its error; each is (2, N): y and f."""
-    if min(reference.shape[1], candidate.shape[1]) < MIN_SHOWERS:
-        return math.nan, math.nan
-    slopes, errors = [], []
-    for y, f in (reference, candidate):
-        total = f.sum()
-        if not abs(total) > 0:
-            return math.nan, math.nan
-        slope = y.sum() / total
-        slopes.append(slope)
-        errors.append(math.sqrt(len(y)) * float(np.std(y - slope * f, ddof=1)) / abs(total))
-    if not abs(slopes[0]) > SIGNIFICANCE * errors[0]:
-        return math.nan, math.nan
-    ratio = slopes[1] / slopes[0]
-    return ratio, math.hypot(errors[1], ratio * errors[0]) / abs(slopes[0])
+    ours, theirs = _slope(*reference), _slope(*candidate)
+    return _ratio(ours, theirs) if abs(ours[0]) > SIGNIFICANCE * ours[1] else (math.nan, math.nan)
 
 
 def _ratio_of_spreads(reference: Array, candidate: Array) -> tuple[float, float]:
     """Return candidate over reference of the central width of y / f, with its error."""
-    if min(reference.shape[1], candidate.shape[1]) < MIN_SHOWERS:
+    return _ratio(*(_relative_width(y, f) for y, f in (reference, candidate)))
+
+
+def _ratio(ours: tuple[float, float], theirs: tuple[float, float]) -> tuple[float, float]:
+    """Divide a candidate's (value, error) by a reference's; NaN where that is zero."""
+    if ours[0] == 0:
         return math.nan, math.nan
-    spreads, errors = [], []
-    for y, f in (reference, candidate):
-        if f.min() <= 0:
-            return math.nan, math.nan
-        spread, error = _central_width(y / f)
-        spreads.append(spread)
-        errors.append(error)
-    if not spreads[0] > 0:
+    ratio = theirs[0] / ours[0]
+    return ratio, math.hypot(theirs[1], ratio * ours[1]) / abs(ours[0])
+
+
+def _slope(y_N: Array, f_N: Array) -> tuple[float, float]:
+    """Return sum y / sum f and its error; NaN of few showers, and where f adds up to nothing."""
+    total = f_N.sum()
+    if len(y_N) < MIN_SHOWERS or total == 0:
         return math.nan, math.nan
-    ratio = spreads[1] / spreads[0]
-    return ratio, math.hypot(errors[1], ratio * errors[0]) / spreads[0]
+    slope = y_N.sum() / total
+    return slope, math.sqrt(len(y_N)) * float(np.std(y_N - slope * f_N, ddof=1)) / abs(total)
+
+
+def _relative_width(y_N: Array, f_N: Array) -> tuple[float, float]:
+    """Return the central width of y / f and its error; NaN of few showers, and where f is not positive."""
+    if len(y_N) < MIN_SHOWERS or f_N.min() <= 0:
+        return math.nan, math.nan
+    return _central_width(y_N / f_N)
 
 
 def _central_width(values_N: Array) -> tuple[float, float]:

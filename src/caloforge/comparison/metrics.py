@@ -26,9 +26,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,16 +89,9 @@ class _Kept:
     hits: SparseShowers
 
     def part(self, rows: NDArray[np.intp]) -> _Kept:
-        return _Kept(
-            self.features_KF[rows],
-            self.by_value_KF[rows],
-            self.blind_KF[rows],
-            self.conditions_KC[rows],
-            self.energy_K[rows],
-            self.deposit_K[rows],
-            self.group_K[rows],
-            self.hits.take(rows),
-        )
+        tables: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        hits = tables.pop("hits").take(rows)
+        return _Kept(**{name: table[rows] for name, table in tables.items()}, hits=hits)
 
 
 def measure(
@@ -163,18 +156,13 @@ def reference_floors(reference: Sample, *, progress: Progress = silent) -> Metri
 
 
 def _distribution_metrics(reference: Sample, candidate: Sample) -> Metrics:
-    ours, theirs = (
-        {name: values for name, values in sample.values.items() if not OBSERVABLES[name].learned}
-        for sample in (reference, candidate)
-    )
     metrics: Metrics = {}
-    found = compare_distributions(ours, theirs)
+    found = compare_distributions(reference.values, candidate.values)
     for name, test in found.items():
-        metrics[f"ks.{name}"] = finite(test.distance)
-        metrics[f"ks.{name}_p_value"] = finite(test.p_value)
-        metrics[f"ks.{name}_p_corrected"] = finite(test.p_corrected)
-    corrected = [test.p_corrected for test in found.values() if math.isfinite(test.p_corrected)]
-    metrics["ks.min_p_corrected"] = min(corrected, default=None)
+        metrics[f"ks.{name}"] = test.distance
+        metrics[f"ks.{name}_p_value"] = test.p_value
+        metrics[f"ks.{name}_p_corrected"] = test.p_corrected
+    metrics["ks.min_p_corrected"] = min((test.p_corrected for test in found.values()), default=None)
     return metrics
 
 

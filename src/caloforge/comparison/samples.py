@@ -177,7 +177,8 @@ def accumulate(
         found = observables(seen)
         table_NM = _table(found, columns)
         rows = slice(done, done + len(seen))
-        member_KN = _membership(masks_SN[:, rows], group_N[rows], n_groups)
+        in_group_GN = np.arange(n_groups)[:, None] == group_N[rows]
+        member_KN = (masks_SN[:, None, rows] & in_group_GN).reshape(-1, len(seen)).astype(np.float64)
         defined_NM = np.isfinite(table_NM)
         table_NM[~defined_NM] = 0.0
         pieces = (np.ones((len(seen), 1)), defined_NM.astype(np.float64), table_NM, table_NM**2)
@@ -218,10 +219,3 @@ def _table(found: dict[str, NDArray[Any]], columns: dict[str, slice]) -> Array:
         columns[name] = slice(start, start + piece.shape[1])
         start += piece.shape[1]
     return np.asarray(np.concatenate(pieces, axis=1), dtype=np.float64)
-
-
-def _membership(masks_SN: NDArray[np.bool_], group_N: NDArray[np.int64], n_groups: int) -> Array:
-    """Tell by 1 or 0 whether a shower is in a selection and a group, (S * G, N)."""
-    in_group_GN = np.arange(n_groups)[:, None] == group_N
-    member_SGN = masks_SN[:, None, :] & in_group_GN
-    return np.asarray(member_SGN.reshape(-1, len(group_N)), dtype=np.float64)

@@ -7,14 +7,14 @@ of the training rows; NaN lies below all.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.foundations.errors import MissingExtraError
 
-__all__ = ["Table", "classify", "regress"]
+__all__ = ["Table", "boost"]
 
 Array = NDArray[np.float64]
 
@@ -43,9 +43,18 @@ def _cut(x_NF: NDArray[np.floating[Any]], edges_QF: Array) -> Array:
     return np.where(np.isnan(x_NF), -1.0, bin_NF)
 
 
-def _predict(
-    kind: str, train: Table, validation: Table, rows_NF: NDArray[np.floating[Any]], seed: int
+def boost(
+    kind: Literal["Classifier", "Regressor"],
+    train: Table,
+    validation: Table,
+    rows_NF: NDArray[np.floating[Any]],
+    *,
+    seed: int,
 ) -> Array:
+    """Learn targets 0 and 1, or numbers by least squares; predict log odds, or numbers, for other rows (N,).
+
+    Raises MissingExtraError without scikit-learn.
+    """
     try:
         from sklearn import ensemble
     except ImportError:
@@ -61,13 +70,3 @@ def _predict(
     model.fit(x_NF, y_N, weight_N, X_val=x_val, y_val=y_val, sample_weight_val=weight_val)
     give = model.decision_function if kind == "Classifier" else model.predict
     return np.asarray(give(_cut(rows_NF, edges_QF)), dtype=np.float64)
-
-
-def classify(train: Table, validation: Table, rows_NF: NDArray[np.floating[Any]], *, seed: int) -> Array:
-    """Learn targets 0 and 1 and return the log odds for other rows (N,). Raises MissingExtraError."""
-    return _predict("Classifier", train, validation, rows_NF, seed)
-
-
-def regress(train: Table, validation: Table, rows_NF: NDArray[np.floating[Any]], *, seed: int) -> Array:
-    """Learn a number by least squares; predict it for other rows (N,). Raises MissingExtraError."""
-    return _predict("Regressor", train, validation, rows_NF, seed)

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.comparison.statistics import boosting
+from caloforge.comparison.statistics.boosting import boost
 from caloforge.comparison.statistics.cell_network import CellInputs, fit_cells
 from caloforge.comparison.statistics.folds import N_FOLDS, Fold, check_folds, fold_of, folds
 from caloforge.foundations.randomness import stream_seed
@@ -129,7 +129,7 @@ def classify_features(features: Pair, groups: Pair, energies: Pair, *, seed: int
         train, validation = (
             (x_NF[rows], label_N[rows], weight_N[rows]) for rows in (fold.train, fold.validation)
         )
-        return boosting.classify(train, validation, x_NF[fold.test], seed=seed)
+        return boost("Classifier", train, validation, x_NF[fold.test], seed=seed)
 
     return classify(fit, groups, energies, seed=seed)
 

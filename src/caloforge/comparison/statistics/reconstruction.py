@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.comparison.statistics import boosting
+from caloforge.comparison.statistics.boosting import boost
 from caloforge.comparison.statistics.folds import check_folds, fold_of, folds
 from caloforge.foundations.randomness import stream_seed
 
@@ -46,11 +46,8 @@ def reconstruct_energy(
         )
         rows_M = np.flatnonzero(fold_M == part.number)
         judged = np.concatenate([features[0][part.test], features[1][rows_M]])
-        factor = np.exp(
-            boosting.regress(
-                train, validation, judged, seed=stream_seed(seed, "reconstruction", part.number)
-            )
-        )
+        seed_of_fold = stream_seed(seed, "reconstruction", part.number)
+        factor = np.exp(boost("Regressor", train, validation, judged, seed=seed_of_fold))
         found[0][part.test] = factor[: len(part.test)] * deposits[0][part.test]
         found[1][rows_M] = factor[len(part.test) :] * deposits[1][rows_M]
     return found[0], found[1]
