@@ -26,6 +26,7 @@ from caloforge.models.registry import WHERE
 from caloforge.report.validate import DEFAULT_THRESHOLD_MEV
 from caloforge.training.config import load_config
 from caloforge.training.trainer import train
+from studies import mixer_gan
 from studies.ablations.arms import IN_GEV
 from studies.core_showers import write_core
 
@@ -136,10 +137,11 @@ def run_arm(
 
 @contextmanager
 def _registered() -> Iterator[None]:
-    """Know the model that is no part of the package."""
+    """Know the models that are no part of the package."""
     WHERE[IN_GEV] = "studies.ablations.arms:FAMILY_IN_GEV"
     try:
-        yield
+        with mixer_gan.known():
+            yield
     finally:
         del WHERE[IN_GEV]
 

@@ -31,6 +31,7 @@ from caloforge.training.checkpoint import TrainState
 from caloforge.training.config import TrainingConfig, load_config
 from caloforge.training.loader import Loader
 from caloforge.training.split import Split, prepare_data
+from studies import mixer_gan
 from studies.evolution.gan_fitness import ShowerFitness
 from studies.evolution.steady_state import Member
 
@@ -123,7 +124,8 @@ class GanProblem:
 
     @cached_property
     def _config(self) -> TrainingConfig:
-        return load_config(base={"seed": self.seed}, model=self.family)
+        with mixer_gan.known():
+            return load_config(base={"seed": self.seed}, model=self.family)
 
     @cached_property
     def _store(self) -> ShowerStore:
@@ -143,7 +145,8 @@ class GanProblem:
     @cached_property
     def _objective(self) -> Objective:
         torch.manual_seed(stream_seed(self.seed, "weights"))
-        return build_objective(self._config, self._store, self._split.train_N)
+        with mixer_gan.known():
+            return build_objective(self._config, self._store, self._split.train_N)
 
     @cached_property
     def _state(self) -> TrainState:

@@ -17,11 +17,11 @@ from functools import partial
 from statistics import fmean, median, variance
 from typing import Any
 
-from caloforge.bench.step_ranks import Times, training_ranks
 from caloforge.training.gradients import BUCKET
 from studies.scaling.clusters import scaled
 from studies.scaling.cost_model import Bucket, Link, LossStep, gloo_ring_s, step_time
 from studies.scaling.predictions import BATCH
+from studies.scaling.step_ranks import Times, training_ranks
 
 __all__ = ["RANKS", "inputs_of", "step_rows", "time_steps"]
 
@@ -30,7 +30,7 @@ ANGLE_BATCH = 2
 """The network of 51x51x25 cells is timed at this batch, and taken to be proportional."""
 MESSAGE_BYTES = 4 * BUCKET
 SENT = {"apart": "after", "within": "during"}
-"""When gradients are sent, in the words of :mod:`caloforge.bench.step_worker` and of the rows."""
+"""When gradients are sent, in the words of :mod:`studies.scaling.step_worker` and of the rows."""
 
 
 @dataclass(frozen=True)

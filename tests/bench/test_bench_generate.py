@@ -68,6 +68,7 @@ def test_every_batch_engine_and_number_of_streams_has_its_row() -> None:
         assert words in labels
 
 
+@pytest.mark.geant4
 def test_networks_stand_beside_geant4(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "TURN_S", 0.01)
     monkeypatch.setattr(generate, "BATCHES", (1, 8))
@@ -96,6 +97,7 @@ def test_networks_stand_beside_geant4(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(generate.SHOWN) <= rows[0].keys()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="keras is not installed")
 def test_keras_makes_the_same_number_of_showers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "BATCHES", (2,))

@@ -46,10 +46,9 @@ def test_values_mean_what_a_physicist_types(text: str, value: object) -> None:
         (["epochs=none"], ("setting epochs", "integer")),
         (["learning_rate=nan"], ("setting learning_rate",)),
         (["objective.flips=0.1"], ("setting objective.flips", "3dgan", "expected one of real_or_fake")),
-        (["objective.penalty=0.1"], ("setting objective.penalty: 3dgan has no", "only mixer-gan;")),
         (
-            ["model=copula", "objective.penalty=1"],
-            ("setting objective.penalty: copula has no", "mixer-gan"),
+            ["model=copula", "objective.label_flips=1"],
+            ("setting objective.label_flips: copula has no", "3dgan"),
         ),
         (["model=mixer", "architecture.factors=9"], ("setting architecture.factors", "one of width")),
         (["model=copula", "precision=bf16"], ("setting precision: copula has no such setting", "3dgan")),
@@ -83,7 +82,7 @@ def test_a_run_of_an_earlier_version_goes_on() -> None:
     """Its config.yaml holds every family's settings, those of others as nobody has set them."""
     nobodys = dict.fromkeys(("real_or_fake", "energy", "deposit", "angle", "likelihood"))
     old = {"label_flips": 0.05, "generator_steps": 2, "penalty": None, **nobodys}
-    for name, changed in (("copula", {}), ("mixer-gan", {"penalty": 0.5}), ("3dgan", {"deposit": 0.5})):
+    for name, changed in (("copula", {}), ("3dgan", {"deposit": 0.5})):
         base = {"model": name, "precision": "fp32", "objective": {**old, **changed}}
         resolved = load_config(base=base).model_dump().get("objective", {})
         assert changed.items() <= resolved.items()
@@ -94,9 +93,8 @@ def test_a_run_of_an_earlier_version_goes_on() -> None:
 def test_each_family_sees_its_own_settings_alone() -> None:
     own = {name: load_config(model=name).model_dump() for name in MODELS}
     assert "objective" not in own["copula"]
-    assert set(own["mixer-gan"]["objective"]) == {"penalty", "likelihood"}
     assert own["copula"]["architecture"] == {"factors": 64}
     assert (own["copula"]["schedule"], own["3dgan"]["schedule"]) == ("cosine", "constant")
-    assert (own["mixer"]["epochs"], own["mixer-gan"]["epochs"], own["3dgan"]["epochs"]) == (300, 100, 25)
+    assert (own["mixer"]["epochs"], own["3dgan"]["epochs"]) == (300, 25)
     for name, settings in own.items():  # all of it is a configuration of its own
         assert load_config(base=settings).model_dump() == settings, name

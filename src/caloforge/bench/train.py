@@ -3,43 +3,28 @@
 An iteration is what the training loop does with one batch of real showers: the discriminator learns
 on them and on fakes, then the generator takes two steps. Every way takes its turn, round after
 round, and the median of the rounds counts. Keras runs in a process of its own (backend TensorFlow
-where it is installed, else torch), and the threads are the same for all. ``workers x threads`` share the cores of
-this node between processes that train together, each on cores of its own with ``batch`` showers, as
-``caloforge launch`` binds them; a step's time counts for the showers of all. The copula, which has no
-critic, takes one step with its usual batch. The last rows are what the
-multiplications of the published layers would take at the speed of one large matrix product: below
-that limit is only who multiplies less.
+where it is installed, else torch), and the threads are the same for all. The copula, which has no critic,
+takes one step with its usual batch. The last rows are what the multiplications of the published layers
+would take at the speed of one large matrix product: below that limit is only who multiplies less.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from functools import partial
-from shutil import which
 from statistics import median
 
 import torch
 
 from caloforge.bench import Row
 from caloforge.bench.keras_baseline import started
-from caloforge.bench.step_ranks import training_ranks
 from caloforge.files.shipped import shipped_showers
 from caloforge.files.shower_file import ShowerFile
-from caloforge.foundations.cores import Topology
 from caloforge.foundations.progress import Progress, silent
 from caloforge.models.objective import Objective, TrainingShowers
 from caloforge.models.registry import MODELS
-from caloforge.models.threedgan.as_written import (
-    Form,
-    as_written,
-    channels_first,
-    channels_last,
-    iteration_flops,
-)
+from caloforge.models.threedgan.as_written import iteration_flops
 from caloforge.showers import Showers
 from caloforge.training.memory import keep_freed_memory
 
@@ -47,12 +32,6 @@ __all__ = ["measure"]
 
 BATCH, COPULA_BATCH = 16, 64
 LEAST_ROUNDS = 3
-LONG = 100
-"""Seconds from which on the compiled networks are measured too: their compilation takes longer."""
-
-WORKERS = (1, 2, 4, 8)
-"""Workers on this node, as far as it has cores for them; the talk had 4."""
-
 MATRIX = 1536
 PROBE = 512
 
@@ -67,30 +46,19 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
     keep_freed_memory()  # as the training loop does
     with ShowerFile(shipped_showers("train")) as file:
         real, many = file.read(0, batch), file.read(0, COPULA_BATCH)
-    with ExitStack() as stack:
-        keras_name, keras_seconds = stack.enter_context(started("train", threads))
+    with started("train", threads) as (keras_name, keras_seconds):
         ways: dict[str, Callable[[], float]] = {
             keras_name: partial(keras_seconds, batch),
-            "as written, channels first": _ours("3dgan", real, form=channels_first),
-            "as written, channels last": _ours("3dgan", real, form=channels_last),
-            "caloforge fp32": _ours("3dgan", real),
-            "caloforge fp32, one thread": _one_thread(_ours("3dgan", real)),
-            "caloforge bf16": _ours("3dgan", real, precision="bf16"),
-            "caloforge fp32, filters x16": _ours("3dgan-x16", real),
-            "caloforge bf16, filters x16": _ours("3dgan-x16", real, precision="bf16"),
+            "caloforge fp32": _ours(real),
+            "caloforge fp32, one thread": _one_thread(_ours(real)),
+            "caloforge bf16": _ours(real, precision="bf16"),
             "copula": _copula(many, batch),
             "copula, one thread": _one_thread(_copula(many, batch)),
-            **{
-                name: stack.enter_context(_workers(shares, batch, seed))
-                for name, shares in _workers_and_threads(Topology.read()).items()
-            },
             "its products alone, fp32": _products(batch, torch.float32),
             "its products alone, bf16": _products(batch, torch.bfloat16),
         }
         if not _has_bf16():
             ways = {name: way for name, way in ways.items() if "bf16" not in name}
-        if seconds >= LONG and which("g++"):
-            ways["caloforge fp32, compiled"] = _ours("3dgan", real, compiled=True)
         taken: dict[str, list[float]] = {name: [] for name in ways}
         for way in ways.values():
             way()  # the first iteration allocates and plans
@@ -109,7 +77,7 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
             "spread": f"{1e3 * min(taken[name]) / batch:.1f} - {1e3 * max(taken[name]) / batch:.1f}",
             "x_keras": round(ms[keras_name] / ms[name], 2),
             "batch": COPULA_BATCH if name.startswith("copula") else batch,
-            "threads": _threads(name, threads),
+            "threads": 1 if name.endswith("one thread") else threads,
         }
         for name in ways
     ]
@@ -129,40 +97,6 @@ def _has_bf16() -> bool:
     return taken[1] < 2 * taken[0]
 
 
-def _threads(name: str, given: int) -> int:
-    if name.endswith("one thread"):
-        return 1
-    return int(name.split()[-2]) if name.startswith("workers x threads") else given
-
-
-Shares = list[list[tuple[int, ...]]]
-
-
-def _workers_and_threads(topology: Topology) -> dict[str, Shares]:
-    """List how the cores can be shared out evenly: the processors of each core of each worker."""
-    cores = len(topology.cores)
-    return {
-        f"workers x threads: {n} x {cores // n} fp32": topology.shares(n)
-        for n in WORKERS
-        if cores % n == 0
-    }
-
-
-@contextmanager
-def _workers(shares: Shares, batch: int, seed: int) -> Iterator[Callable[[], float]]:
-    """Start workers that train together; yield a function that says how long ``batch`` showers took them."""
-    n = len(shares)
-    with training_ranks(n, seed, shares) as step:
-
-        def iterate() -> float:
-            ranks = step(f"3dgan {batch} within")
-            parts = ("compute_s", "waiting_s", "communication_s")
-            step_s: float = max(sum(turn[part] for turn in rank for part in parts) for rank in ranks)
-            return step_s / n
-
-        yield iterate
-
-
 def _one_thread(iterate: Callable[[], float]) -> Callable[[], float]:
     """Let an iteration run on one thread, and the others as before."""
 
@@ -177,27 +111,10 @@ def _one_thread(iterate: Callable[[], float]) -> Callable[[], float]:
     return alone
 
 
-def _ours(
-    name: str,
-    showers: Showers,
-    *,
-    form: Form | None = None,
-    compiled: bool = False,
-    precision: str = "fp32",
-) -> Callable[[], float]:
+def _ours(showers: Showers, precision: str = "fp32") -> Callable[[], float]:
     """Return a function that trains one iteration, as the training loop does, and returns seconds."""
-    settings = MODELS[name].settings(model=name, precision=precision)
-    objective = MODELS[name].begin(settings, TrainingShowers.held(showers, 0.001))
-    for network in objective.networks.values():
-        if form is not None:
-            as_written(network, form)
-        if compiled:
-            # What it cannot trace, it says at length, twice.
-            logging.getLogger("torch").setLevel(logging.ERROR)
-            warnings.filterwarnings("ignore", message="Dynamo detected")
-            # With dynamic sizes the generated C++ is refused (torch 2.13).
-            network.compile(dynamic=False)
-    return _iterations(objective, showers)
+    settings = MODELS["3dgan"].settings(model="3dgan", precision=precision)
+    return _iterations(MODELS["3dgan"].begin(settings, TrainingShowers.held(showers, 0.001)), showers)
 
 
 def _copula(showers: Showers, count: int) -> Callable[[], float]:

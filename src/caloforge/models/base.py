@@ -34,7 +34,6 @@ class ShowerModel(nn.Module, ABC):
     transform : from deposits (MeV) to the image that the networks see
     noise_size : random numbers a shower needs
     conditioned_on_angle : whether the incident angle changes the shower
-    aims : whether :meth:`aimed` chooses where showers hit
     at_once : showers that are sampled together, so that what they need stays in a cache
     """
 
@@ -43,7 +42,6 @@ class ShowerModel(nn.Module, ABC):
     transform: Transform
     noise_size: int
     conditioned_on_angle: bool = False
-    aims: bool = False
     at_once: int = 1 << 30
 
     @abstractmethod
@@ -52,10 +50,6 @@ class ShowerModel(nn.Module, ABC):
 
     def prepare(self) -> None:
         """Get ready to make many showers; the weights must not change afterwards."""
-
-    def aimed(self, noise_BL: Tensor, impact_mm_B2: Tensor) -> Tensor:  # noqa: ARG002
-        """Change the noise so that showers have these impact points, as far as the model can."""
-        return noise_BL
 
     def noise(self, seed: int, first: int, count: int) -> Tensor:
         """Draw the standard normal noise (count, noise_size) of showers ``first``, ``first + 1``, ..."""

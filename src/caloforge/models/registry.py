@@ -20,7 +20,6 @@ WHERE = {
     "copula": "caloforge.models.copula.family:COPULA",
     "copula-angle": "caloforge.models.copula.family:COPULA_ANGLE",
     "mixer": "caloforge.models.mixer.family:MIXER",
-    "mixer-gan": "caloforge.models.mixer.family:MIXER_GAN",
     "3dgan": "caloforge.models.threedgan.family:FIXED_ANGLE",
     "3dgan-x16": "caloforge.models.threedgan.family:FIXED_ANGLE_X16",
     "3dgan-angle": "caloforge.models.threedgan.family:VARIABLE_ANGLE",

@@ -18,6 +18,7 @@ from typing import NoReturn, TypeVar
 import safetensors.torch
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # its defaults keep for good the group there is when it is first loaded
 from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import PrefixStore, Store

@@ -15,7 +15,6 @@ import pytest
 import torch
 from torch import nn
 
-from caloforge.bench.step_worker import packed, unpack
 from caloforge.detector import load_detector
 from caloforge.models.registry import MODELS
 from studies.scaling import steps, sums
@@ -23,6 +22,7 @@ from studies.scaling.clusters import CLUSTERS, FLAT, MPI, TRAINED, allreduce_on,
 from studies.scaling.cost_model import Bucket, Link, LossStep
 from studies.scaling.emulation import why_not
 from studies.scaling.predictions import NODES, losses_of, prediction_rows
+from studies.scaling.step_worker import packed, unpack
 from studies.scaling.tables import TABLES
 
 TCP = Link(3e-5, 7e-10)

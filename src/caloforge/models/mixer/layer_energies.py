@@ -13,8 +13,9 @@ from caloforge.models.shared.layer_shares import SMALLEST_SHARE
 
 __all__ = [
     "FARTHEST",
+    "FEATURES",
     "KNOTS",
-    "condition_features",
+    "energy_features",
     "layer_energies",
     "standard_quantiles",
     "to_normals",
@@ -25,17 +26,14 @@ KNOTS, FARTHEST = 41, 3.2
 
 STEP = 2 * FARTHEST / (KNOTS - 1)
 
+FEATURES = 3
+"""Polynomials of the energy, the constant among them."""
 
-def condition_features(
-    energy_B: Tensor, theta_B: Tensor, spectrum_2: Tensor, *, conditioned_on_angle: bool
-) -> Tensor:
-    """Return 1 and polynomials of ln(energy), and of the slope where it counts, (B, F)."""
+
+def energy_features(energy_B: Tensor, spectrum_2: Tensor) -> Tensor:
+    """Return 1 and polynomials of ln(energy), (B, F)."""
     e = (torch.log(energy_B) - spectrum_2[0]) / spectrum_2[1]
-    found = [torch.ones_like(e), e, (e * e - 1) / 2**0.5]
-    if conditioned_on_angle:
-        slope = 1 / torch.tan(theta_B)
-        found += [slope, slope * slope, e * slope]
-    return torch.stack(found, dim=1)
+    return torch.stack([torch.ones_like(e), e, (e * e - 1) / 2**0.5], dim=1)
 
 
 def standard_quantiles(normals_BM: Tensor, quantiles_KM: Tensor) -> Tensor:

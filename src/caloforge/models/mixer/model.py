@@ -14,14 +14,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
-from torch.special import log_ndtr, ndtr, ndtri
+from torch.special import log_ndtr, ndtr
 
 from caloforge.detector import Grid
 from caloforge.models.base import ShowerModel
 from caloforge.models.mixer.layer_energies import (
     FARTHEST,
+    FEATURES,
     KNOTS,
-    condition_features,
+    energy_features,
     layer_energies,
     standard_quantiles,
     to_normals,
@@ -62,9 +63,7 @@ class MixerSizes(Sizes):
 
 
 class Mixer(ShowerModel):
-    """``mixer`` for showers at a right angle, ``mixer-angle`` where the angle varies."""
-
-    aims = True
+    """``mixer``: showers at a fixed angle."""
 
     spectrum_2: Tensor
     impact_span_22: Tensor
@@ -75,37 +74,29 @@ class Mixer(ShowerModel):
     place_C: Tensor
     layer_C: Tensor
 
-    def __init__(
-        self,
-        grid: Grid,
-        threshold_MeV: float,
-        sizes: MixerSizes,
-        *,
-        tilted: bool = False,
-    ) -> None:
+    def __init__(self, grid: Grid, threshold_MeV: float, sizes: MixerSizes) -> None:
         super().__init__()
-        self.grid, self.threshold_MeV, self.conditioned_on_angle = grid, threshold_MeV, tilted
+        self.grid, self.threshold_MeV = grid, threshold_MeV
         self.width, self.latent, self.n_sources = sizes.width, sizes.latent, sizes.sources
         self.transform = Scale(1.0)
         self.sums = 1 + grid.n_layers
         self.noise_size = self.latent + self.sums + 2 + grid.n_cells
-        features = 6 if tilted else 3
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
         self.register_buffer("impact_span_22", torch.zeros(2, 2))
         self.register_buffer("unit_MeV", torch.tensor(1.0))
-        self._add_layer_energies(features)
+        self._add_layer_energies()
         self._add_cells(sizes.patch)
-        self._add_network(self.latent + self.sums + features + 5, sizes)
+        self._add_network(self.latent + self.sums + FEATURES + 5, sizes)
 
-    def _add_layer_energies(self, features: int) -> None:
+    def _add_layer_energies(self) -> None:
         """Add what draws the energies of the layers."""
-        self.location_FM = nn.Parameter(torch.zeros(features, self.sums))
-        self.log_width_FM = nn.Parameter(torch.zeros(features, self.sums))
+        self.location_FM = nn.Parameter(torch.zeros(FEATURES, self.sums))
+        self.log_width_FM = nn.Parameter(torch.zeros(FEATURES, self.sums))
         knots_K1 = torch.linspace(-FARTHEST, FARTHEST, KNOTS)[:, None]
         self.register_buffer("quantiles_KM", knots_K1.repeat(1, self.sums))
         self.register_buffer("root_MM", torch.eye(self.sums))
         self.sums_network = nn.Sequential(
-            nn.Linear(self.sums + features, 64), nn.GELU(), nn.Linear(64, self.sums)
+            nn.Linear(self.sums + FEATURES, 64), nn.GELU(), nn.Linear(64, self.sums)
         )
 
     def _add_cells(self, patch: int) -> None:
@@ -139,13 +130,13 @@ class Mixer(ShowerModel):
                 last.weight.mul_(0.1)
                 last.bias.zero_()
 
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
         """Make deposits (B, nx, ny, nz) in MeV from standard normal noise."""
         sizes = [self.latent, self.sums, 2, self.grid.n_cells]
         latent_BL, sums_BM, impact_B2, own_BC = torch.split(noise_BL, sizes, dim=1)
         low_2, high_2 = self.impact_span_22
         impact_B2 = low_2 + (high_2 - low_2) * ndtr(impact_B2)
-        features_BF = self.features(energy_B, theta_B)
+        features_BF = self.features(energy_B)
         normals_BM = sums_BM @ self.root_MM
         normals_BM = normals_BM + self.sums_network(torch.cat([normals_BM, features_BF], 1))
         layers_BZ = self._layers(normals_BM, features_BF, energy_B)
@@ -177,26 +168,14 @@ class Mixer(ShowerModel):
         """Tabulate the scale of energies; the weights must not change afterwards."""
         self._inverse_scale = self.energy_scale.inverse_scale()
 
-    def aimed(self, noise_BL: Tensor, impact_mm_B2: Tensor) -> Tensor:
-        """Change the noise so that showers have these impact points, as far as training showers had them."""
-        low_2, high_2 = self.impact_span_22
-        part = (impact_mm_B2 - low_2) / (high_2 - low_2).clamp(min=1e-9)
-        first = self.latent + self.sums
-        normal_B2 = torch.where(
-            high_2 > low_2, ndtri(part.clamp(1e-6, 1 - 1e-6)), noise_BL[:, first : first + 2]
-        )
-        return torch.cat([noise_BL[:, :first], normal_B2, noise_BL[:, first + 2 :]], 1)
-
-    def log_likelihood(
-        self, deposits_BXYZ: Tensor, energy_B: Tensor, theta_B: Tensor, impact_mm_B2: Tensor
-    ) -> Tensor:
+    def log_likelihood(self, deposits_BXYZ: Tensor, energy_B: Tensor, impact_mm_B2: Tensor) -> Tensor:
         """Return the mean log likelihood of a cell of real showers, in nats.
 
         As if cells were independent given the layers' energies.
 
         What lies above a latent normal's threshold is seen (J. Tobin, Econometrica 26 (1958) 24).
         """
-        features_BF = self.features(energy_B, theta_B)
+        features_BF = self.features(energy_B)
         normals_BM = self._normals(log_shares(deposits_BXYZ, energy_B), features_BF).detach()
         latent_BL = torch.randn(len(energy_B), self.latent, device=energy_B.device)
         layers_BZ = deposits_BXYZ.sum((1, 2))
@@ -259,11 +238,9 @@ class Mixer(ShowerModel):
         )
         return layer_H, scale_H.clamp(*LOG_SCALES), power_H.clamp(*LOG_POWERS)
 
-    def features(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
-        """Return polynomials of the conditions (B, F)."""
-        return condition_features(
-            energy_B, theta_B, self.spectrum_2, conditioned_on_angle=self.conditioned_on_angle
-        )
+    def features(self, energy_B: Tensor) -> Tensor:
+        """Return polynomials of the incident energy (B, F)."""
+        return energy_features(energy_B, self.spectrum_2)
 
     def _layers(self, normals_BM: Tensor, features_BF: Tensor, energy_B: Tensor) -> Tensor:
         """Turn latent normals into the layers' energies (B, nz) in MeV."""

@@ -29,7 +29,7 @@ def begin(model: Mixer, showers: Batch) -> None:
     hits_H = showers.deposits_BXYZ[showers.deposits_BXYZ > 0]
     model.unit_MeV.copy_(UNIT * hits_H.median() if len(hits_H) else model.unit_MeV)
     values_BM = log_shares(showers.deposits_BXYZ, showers.energy_B)
-    _begin_layers(model, values_BM, model.features(showers.energy_B, showers.theta_B))
+    _begin_layers(model, values_BM, model.features(showers.energy_B))
     _begin_cells(model, showers.deposits_BXYZ)
 
 

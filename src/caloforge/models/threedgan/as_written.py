@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -11,14 +9,11 @@ from caloforge.models.threedgan.convolution import Pads, Triple, plain
 from caloforge.models.threedgan.fixed_angle import LATENT, Discriminator3DGAN, Generator3DGAN
 from caloforge.models.threedgan.layers import LEAK, Convolution, Dropout, LeakyDropout
 
-__all__ = ["Form", "as_written", "channels_first", "channels_last", "iteration_flops"]
-
-Form = Callable[..., Tensor]
-"""A way to convolve: see :mod:`caloforge.models.threedgan.convolution`."""
+__all__ = ["as_written", "iteration_flops"]
 
 
-def as_written(network: nn.Module, form: Form | None = None) -> nn.Module:
-    """Undo what makes a network fast: plain convolutions (of a ``form``, or channels first), torch's dropout."""
+def as_written(network: nn.Module) -> nn.Module:
+    """Undo what makes a network fast: plain convolutions, channels first in memory, and torch's dropout."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, LeakyDropout):
@@ -26,24 +21,14 @@ def as_written(network: nn.Module, form: Form | None = None) -> nn.Module:
             elif isinstance(child, Dropout):
                 setattr(module, name, nn.Dropout(0.2))
             elif isinstance(child, Convolution):
-                child.form = form or channels_first
+                child.form = _channels_first
     return network
 
 
-def channels_first(
+def _channels_first(
     x_BCXYZ: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, upsample: Triple = (1, 1, 1)
 ) -> Tensor:
-    """Convolve plainly, channels first in memory."""
     return plain(x_BCXYZ.contiguous(), weight, bias, pads, upsample)
-
-
-def channels_last(
-    x_BCXYZ: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, upsample: Triple = (1, 1, 1)
-) -> Tensor:
-    """Convolve plainly, channels last in memory."""
-    last = torch.channels_last_3d
-    x_BCXYZ, weight = (t.contiguous(memory_format=last) for t in (x_BCXYZ, weight))
-    return plain(x_BCXYZ, weight, bias, pads, upsample)
 
 
 def iteration_flops() -> int:

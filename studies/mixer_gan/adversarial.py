@@ -8,17 +8,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
+from torch.special import ndtri
 
 from caloforge.models.base import ShowerModel
-from caloforge.models.mixer.critic import ShowerCritic, View
 from caloforge.models.mixer.likelihood import cell_nats
 from caloforge.models.mixer.model import Mixer
 from caloforge.models.objective import LossStep
 from caloforge.models.settings import Strict, Weight
 from caloforge.models.shared.modes import frozen
 from caloforge.showers.batch import Batch
+from studies.mixer_gan.critic import ShowerCritic, View
 
-__all__ = ["RelativisticLoss", "RelativisticObjective"]
+__all__ = ["RelativisticLoss", "RelativisticObjective", "aimed"]
 
 
 class RelativisticLoss(Strict):
@@ -56,9 +57,10 @@ class RelativisticObjective:
     def losses(self, batch: Batch) -> Iterator[LossStep]:
         """Yield the critic's loss, then the generator's."""
         critic = self._critic
-        impact_B2 = batch.impact_mm_B2 if self.model.aims else torch.zeros_like(batch.impact_mm_B2)
-        given_BF = critic.conditions(batch.energy_B, batch.theta_B, impact_B2)
-        real = critic.view(batch.deposits_BXYZ, batch.energy_B, batch.theta_B)
+        aims = isinstance(self.model, Mixer)
+        impact_B2 = batch.impact_mm_B2 if aims else torch.zeros_like(batch.impact_mm_B2)
+        given_BF = critic.conditions(batch.energy_B, impact_B2)
+        real = critic.view(batch.deposits_BXYZ, batch.energy_B)
         with torch.no_grad():
             fake = self._fake(batch)
         real_B, real_slope = self._judge(real, given_BF)
@@ -83,10 +85,11 @@ class RelativisticObjective:
 
     def _fake(self, batch: Batch) -> View:
         noise_BL = torch.randn(len(batch.energy_B), self.model.noise_size, device=batch.energy_B.device)
-        noise_BL = self.model.aimed(noise_BL, batch.impact_mm_B2)
+        if isinstance(self.model, Mixer):
+            noise_BL = aimed(self.model, noise_BL, batch.impact_mm_B2)
         image_BXYZ = self.model(batch.energy_B, batch.theta_B, noise_BL)
         deposits_BXYZ = self.model.transform.inverse(image_BXYZ)
-        return self._critic.view(deposits_BXYZ, batch.energy_B, batch.theta_B)
+        return self._critic.view(deposits_BXYZ, batch.energy_B)
 
     def _judge(self, view: View, given_BF: Tensor) -> tuple[Tensor, Tensor]:
         """Judge showers; return the mean squared slope as well, zero where there is no penalty on it."""
@@ -98,3 +101,14 @@ class RelativisticObjective:
         slopes = torch.autograd.grad(judged_B.sum(), view, create_graph=True)
         squared_B = torch.stack([slope.square().flatten(1).sum(1) for slope in slopes]).sum(0)
         return judged_B, squared_B.mean()
+
+
+def aimed(model: Mixer, noise_BL: Tensor, impact_mm_B2: Tensor) -> Tensor:
+    """Change the noise so that showers have these impact points, as far as training showers had them."""
+    low_2, high_2 = model.impact_span_22
+    part = (impact_mm_B2 - low_2) / (high_2 - low_2).clamp(min=1e-9)
+    first = model.latent + model.sums
+    normal_B2 = torch.where(
+        high_2 > low_2, ndtri(part.clamp(1e-6, 1 - 1e-6)), noise_BL[:, first : first + 2]
+    )
+    return torch.cat([noise_BL[:, :first], normal_B2, noise_BL[:, first + 2 :]], 1)

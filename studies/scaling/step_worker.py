@@ -1,7 +1,7 @@
-"""One rank of a data-parallel 3DGAN whose steps are timed part by part: see :mod:`caloforge.bench.step_ranks`.
+"""One rank of a data-parallel 3DGAN whose steps are timed part by part: see :mod:`studies.scaling.step_ranks`.
 
-``python -m caloforge.bench.step_worker RANK WORLD STORE SEED [CPUS]`` (STORE is a file through which the
-ranks meet, CPUS such as ``0,1`` bind it): each line ``MODEL BATCH SENDING`` on stdin makes every rank take one step of BATCH showers
+``python -m studies.scaling.step_worker RANK WORLD STORE SEED`` (STORE is a file through which the
+ranks meet): each line ``MODEL BATCH SENDING`` on stdin makes every rank take one step of BATCH showers
 and print a JSON list with the times of its turns. SENDING is ``apart``, all gradients in one message
 after the backward pass, once all ranks are there; or ``within`` it, as the training loop sends them.
 """

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from caloforge.detector import Grid
-from caloforge.models.mixer.layer_energies import condition_features
+from caloforge.models.mixer.layer_energies import FEATURES, energy_features
 from caloforge.models.mixer.patches import Patches
 from caloforge.showers.batch import Batch
 
@@ -47,21 +47,20 @@ class ShowerCritic(nn.Module):
     x_X: Tensor
     y_Y: Tensor
 
-    def __init__(self, grid: Grid, *, tilted: bool = False) -> None:
+    def __init__(self, grid: Grid) -> None:
         super().__init__()
-        self.grid, self.tilted = grid, tilted
+        self.grid = grid
         self.patches = Patches(grid)
-        features = 6 if tilted else 3
         nz = grid.n_layers
         observables = nz * (5 + len(HITS_MEV)) + 5
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
         self.register_buffer("unit_MeV", torch.tensor(1.0))
-        self.register_buffer("mean_FO", torch.zeros(features, observables))
+        self.register_buffer("mean_FO", torch.zeros(FEATURES, observables))
         self.register_buffer("spread_O", torch.ones(observables))
         x, y = (torch.arange(n) - 0.5 * (n - 1) for n in grid.shape[:2])
         self.register_buffer("x_X", x, persistent=False)
         self.register_buffer("y_Y", y, persistent=False)
-        conditions = features + 2
+        conditions = FEATURES + 2
         self.cells = nn.Linear(2 * self.patches.cells, WIDTH)
         self.place_PW = nn.Parameter(0.5 * torch.randn(self.patches.count, WIDTH))
         self.given = nn.Linear(conditions, WIDTH)
@@ -74,16 +73,16 @@ class ShowerCritic(nn.Module):
         )
         self.judge = nn.Sequential(nn.Linear(WIDTH + 128, 128), nn.LeakyReLU(0.2), nn.Linear(128, 1))
 
-    def conditions(self, energy_B: Tensor, theta_B: Tensor, impact_B2: Tensor) -> Tensor:
+    def conditions(self, energy_B: Tensor, impact_B2: Tensor) -> Tensor:
         """Return what the critic knows of the particle, (B, F + 2); impact points in mm."""
         size_2 = torch.tensor(self.grid.cell_size or (1.0, 1.0), device=impact_B2.device)
-        return torch.cat([self._features(energy_B, theta_B), 12**0.5 * impact_B2 / size_2], 1)
+        return torch.cat([energy_features(energy_B, self.spectrum_2), 12**0.5 * impact_B2 / size_2], 1)
 
-    def view(self, deposits_BXYZ: Tensor, energy_B: Tensor, theta_B: Tensor) -> View:
+    def view(self, deposits_BXYZ: Tensor, energy_B: Tensor) -> View:
         """Look at deposits in MeV; differentiable."""
         height = torch.log1p(deposits_BXYZ / self.unit_MeV)
         cells = torch.cat([self.patches(0.5 * height), self.patches(height / (height + 0.3))], 2)
-        features_BF = self._features(energy_B, theta_B)
+        features_BF = energy_features(energy_B, self.spectrum_2)
         seen = (self._observe(deposits_BXYZ, energy_B) - features_BF @ self.mean_FO) / self.spread_O
         return cells, seen
 
@@ -104,16 +103,13 @@ class ShowerCritic(nn.Module):
         self.spectrum_2.copy_(torch.stack([log_energy_B.mean(), log_energy_B.std().clamp(min=1e-3)]))
         hits_H = deposits_BXYZ[deposits_BXYZ > 0]
         self.unit_MeV.copy_(0.4 * hits_H.median() if len(hits_H) else self.unit_MeV)
-        features_BF = self._features(energy_B, showers.theta_B)
+        features_BF = energy_features(energy_B, self.spectrum_2)
         seen_BO = self._observe(deposits_BXYZ, energy_B)
         ridge = 1e-3 * torch.eye(features_BF.shape[1])
         self.mean_FO.copy_(
             torch.linalg.solve(features_BF.T @ features_BF + ridge, features_BF.T @ seen_BO)
         )
         self.spread_O.copy_((seen_BO - features_BF @ self.mean_FO).std(0).clamp(min=1e-3))
-
-    def _features(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
-        return condition_features(energy_B, theta_B, self.spectrum_2, conditioned_on_angle=self.tilted)
 
     def _observe(self, deposits_BXYZ: Tensor, energy_B: Tensor) -> Tensor:
         """Measure energies, hits, barycentres and widths of the layers, then of the whole shower."""

@@ -6,8 +6,8 @@ import torch
 from shower_samples import random_showers
 
 from caloforge.detector import Grid
-from caloforge.models.mixer.critic import ShowerCritic
 from caloforge.showers.batch import Batch
+from studies.mixer_gan.critic import ShowerCritic
 
 GRID = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 
@@ -15,18 +15,16 @@ GRID = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 def some_critic() -> tuple[ShowerCritic, list[torch.Tensor]]:
     torch.manual_seed(2)
     showers = random_showers(200, GRID)
-    real = [
-        torch.from_numpy(values)
-        for values in (showers.deposits, showers.incident_energy, showers.incident_theta)
-    ]
+    real = [torch.from_numpy(values) for values in (showers.deposits, showers.incident_energy)]
     critic = ShowerCritic(GRID)
-    critic.begin(Batch(real[0], real[1], real[2], torch.zeros(len(showers), 2)))
+    theta = torch.from_numpy(showers.incident_theta)
+    critic.begin(Batch(*real, theta, torch.zeros(len(showers), 2)))
     return critic, real
 
 
 def test_it_judges_each_shower_by_itself() -> None:
     critic, real = some_critic()
-    given = critic.conditions(real[1], real[2], torch.zeros(200, 2))
+    given = critic.conditions(real[1], torch.zeros(200, 2))
     whole = critic(critic.view(*real), given)
     few = critic(critic.view(*(values[:3] for values in real)), given[:3])
     torch.testing.assert_close(whole[:3], few, rtol=1e-4, atol=1e-5)
@@ -40,7 +38,7 @@ def test_observables_of_real_showers_have_mean_0_and_spread_1() -> None:
 
 
 def test_what_moves_a_shower_moves_its_barycentres_alone() -> None:
-    critic, (deposits, energy, _) = some_critic()
+    critic, (deposits, energy) = some_critic()
     inside = torch.zeros_like(deposits)
     inside[:, 1:5, 2:6] = deposits[:, 1:5, 2:6] + 0.1
     moved = inside.roll(1, 1)
@@ -53,10 +51,10 @@ def test_what_moves_a_shower_moves_its_barycentres_alone() -> None:
 
 
 def test_gradients_reach_deposits_and_every_weight() -> None:
-    critic, (deposits, energy, theta) = some_critic()
+    critic, (deposits, energy) = some_critic()
     deposits.requires_grad_()
-    given = critic.conditions(energy, theta, torch.zeros(200, 2))
-    critic(critic.view(deposits, energy, theta), given).square().sum().backward()
+    given = critic.conditions(energy, torch.zeros(200, 2))
+    critic(critic.view(deposits, energy), given).square().sum().backward()
     assert deposits.grad is not None
     assert bool(deposits.grad.isfinite().all())
     assert float((deposits.grad != 0).float().mean()) > 0.99

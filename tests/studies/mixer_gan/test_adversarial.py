@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from commands import PATIENCE_S
-from launchers import torchrun
+from shower_samples import random_showers
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
-from caloforge.files.shipped import shipped_showers
 from caloforge.files.tensors import load_tensors
-from caloforge.foundations.errors import UsageError
 from caloforge.models.base import ShowerModel
-from caloforge.models.mixer.adversarial import RelativisticObjective
-from caloforge.models.mixer.critic import ShowerCritic, View
+from caloforge.models.mixer.model import Mixer, MixerSizes
+from caloforge.models.registry import MODELS
 from caloforge.models.shared.transforms import Scale
 from caloforge.showers.batch import Batch
 from caloforge.training.config import load_config
 from caloforge.training.trainer import train
+from studies import mixer_gan
+from studies.mixer_gan.adversarial import RelativisticObjective, aimed
+from studies.mixer_gan.critic import ShowerCritic, View
 
 GRID = Grid("block", (3, 3, 2), cell_size=(5.0, 5.0))
 
@@ -68,10 +69,10 @@ def test_losses_and_penalties_by_hand() -> None:
     torch.manual_seed(4)
     critic_turn, generator_turn = RelativisticObjective(model, critic, penalty=0.7).losses(batch)
     torch.manual_seed(4)
-    given = critic.conditions(batch.energy_B, batch.theta_B, torch.zeros(16, 2))
+    given = critic.conditions(batch.energy_B, torch.zeros(16, 2))
     views, judged = [], []
     for showers in (batch.deposits_BXYZ, *(fakes(model) for _ in range(2))):
-        views.append(critic.view(showers, batch.energy_B, batch.theta_B))
+        views.append(critic.view(showers, batch.energy_B))
         judged.append(critic(views[-1], given))
     real, first, second = judged
     paired = torch.log1p(torch.exp(first - real)).mean()
@@ -102,9 +103,7 @@ def test_the_gradient_of_the_penalty_is_that_of_its_closed_form() -> None:
         gradients.append(torch.autograd.grad(loss_step.loss, critic.strength)[0])
     torch.manual_seed(4)
     with torch.no_grad():
-        views = [
-            critic.view(s, batch.energy_B, batch.theta_B) for s in (batch.deposits_BXYZ, fakes(model))
-        ]
+        views = [critic.view(s, batch.energy_B) for s in (batch.deposits_BXYZ, fakes(model))]
     squares = [(cells.square().sum((1, 2)) + seen.shape[1]).mean() for cells, seen in views]
     # The derivative of 4 s^2 (...) is 8 s (...).
     torch.testing.assert_close(gradients[1] - gradients[0], 8 * 0.3 * (squares[0] + squares[1]))
@@ -142,7 +141,29 @@ def test_any_differentiable_model_learns_brightness_and_its_spread() -> None:
     assert abs(model.spread.item()) == pytest.approx(0.3, abs=0.12)
 
 
-SETTINGS = ["batch_size=8", "check_showers=4", "max_steps=6"]
+def test_showers_hit_where_they_are_told_to() -> None:
+    torch.manual_seed(5)
+    grid = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
+    impact = torch.from_numpy(random_showers(300, grid).impact_xy)
+    model = Mixer(grid, 0.0, MixerSizes())
+    model.impact_span_22.copy_(torch.stack([impact.amin(0), impact.amax(0)]))
+    noise = torch.randn(300, model.noise_size)
+    changed = aimed(model, noise, impact)
+    place = slice(model.latent + model.sums, model.latent + model.sums + 2)
+    low, high = model.impact_span_22
+    found = low + (high - low) * torch.special.ndtr(changed[:, place])
+    torch.testing.assert_close(found, impact, rtol=0, atol=1e-3)
+    rest = [k for k in range(model.noise_size) if not place.start <= k < place.stop]
+    assert torch.equal(changed[:, rest], noise[:, rest])
+
+
+SETTINGS = ["model=mixer-gan", "batch_size=8", "check_showers=4", "max_steps=6"]
+
+
+@pytest.fixture
+def _known() -> Iterator[None]:
+    with mixer_gan.known():
+        yield
 
 
 def weights_of(run: Path) -> dict[str, Tensor]:
@@ -150,28 +171,22 @@ def weights_of(run: Path) -> dict[str, Tensor]:
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("model", ["mixer", "mixer-gan"])
-def test_a_run_goes_on_exactly(model: str, small_showers: Path, tmp_path: Path) -> None:
-    settings = [f"model={model}", *SETTINGS]
+@pytest.mark.usefixtures("_known")
+def test_a_run_goes_on_exactly(small_showers: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(load_config(settings=settings), [small_showers], whole)
-    train(load_config(settings=[*settings, "max_steps=2"]), [small_showers], parts)
-    train(load_config(settings=settings), [small_showers], parts, resume=True)
+    train(load_config(settings=SETTINGS), [small_showers], whole)
+    train(load_config(settings=[*SETTINGS, "max_steps=2"]), [small_showers], parts)
+    train(load_config(settings=SETTINGS), [small_showers], parts, resume=True)
     expected, found = weights_of(whole), weights_of(parts)
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
 
 @pytest.mark.training
+@pytest.mark.usefixtures("_known")
 def test_an_adversary_takes_up_what_the_likelihood_left(small_showers: Path, tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
-    train(load_config(settings=["model=mixer", *SETTINGS]), [small_showers], before)
-    settings = [
-        "model=mixer-gan",
-        *SETTINGS,
-        "max_steps=1",
-        "learning_rate=1e-9",
-        "objective.likelihood=20",
-    ]
+    train(load_config(settings=[*SETTINGS, "model=mixer"]), [small_showers], before)
+    settings = [*SETTINGS, "max_steps=1", "learning_rate=1e-9", "objective.likelihood=20"]
     train(load_config(settings=settings), [small_showers], after, init_from=[before])
     taken, given = weights_of(after), weights_of(before)
     assert any(name.startswith("critic.") for name in taken)
@@ -180,38 +195,7 @@ def test_an_adversary_takes_up_what_the_likelihood_left(small_showers: Path, tmp
             torch.testing.assert_close(taken[name], given[name], rtol=0, atol=1e-6)
 
 
-@pytest.mark.process
-def test_two_workers_keep_the_same_networks(small_showers: Path, tmp_path: Path) -> None:
-    """Before its checkpoint a run compares all that the workers hold, to the bit."""
-    run = tmp_path / "run"
-    settings = ["model=mixer-gan", *SETTINGS, "batch_size=4", "max_steps=3"]
-    options = [part for setting in settings for part in ("--set", setting)]
-    process = torchrun(2, "train", "--data", small_showers, "--out", run, *options)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, err
-    assert "best" in out
-
-
-@pytest.mark.training
-@pytest.mark.parametrize(
-    ("model", "setting"),
-    [
-        ("mixer", "precision=bf16"),
-        ("mixer-gan", "precision=bf16"),
-        ("mixer-gan", "objective.label_flips=0.1"),
-        ("3dgan", "objective.penalty=2"),
-    ],
-)
-def test_a_setting_of_another_family_is_refused(model: str, setting: str) -> None:
-    name = setting.partition("=")[0]
-    with pytest.raises(UsageError, match=f"^setting {name}: {model} has no such setting, only "):
-        load_config(settings=[f"model={model}", setting])
-
-
-@pytest.mark.training
-def test_seconds_of_training_make_showers_like_geant4_s(tmp_path: Path) -> None:
-    """On shipped showers: sampling fraction and mean profiles, after a few steps."""
-    settings = ["model=mixer", "max_steps=12", "check_showers=60"]
-    figures = train(load_config(settings=settings), [shipped_showers("train")], tmp_path / "run")["best"]
-    assert figures["sampling_fraction_error"] < 0.03
-    assert max(figures[f"shape_{axis}_error"] for axis in "xyz") < 0.15
+def test_nobody_else_knows_it() -> None:
+    assert "mixer-gan" not in MODELS
+    with mixer_gan.known():
+        assert "mixer-gan" in MODELS
