@@ -69,7 +69,7 @@ def test_sentences_name_every_requirement_once() -> None:
     found = dict(sentences(verdict, {}, "B", "A"))
     assert found["Not met"] == ("Thing: 10 to 100 GeV",)
     assert found["Not measured"] == found["Met"] == found["Within errors"] == ("Thing",)
-    assert found["By energy"] == ("Thing: nothing fails in 100 to 500 GeV.",)
+    assert found["By energy"] == ("Thing: no failure at 100 to 500 GeV.",)
     assert "only where" in found["In short"][0]
     assert (
         "can stand in for A within these limits"
@@ -78,10 +78,34 @@ def test_sentences_name_every_requirement_once() -> None:
     assert "the rest is unknown" in dict(sentences(verdict[3:], {}, "B", "A"))["In short"][0]
 
 
+@pytest.mark.parametrize(
+    ("values", "numbers", "words"),
+    [
+        (
+            (0.0, None),
+            {"mean_ratio.total_deposit": 0.0},
+            "B cannot stand in for A: none of its showers has a deposit",
+        ),
+        ((0.0, None), {}, "B cannot stand in for A: nothing that was measured is within the limits."),
+        (
+            (0.0, 1.0, None),
+            {},
+            "; what else was measured is within the limits, and some was not measured.",
+        ),
+        ((0.0, 1.0), {}, "; what else was measured is within the limits."),
+    ],
+)
+def test_what_was_not_measured_is_not_praised(
+    values: tuple[float | None, ...], numbers: Metrics, words: str
+) -> None:
+    verdict = [judged(value) for value in values]
+    assert words in dict(sentences(verdict, numbers, "B", "A"))["In short"][0]
+
+
 def test_where_everything_fails_the_best_energy_is_named() -> None:
     verdict = [judged(1.1, bins=[1.1, 1.1, 1.1]), judged(1.1, bins=[1.1, 1.0, 1.1])]
     text = dict(sentences(verdict, {}, "B", "A"))["By energy"][0]
-    assert text == "Thing, Thing: something fails in every bin, least in 100 to 300 GeV (Thing)."
+    assert text == "Thing, Thing: failures at every energy, fewest at 100 to 300 GeV (Thing)."
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def _conditions(reference: Sample, candidate: Sample, label: str) -> Iterator[st
         yield (
             f"{label} holds the reference's incident energies and angles in the same order. Errors of the "
             "numbers take that into account; the error bars in the plots and the column “same source” do "
-            "not, and are cautious."
+            "not, and are conservative (too large)."
         )
         return
     ours, theirs = (float(s.conditions.incident_energy.mean()) for s in (reference, candidate))

@@ -37,8 +37,7 @@ def sentences(
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Say where a candidate can be trusted: a keyword, and the lines that belong to it."""
     failed = [f"{j.title}{_after_colon(where(j))}" for j in verdict if j.status == "not met"]
-    unknown = [j.title for j in verdict if j.status == "not measured"]
-    yield "In short", (_so(candidate, reference, failed, unknown),)
+    yield "In short", (_so(candidate, reference, verdict, metrics),)
     if failed:
         yield "Not met", tuple(failed)
     for status, name in (
@@ -53,17 +52,26 @@ def sentences(
     if doubtful := [j.title for j in verdict if too_few(j, j.overall, metrics)]:
         yield (
             "Too few showers",
-            (f"{'; '.join(doubtful)}: the error is as wide as the limit, so this tells little.",),
+            (
+                f"{'; '.join(doubtful)}: the error is as large as the limit, so no conclusion can be drawn.",
+            ),
         )
 
 
-def _so(candidate: str, reference: str, failed: list[str], unknown: list[str]) -> str:
-    if failed:
+def _so(candidate: str, reference: str, verdict: Verdict, metrics: Metrics) -> str:
+    # How many showers there are says nothing of what they are like.
+    found = {j.status for j in verdict if not j.metric.startswith("n_")}
+    if metrics.get("mean_ratio.total_deposit") == 0:
+        return f"{candidate} cannot stand in for {reference}: none of its showers has a deposit above the threshold."
+    if any(j.status == "not met" for j in verdict):
+        if not found & {"met", "within errors"}:
+            return f"{candidate} cannot stand in for {reference}: nothing that was measured is within the limits."
+        rest = ", and some was not measured" if "not measured" in found else ""
         return (
             f"{candidate} can stand in for {reference} only where the failing quantities do not matter; "
-            "what else was measured is within the limits."
+            f"what else was measured is within the limits{rest}."
         )
-    if unknown:
+    if "not measured" in found:
         return f"What was measured of {candidate} is within the limits; the rest is unknown."
     return f"{candidate} can stand in for {reference} within these limits, at all energies compared."
 
@@ -108,15 +116,15 @@ def _energies(verdict: Verdict) -> Iterator[str]:
         good = [title for title in titles if not failing[title]]
         least, most = (f(titles, key=lambda title: len(failing[title])) for f in (min, max))
         if len(good) == len(titles):
-            text = "nothing fails in any bin"
+            text = "no failure at any energy"
         elif good:
-            text = f"nothing fails in {_joined(good)}"
+            text = f"no failure at {_joined(good)}"
         else:
-            text = "something fails in every bin"
+            text = "failures at every energy"
             if len(failing[least]) < len(failing[most]):
-                text += f", least in {least} ({', '.join(failing[least])})"
+                text += f", fewest at {least} ({', '.join(failing[least])})"
         names = ", ".join(j.title for j in judgements)
-        yield f"{names if len(judgements) < 3 else f'Of {len(judgements)} requirements'}: {text}."
+        yield f"{names if len(judgements) < 3 else f'{len(judgements)} requirements in bins of energy'}: {text}."
 
 
 def too_few(judgement: Judgement, check: Check, metrics: Metrics) -> bool:
