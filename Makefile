@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 
 # Each run has a folder of its own; its last line is the path of the report.
 demo: $(VENV)/.demo
-	$(BIN)/caloforge demo --out demo/$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/caloforge demo -o demo/$$(date +%Y%m%d-%H%M%S)
 
 quick: $(VENV)/.dev
 	$(BIN)/ruff check

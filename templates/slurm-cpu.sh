@@ -18,7 +18,7 @@ SETTINGS=${SETTINGS:---set epochs=25}
 code=0
 # shellcheck disable=SC2086 # settings are several words
 srun --kill-on-bad-exit=1 --cpu-bind=none \
-    caloforge launch --workers-per-node "$WORKERS" train --data "$DATA" --out "$RUN" $SETTINGS || code=$?
+    caloforge launch --workers-per-node "$WORKERS" train --data "$DATA" -o "$RUN" $SETTINGS || code=$?
 
 # 130: two minutes before the end of its time all workers got SIGTERM and wrote a checkpoint. The job goes
 # back into the queue, and continues by itself when its turn comes.

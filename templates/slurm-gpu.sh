@@ -19,7 +19,7 @@ export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
 code=0
 # shellcheck disable=SC2086 # settings are several words
 srun --kill-on-bad-exit=1 --cpus-per-task="$OMP_NUM_THREADS" \
-    caloforge train --data "$DATA" --out "$RUN" $SETTINGS || code=$?
+    caloforge train --data "$DATA" -o "$RUN" $SETTINGS || code=$?
 
 # 130: stopped in time, with a checkpoint; the job continues by itself when its turn comes again.
 if [ "$code" = 130 ]; then

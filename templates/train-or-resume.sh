@@ -9,4 +9,4 @@ resume=()
 if [ -d "$run/checkpoints" ]; then
     resume=(--resume)
 fi
-exec caloforge "$@" --out "$run" "${resume[@]}"
+exec caloforge "$@" -o "$run" "${resume[@]}"

@@ -94,6 +94,32 @@ def test_modules_and_files_that_documents_name_exist() -> None:
     ] == []  # a result may be missing yet
 
 
+def test_the_exit_codes_stand_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+) \|", page, re.MULTILINE) == ["0", "1", "2", "130", "137"]
+
+
+HINDERING = (
+    "that ship", "weights ship", "listen to the angle", "listens to the angle", "besides the installation",
+    "nothing fails in any bin", "tells little", "are cautious", "what is listed along", "who is free makes",
+    "as the talk of 2019 found", "thousands of times faster", "any calorimeter",
+)  # fmt: skip
+"""What stopped readers: words of no field, sentences without a verb, claims without a spectrum."""
+
+
+def test_sentences_that_stopped_a_reader_do_not_come_back() -> None:
+    patterns = (*TOOL.DOCUMENTS, "src/**/*.py", "src/**/*.md", "studies/**/*.py", "*.toml", "*.yml")
+    found = [
+        (str(path.relative_to(ROOT)), phrase)
+        for pattern in patterns
+        for path in ROOT.glob(pattern)
+        for phrase in HINDERING
+        if phrase in " ".join(path.read_text(encoding="utf-8").lower().split())
+        and path.name != "CHANGELOG.md"
+    ]
+    assert found == []
+
+
 def exists(name: str) -> bool:
     """Tell whether a file, a module or an attribute of a module is there."""
     if "/" in name:

@@ -80,7 +80,7 @@ def test_the_card_says_how_the_weights_were_made_and_how_good_they_are(
     text = (folder / "README.md").read_text(encoding="utf-8")
     checksum = json.loads((folder / "model.json").read_text())["training_data"]["checksum"]
     for told in (
-        "$ caloforge train --model copula --data train.h5 --out run --set epochs=2 --set batch_size=8",
+        "$ caloforge train --model copula --data train.h5 -o run --set epochs=2 --set batch_size=8",
         checksum,
         "27 of 30 in train.h5",
         "| machine | a machine |",

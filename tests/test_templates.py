@@ -142,8 +142,8 @@ def test_a_training_started_again_continues(tmp_path: Path, monkeypatch: pytest.
     run(TEMPLATES / "train-or-resume.sh", tmp_path, *arguments)
     lines = [shlex.split(line) for line in called.read_text().splitlines()]
     assert lines == [
-        ["train", "--data", "a.h5", "b c.h5", "--out", "run"],
-        ["train", "--data", "a.h5", "b c.h5", "--out", "run", "--resume"],
+        ["train", "--data", "a.h5", "b c.h5", "-o", "run"],
+        ["train", "--data", "a.h5", "b c.h5", "-o", "run", "--resume"],
     ]
 
 

@@ -135,7 +135,7 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def detectors() -> Iterator[str]:
-    """List the detectors that ship."""
+    """List the detectors of the package."""
     rows = []
     for name in shipped_detectors():
         it = load_detector(name)
@@ -190,7 +190,7 @@ def _definitions(rows: list[tuple[str, str]]) -> Iterator[str]:
 
 
 def requirements() -> Iterator[str]:
-    """List the requirements that ship."""
+    """List the usual requirements."""
     rows = [
         (
             it.title,

@@ -162,7 +162,7 @@ def _command(settings: dict[str, Any], sources: dict[str, list[str]], training: 
     model = str(settings["model"])
     usual, chosen = _flat(load_config(model=model).model_dump(mode="json")), _flat(settings)
     parts = ["caloforge", "train", "--model", model, "--data", *(path.name for path in training)]
-    parts += ["--out", "run"]
+    parts += ["-o", "run"]
     for source in sources["init_from"]:
         parts += ["--init-from", Path(source).name]
     for name, value in chosen.items():

@@ -1,4 +1,4 @@
-"""caloforge: learn a calorimeter's response from Geant4, then make showers thousands of times faster.
+"""caloforge: learn a calorimeter's response from Geant4, then make showers much faster.
 
 >>> import caloforge as cf
 >>> showers = cf.read("showers.h5")

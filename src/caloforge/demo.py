@@ -1,4 +1,4 @@
-"""The whole chain on the Geant4 showers that ship with the package."""
+"""The whole chain on the Geant4 showers that come with the package."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def demo(folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[
     Raises UsageError when the folder holds anything already.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: expected an empty or new folder, --out names another")
+        raise UsageError(f"{folder}: expected an empty or new folder, -o names another")
     folder.mkdir(parents=True, exist_ok=True)
     fresh, generated = folder / "fresh-geant4.h5", folder / "generated.h5"
     workers = len(os.sched_getaffinity(0))
@@ -55,14 +55,16 @@ def demo(folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[
     with progress("simulate", "showers") as callback:
         simulate(request, fresh, workers=workers, progress=callback)
 
-    say(f"2/4 training the weights {WEIGHTS} further on them and on the Geant4 showers that ship")
+    say(
+        f"2/4 training the pretrained model {WEIGHTS} further, on these and on the Geant4 showers of the package"
+    )
     settings = {
         "minutes": minutes,
         "epochs": EPOCHS,
         "learning_rate": LEARNING_RATE,
         "seed": SEED,
     }
-    with progress("train", "step") as callback:
+    with progress("train", "steps") as callback:
         train(
             load_config(base=settings, model=MODEL),
             [shipped_showers("train"), fresh],

@@ -23,7 +23,7 @@ class Name(StrEnum):
 
 
 ShowerPath = Annotated[
-    Path | None, typer.Option(metavar="FILE.h5", help="Showers; those that ship if not given.")
+    Path | None, typer.Option(metavar="FILE.h5", help="Showers; those of the package if not given.")
 ]
 
 

@@ -42,7 +42,7 @@ def run(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", metavar="FILE.h5", help="Showers to learn from. [default: those that ship]"
+            "--data", metavar="FILE.h5", help="Showers to learn from. [default: those of the package]"
         ),
     ] = None,
     test: Annotated[
@@ -50,7 +50,7 @@ def run(
         typer.Option(
             "--test",
             metavar="FILE.h5",
-            help="Showers for the quoted numbers. [default: a fifth of --data; with the showers that ship, "
+            help="Showers for the quoted numbers. [default: a fifth of --data; with those of the package, "
             "their test part]",
         ),
     ] = None,

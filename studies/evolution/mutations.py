@@ -1,7 +1,7 @@
 """How a network becomes another one, each time from a generator of random numbers alone.
 
 Weights: a random *update* adds normal numbers to all weights, *renew* replaces some by new ones. Architecture:
-*widen* adds a unit to a layer, whose answer nobody listens to yet; *deepen* adds a layer that passes on what it
+*widen* adds a unit to a layer, whose output no layer uses yet; *deepen* adds a layer that passes on what it
 gets, which ReLU leaves alone, since it was through one already. Both keep the function. *narrow* takes a unit away.
 
 Sources: F. Such et al., Deep neuroevolution, 2017 (updates); T. Chen et al., Net2Net, ICLR 2016 (deepen).

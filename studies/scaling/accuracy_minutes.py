@@ -37,7 +37,7 @@ Parts = Sequence[Mapping[str, float]]
 
 
 def time_steps(model: str) -> list[dict[str, float]]:
-    """Time the losses of a step on the showers that ship, 25x25x25 cells, by processor time of this machine."""
+    """Time the losses of a step on the package's showers, 25x25x25 cells, by processor time of this machine."""
     config = load_config(model=model)
     store = prepare_data(config, [shipped_showers("train")])
     train_N = Split.of(store, config).train_N

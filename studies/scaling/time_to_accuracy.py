@@ -40,7 +40,7 @@ def run(
         typer.Option("--output", "-o", metavar="FILE.json", help="All numbers; runs in it are kept."),
     ],
     data: Annotated[
-        Path | None, typer.Option(metavar="FILE.h5", help="Showers; those that ship if not given.")
+        Path | None, typer.Option(metavar="FILE.h5", help="Showers; those of the package if not given.")
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="3dgan or copula; both if not given.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Global batches; all if not given.")] = None,

@@ -41,7 +41,7 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compare the methods of ``caloforge search`` at equal core-seconds, on the showers that ship."""
+    """Compare the methods of ``caloforge search`` at equal core-seconds, on the package's showers."""
     from caloforge.foundations.durable import check_output_path
     from studies.search_methods import comparison
 

@@ -1,7 +1,7 @@
 """How good a network each method of search finds, at equal core-seconds.
 
-All methods search for copulas and mixers by the AUC of the classifier on observables, on the middle of the showers that
-ship (9x9x11 cells); each begins with the usual ones. Every seed is a search of its own, with other showers set
+All methods search for copulas and mixers by the AUC of the classifier on observables, on the middle of the package's
+showers (9x9x11 cells); each begins with the usual ones. Every seed is a search of its own, with other showers set
 aside to judge by. A row says which AUC the best network had after so many core-seconds: among the showers that chose
 it, where the luckiest wins, and among others, the shipped test showers, which is what counts and is not charged.
 """

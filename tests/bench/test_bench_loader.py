@@ -19,7 +19,7 @@ from caloforge.showers import Showers
 def test_the_store_beats_plain_hdf5_on_the_showers_that_ship() -> None:
     reports: list[tuple[int, int]] = []
 
-    def progress(done: int, total: int, **figures: float) -> None:
+    def progress(done: int, total: int, **figures: float | str) -> None:
         reports.append((done, total))
 
     rows = measure(0.5, 1, progress)

@@ -3,21 +3,50 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from contextlib import suppress
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from caloforge.cli import console
+from caloforge.foundations.progress import Part
+from caloforge.foundations.units import DEGREE, Spectrum
 
 
-def test_results_are_lines_or_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_are_a_table_or_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     result = {"file": "x.h5", "range_MeV": [1, 2.5], "nothing": None}
-    console.print_result(result, as_json=False)
-    assert capsys.readouterr().out == "file       x.h5\nrange_MeV  [1, 2.5]\nnothing    None\n"
-    console.print_result(result, as_json=True)
+    rows = {"energy": "1 to 2.5 GeV", "hits": "543"}
+    console.print_result(result, "x.h5", rows.items(), as_json=False)
+    assert capsys.readouterr().out == "x.h5\n  energy  1 to 2.5 GeV\n  hits    543\n"
+    console.print_result(result, "x.h5", rows.items(), as_json=True)
     assert json.loads(capsys.readouterr().out) == result
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.001234, "0.00123"),
+        (12.345, "12.3"),
+        (999.6, "1,000"),
+        (1234.5, "1,234"),
+        (-81.29, "-81.3"),
+    ],
+)
+def test_numbers_have_three_digits_and_no_exponent(value: float, text: str) -> None:
+    assert console.digits(value) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"), [(10, 500, "10 to 500 GeV"), (90, 90, "90 GeV"), (89.999, 90.001, "90 GeV")]
+)
+def test_a_range_of_one_value_is_that_value(low: float, high: float, text: str) -> None:
+    assert console.span(low, high, "GeV") == text
 
 
 def test_tables_hold_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,9 +72,62 @@ def test_away_from_a_terminal_progress_is_rare_plain_lines(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "train: 500/1100, 20 showers/s, 30 s left loss=1.5",
-        "train: 1100/1100, 20 showers/s",
+        "train: 500/1100  45 %  20 showers/s  elapsed 0:20, left 0:30  loss=1.5",
+        "train: 1100/1100  100 %  20 showers/s  elapsed 0:50",
     ]
+
+
+def test_per_cent_are_not_counted_twice_and_the_stage_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("caloforge.cli.console.time.monotonic", lambda: now)
+    with console.progress("validate", "%") as report:
+        part = Part(report).shares((1, 1), ("reading", "drawing"))[0]
+        part(0, 10)
+        now = 25.0
+        part(10, 10)
+    assert capsys.readouterr().err == "validate: 50 %  elapsed 0:25, left 0:25  reading\n"
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 10**6),
+    st.integers(1, 10**6),
+    st.floats(0, 1e5),
+    st.floats(1, 1e5),
+)
+def test_what_is_left_follows_from_what_was_done(
+    before: int, now: int, more: int, began: float, seconds: float
+) -> None:
+    total, clock = before + now + more, [began, began, began + seconds, began + seconds]
+    with patch("caloforge.cli.console.time.monotonic", side_effect=clock):
+        pace = console._Pace("showers")
+        pace.see(before, total, {})
+        pace.see(before + now, total, {})
+        text = str(pace)
+    found = re.fullmatch(r"(\d+)/(\d+)  (\d+) %  .* showers/s  elapsed ([\d:]+), left ([\d:]+)", text)
+    assert found, text
+    assert (int(found[1]), int(found[2])) == (before + now, total)
+    assert 0 <= int(found[3]) <= 100 * (before + now) / total < 100
+
+    def read(clock: str) -> int:
+        hours, minutes, rest = [0, 0, *map(int, clock.split(":"))][-3:]
+        assert minutes < 60 > rest
+        return 3600 * hours + 60 * minutes + rest
+
+    assert abs(read(found[4]) - seconds) <= 0.501
+    assert abs(read(found[5]) - more / now * seconds) <= 0.501 + 1e-9 * more / now * seconds
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "warned"), [(1.57, 1.57, True), (1.05, 2.09, True), (60, 120, False), (4, 90, False)]
+)
+def test_angles_that_look_like_radians_are_warned_about(
+    low: float, high: float, warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.warn_of_radians(Spectrum("uniform", (low * DEGREE, high * DEGREE)))
+    assert ("looks like radians; expected degrees" in capsys.readouterr().err) == warned
 
 
 SHOWS_A_BAR = """
@@ -70,5 +152,5 @@ def test_on_a_terminal_progress_is_a_bar() -> None:
     os.close(terminal)
     shown = written.decode()
     assert ran.stdout == b""
-    for text in ("generate", "10/10", "showers/s", "loss=0.25", "left"):
+    for text in ("generate", "10/10", "100 %", "showers/s", "loss=0.25", "elapsed 0:0"):
         assert text in shown

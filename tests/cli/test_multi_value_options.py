@@ -9,6 +9,7 @@ import pytest
 import typer.main
 
 from caloforge.cli.main import app
+from caloforge.cli.program import WrongUse
 
 
 def parsed(line: str) -> dict[str, Any]:
@@ -42,7 +43,30 @@ def test_labels_and_files_are_told_apart(line: str, labels: str, files: str) -> 
 
 
 @pytest.mark.parametrize(
-    "line", ["--data a b c --out run", "--out run --data a b c", "--data a --data b --data c --out run"]
+    "name", ["train", "search random", "demo", "validate r c", "models", "bench loader"]
+)
+@pytest.mark.parametrize("option", ["-o x", "--output x", "--output=x", "--out x", "--out=x"])
+def test_every_output_is_named_alike(name: str, option: str) -> None:
+    if name == "models":  # which writes nothing
+        with pytest.raises(WrongUse, match="No such option"):
+            parsed(f"{name} {option}")
+    else:
+        assert str(parsed(f"{name} {option}")["output"]) == "x"
+
+
+def test_the_files_of_labels_are_counted_with_the_other_spelling_too() -> None:
+    found = parsed("validate r c --out x --labels A B")
+    assert (found["labels"], str(found["output"])) == (["A", "B"], "x")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--data a b c --out run",
+        "--data a b c -o run",
+        "--out run --data a b c",
+        "--data a --data b --data c --out run",
+    ],
 )
 def test_data_takes_several_files(line: str) -> None:
     found: Sequence[Any] = parsed(f"train {line}")["data"]

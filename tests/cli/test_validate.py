@@ -92,7 +92,7 @@ def test_json_is_the_metrics_and_where_the_report_is(
     assert printed == json.loads((out / "metrics.json").read_text())
     assert printed["n_plots"] == len(list((out / "plots").glob("*.png")))
     assert "3D GAN" in (out / "report.html").read_text()
-    assert "100/100" in ran.err
+    assert "validate: 100 %" in ran.err
 
 
 def test_the_table_is_the_verdict(

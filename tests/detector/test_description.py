@@ -141,6 +141,32 @@ def test_a_wrong_file_says_which_line_and_why(tmp_path: Path, old: str, new: str
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("G4_W", "Silicon", "expected a Geant4 NIST material such as G4_Si, see https://"),
+        ("cells: [4, 6]", "cells: 21", "expected a list such as [21, 21], got 21"),
+        ("cells: [4, 6]", "cells: [21]", "field cells.1: is missing"),
+        (
+            "cells: [4, 6]",
+            "cell: [4, 6]",
+            "field cell: no such field; did you mean cells? expected one of name,",
+        ),
+        ("repeat: 3", "repeated: 3", "did you mean repeat? expected one of repeat, slabs, gap_mm"),
+        (
+            "{material: G4_W,",
+            "{materials: G4_W,",
+            "did you mean material? expected one of material, thickness_mm",
+        ),
+        ("name: stack", "name: " + "x" * 201, "at most 200"),
+    ],
+)
+def test_what_was_expected_is_told_in_the_words_of_the_file(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    assert words in refusal(tmp_path, GOOD.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "expected a mapping"),
@@ -150,7 +176,7 @@ def test_a_wrong_file_says_which_line_and_why(tmp_path: Path, old: str, new: str
         ("name: !!python/object/apply:os.system [ls]", "field name"),
         ("a: &a [*a]", "recursive"),
         ("[" * 5000, "nested too deeply"),
-        ("name: " + "9" * 5000, "field cells"),
+        ("name: " + "9" * 5000, "field name"),
         (GOOD.replace("[4, 6]", "[1000, 1000]").replace("repeat: 3", "repeat: 30"), "read-out cells"),
     ],
 )
@@ -182,7 +208,7 @@ def descriptions(draw: st.DrawFn) -> dict[str, Any]:
         plates[draw(st.integers(0, len(plates) - 1))]["sensitive"] = True
         stacks.append({"repeat": draw(st.integers(1, 50)), "slabs": plates})
     return {
-        "name": draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]*", fullmatch=True)),
+        "name": draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", fullmatch=True)),
         "cells": [draw(st.integers(1, 100)), draw(st.integers(1, 100))],
         "cell_size_mm": [draw(lengths), draw(lengths)],
         "layers": stacks,

@@ -390,3 +390,51 @@ def test_an_empty_published_file_gives_an_empty_shower_file(tmp_path: Path) -> N
         tmp_path / "in.h5", ECAL=np.zeros((0, 25, 25, 25), "f4"), target=np.zeros((0, 5))
     )
     assert len(converted(tmp_path, path)) == 0
+
+
+@pytest.mark.parametrize("column", [(4,), (4, 1)])
+def test_a_column_may_have_one_axis_or_two(tmp_path: Path, column: tuple[int, ...]) -> None:
+    """Copies of the public files hold energies as (N,) or (N, 1), as whoever wrote them liked."""
+    energy = np.array([1e3, 2e3, 3e3, 4e3], np.float32)
+    theta = np.full(4, 1.5, np.float32)
+    layouts = {
+        "calochallenge": {"showers": sparse((4, 6480), 1), "incident_energies": energy.reshape(column)},
+        "lemurs": {
+            "showers": sparse((4, 9, 16, 45), 1),
+            "incident_energy": energy.reshape(column),
+            "incident_theta": theta.reshape(column),
+            "incident_phi": theta.reshape(column),
+        },
+    }
+    for layout, datasets in layouts.items():
+        path = write_datasets(tmp_path / f"{layout}.h5", **datasets)
+        assert layout_of(path) == layout
+        np.testing.assert_array_equal(converted(tmp_path, path).incident_energy, energy)
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (1.0, ""),
+        (1e-3, "most likely incident energies in GeV"),
+        (1e-6, "most likely deposits in eV, or incident energies in TeV"),
+    ],
+)
+def test_energies_in_another_unit_are_warned_about(
+    tmp_path: Path, caloforge: Caloforge, factor: float, words: str
+) -> None:
+    showers = np.zeros((2, 9, 16, 45), np.float32)
+    showers[:, 4, 3, 2] = 120.0
+    angle = np.full(2, 1.5, np.float32)
+    energies = np.full(2, 1000 * factor, np.float32)
+    datasets = {"showers": showers, "incident_energy": energies}
+    write_datasets(tmp_path / "in.h5", **datasets, incident_theta=angle, incident_phi=angle)
+    ran = caloforge("convert", tmp_path / "in.h5", "-o", tmp_path / "out.h5")
+    looked = caloforge("inspect", tmp_path / "out.h5", "--json")
+    assert ran.code == looked.code == 0
+    expected = f"sampling fraction {0.12 / factor:.4g}, above 1: " if words else ""
+    for told in (ran.err, looked.err, "".join(json.loads(looked.out)["warnings"])):
+        assert expected + words in told
+        assert ("sampling fraction" in told) == bool(words)
+    remarks = json.loads(looked.out)["provenance"]["remarks"]
+    assert any("sampling fraction" in remark for remark in remarks) == bool(words)

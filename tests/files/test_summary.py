@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,7 @@ def test_figures_of_a_known_file(two: Path) -> None:
         "mean_hits": 1.5,
         "mean_deposit_MeV": 30,
         "sampling_fraction": 60 / 3000,
+        "warnings": [],
         "provenance": {"program": "by hand"},
         "integrity": "every value read and checked",
     }
@@ -73,12 +75,30 @@ def test_a_file_without_showers_has_a_summary(tmp_path: Path) -> None:
     assert summary["sampling_fraction"] is None
 
 
+def test_inspect_tells_people_in_their_units(two: Path, caloforge: Caloforge) -> None:
+    lines = [line.strip() for line in caloforge("inspect", two).out.splitlines()]
+    rows = dict(re.split(r"  +", line, maxsplit=1) for line in lines[1:])
+    assert lines[0] == str(two)
+    assert rows["showers"] == "2"
+    assert rows["detector"] == "small, 3 x 4 x 5 cells (x, y, z)"
+    assert rows["cell"] == "5.1 x 5.1 mm, a layer every 3.5 mm"
+    assert rows["energy"] == "1 to 2 GeV"
+    assert rows["angle to the face"] == "71.6 to 85.9 degrees"
+    assert rows["impact y"] == "-2 to 2 mm"
+    assert rows["deposit of a hit"] == "10 to 30 MeV"
+    assert rows["particles"] == "1 of PDG id -11, 1 of PDG id 22"
+    assert rows["mean hits"] == "1.5, 2.5 % of the cells"
+    assert rows["mean deposit"] == "30 MeV"
+    assert rows["sampling fraction"] == "0.02"
+    assert rows["program"] == "by hand"
+
+
 def test_inspect_prints_the_summary(two: Path, caloforge: Caloforge) -> None:
     ran = caloforge("inspect", two, "--json")
     assert ran.code == 0
     assert json.loads(ran.out) == summarize(two)
     plain = caloforge("inspect", two)
-    assert "occupancy             0.025\n" in plain.out
+    assert "1.5, 2.5 % of the cells\n" in plain.out
     assert plain.err == "" or plain.err.startswith("inspect: 2/2")
 
 

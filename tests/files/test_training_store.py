@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -206,7 +207,7 @@ def test_a_moved_or_touched_file_finds_its_store(tmp_path: Path) -> None:
     path = path.rename(tmp_path / "b.h5")
     calls: list[int] = []
 
-    def progress(done: int, total: int, **figures: float) -> None:
+    def progress(done: int, total: int, **figures: float | str) -> None:
         calls.append(done)
 
     again = prepare_store([path], tmp_path / "cache", threshold_MeV=0.1, progress=progress)
@@ -326,7 +327,7 @@ def test_without_locks_two_at_once_are_as_right(tmp_path: Path, monkeypatch: pyt
     path, showers = a_file(tmp_path)
     others: list[ShowerStore] = []
 
-    def another_process_is_faster(done: int, total: int, **figures: float) -> None:
+    def another_process_is_faster(done: int, total: int, **figures: float | str) -> None:
         others.append(prepare_store([path], tmp_path / "cache", threshold_MeV=0.0))
 
     late = prepare_store(
@@ -342,7 +343,7 @@ def test_without_locks_two_at_once_are_as_right(tmp_path: Path, monkeypatch: pyt
 def test_an_interrupted_build_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     path, _ = a_file(tmp_path)
 
-    def interrupt(done: int, total: int, **figures: float) -> None:
+    def interrupt(done: int, total: int, **figures: float | str) -> None:
         raise error
 
     with pytest.raises(error):
@@ -353,7 +354,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path, error: type[BaseExc
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path, _ = a_file(tmp_path)
 
-    def change(done: int, total: int, **figures: float) -> None:
+    def change(done: int, total: int, **figures: float | str) -> None:
         os.utime(path, (1, 1))
 
     with pytest.raises(CaloforgeError, match=r"a\.h5: the file changed while it was read"):
@@ -503,10 +504,10 @@ def peak_MB():  # getrusage would start with the parent's peak
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
-file, small, cache = map(Path, sys.argv[1:])
+small, cache, *files = map(Path, sys.argv[1:])
 prepare_store([small], cache, threshold_MeV=0.0)  # libraries are loaded, buffers are there
 before = peak_MB()
-made = prepare_store([file] * 4, cache, threshold_MeV=0.0)
+made = prepare_store(files, cache, threshold_MeV=0.0)
 made.sum_MeV()
 print(len(made), peak_MB() - before)
 """
@@ -519,8 +520,35 @@ def test_memory_stays_bounded_whatever_the_size(tmp_path: Path) -> None:
     with ShowerWriter(tmp_path / "large.h5", showers.grid, {}) as writer:
         for _ in range(n // 500):
             writer.append(showers)
-    output = run_python(MEMORY, tmp_path / "large.h5", small, tmp_path / "cache").communicate()[0]
+    files = [tmp_path / f"large-{number}.h5" for number in range(4)]
+    for number, path in enumerate(files):  # no file may be given twice
+        shutil.copy(tmp_path / "large.h5", path)
+        with h5py.File(path, "r+") as file:
+            file.attrs["number"] = number
+    output = run_python(MEMORY, small, tmp_path / "cache", *files).communicate()[0]
     showers_in_store, growth_MB = map(float, output.split())
     assert showers_in_store == 4 * n
     dense_MB = 4 * n * np.prod(shape) * 4 / 2**20  # 477 MB
     assert growth_MB < dense_MB / 10
+
+
+@pytest.mark.parametrize("twin", ["itself", "link", "hard link", "copy"])
+def test_showers_that_are_given_twice_are_refused(tmp_path: Path, twin: str) -> None:
+    """Those that judge a training would be trained on."""
+    path, _ = a_file(tmp_path)
+    other = path if twin == "itself" else tmp_path / "twin.h5"
+    if twin == "link":
+        other.symlink_to(path)
+    elif twin == "hard link":
+        other.hardlink_to(path)
+    elif twin == "copy":
+        other.write_bytes(path.read_bytes())
+    third, _ = a_file(tmp_path, "third.h5", seed=3)
+    with pytest.raises(UsageError, match=f"{other.name}: holds the same showers as .*a.h5"):
+        prepare_store([path, third, other], tmp_path / "cache", threshold_MeV=0.1)
+    assert len(prepare_store([path, third], tmp_path / "cache", threshold_MeV=0.1)) == 80
+
+
+def test_what_cannot_be_read_is_not_called_wrong_json(tmp_path: Path) -> None:
+    with pytest.raises(CaloforgeError, match="cannot be read: Is a directory"):
+        sparse.read_json(tmp_path)

@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import Caloforge
+from hypothesis import given
+from hypothesis import strategies as st
 
 import caloforge as cf
-from caloforge.detector import Grid
+from caloforge.detector import Grid, load_detector
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.units import GEV, Spectrum
+from caloforge.geant4.request import SimulationRequest
 from caloforge.generation.sampler import (
     Generator,
     check_conditions,
@@ -23,6 +27,7 @@ from caloforge.generation.sampler import (
 )
 from caloforge.models.saved import ModelCard, save_model
 from caloforge.showers import Conditions
+from caloforge.training.config import load_config
 
 GRID = Grid("small", (9, 9, 11), threshold_MeV=0.001)
 ENERGY = Spectrum("uniform", (10 * GEV, 500 * GEV))
@@ -111,7 +116,7 @@ def test_conditions_the_model_does_not_know(generator: Generator) -> None:
     warning = check_conditions(generator, (10e3, 900e3), normal)
     assert warning is not None
     assert "10 to 500 GeV" in warning
-    with pytest.raises(UsageError, match="does not listen"):
+    with pytest.raises(UsageError, match=r"is not conditioned on the angle, got 57.3 to 114.6 degrees"):
         check_conditions(generator, (10e3, 500e3), (1.0, 2.0))
     with pytest.raises(CaloforgeError, match="incident_energy"):
         generator.generate([-5.0])
@@ -125,7 +130,7 @@ def test_the_python_interface_of_the_readme(run: Path) -> None:
 
 
 def test_a_failed_generation_leaves_no_file(generator: Generator, tmp_path: Path) -> None:
-    def stop(done: int, total: int, **figures: float) -> None:
+    def stop(done: int, total: int, **figures: float | str) -> None:
         if done > 8:
             raise KeyboardInterrupt
 
@@ -170,3 +175,43 @@ def test_weights_of_another_model_are_refused(run: Path, tmp_path: Path) -> None
     (copy / "model.json").write_text(json.dumps(card))
     with pytest.raises(CaloforgeError, match=r"model\.safetensors: weights"):
         load(copy)
+
+
+def test_python_and_the_command_line_have_one_default_seed(
+    run: Path, caloforge: Caloforge, tmp_path: Path
+) -> None:
+    assert caloforge("generate", run, "--events", 3, "--energy", "50", "-o", tmp_path / "x.h5").code == 0
+    ours = load(run).generate([50e3] * 3)
+    assert np.array_equal(cf.read(tmp_path / "x.h5").deposits, ours.deposits)
+    assert ours.provenance["seed"] == SimulationRequest(load_detector("pbwo4"), 1, ENERGY).seed
+    assert ours.provenance["seed"] == load_config().seed
+
+
+@pytest.mark.parametrize("grid", [GRID, Grid("other", GRID.shape), Grid("small", (9, 9, 12))])
+def test_conditions_of_another_detector_are_said_to_be_so(
+    run: Path, caloforge: Caloforge, tmp_path: Path, grid: Grid
+) -> None:
+    energy = np.full(2, 50e3, np.float32)
+    normal = np.full(2, math.pi / 2, np.float32)
+    cf.write(
+        tmp_path / "like.h5", cf.Showers(np.zeros((2, *grid.shape), np.float32), energy, normal, grid)
+    )
+    ran = caloforge("generate", run, "--like", tmp_path / "like.h5", "-o", tmp_path / "out.h5")
+    assert ran.code == 0
+    said = (
+        f"like.h5: showers of {grid.name} {list(grid.shape)}, the model makes those of small [9, 9, 11]"
+    )
+    assert (said in ran.err) == (grid != GRID)
+
+
+@pytest.mark.parametrize("energy_GeV", [1e-30, 9.9e-7])
+def test_energies_that_no_shower_has_are_refused(generator: Generator, energy_GeV: float) -> None:
+    with pytest.raises(UsageError, match=r"energy: expected 1e-06 to 1e\+06 GeV"):
+        generator.generate([energy_GeV * GEV])
+
+
+@given(st.floats(-6, 5))
+def test_every_energy_that_is_taken_gives_finite_showers(generator: Generator, power: float) -> None:
+    deposits = generator.generate([1.001 * 10**power * GEV], seed=3).deposits
+    assert np.isfinite(deposits).all()
+    assert (deposits >= 0).all()

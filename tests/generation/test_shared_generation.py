@@ -84,7 +84,7 @@ def test_mpirun_ends_with_one_file_and_one_voice(run: Path, tmp_path: Path) -> N
             [*prefix, *command, name], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("showers_per_s") == 1
+        assert done.stdout.count("showers/s") == 1
         assert done.stderr.count("extrapolation") == 1
         assert len(re.findall("generate: 64/64", done.stderr)) == 1
     assert content(tmp_path / "two.h5") == content(tmp_path / "alone.h5")

@@ -111,7 +111,7 @@ def test_streams_make_the_file_of_one(
 
 
 def test_a_failed_stream_leaves_no_file(generator: Generator, tmp_path: Path) -> None:
-    def stop(done: int, total: int, **figures: float) -> None:
+    def stop(done: int, total: int, **figures: float | str) -> None:
         if done > 8:
             raise KeyboardInterrupt
 

@@ -73,7 +73,7 @@ def test_its_settings_are_its_own() -> None:
     assert config.learning_rate == 0.05
     with pytest.raises(UsageError, match=r"setting objective\.penalty: toy has no such"):
         load_config(settings=["model=toy", "objective.penalty=1"])
-    with pytest.raises(UsageError, match=r"setting objective\.smoothness: 3dgan has no such"):
+    with pytest.raises(UsageError, match=r"setting objective\.smoothness: copula has no such"):
         load_config(settings=["objective.smoothness=1"])
 
 

@@ -32,6 +32,8 @@ def test_settings_win_over_the_file_and_the_file_over_the_base(tmp_path: Path) -
         ("energy=100:200", "100:200"),
         ("minutes=null", None),
         ("seed=12", 12),
+        ("energy=10:50", "10:50"),
+        ("learning_rate=1E-3", 1e-3),
     ],
 )
 def test_values_mean_what_a_physicist_types(text: str, value: object) -> None:
@@ -45,7 +47,12 @@ def test_values_mean_what_a_physicist_types(text: str, value: object) -> None:
         (["bath_size=4"], ("setting bath_size", "batch_size")),
         (["epochs=none"], ("setting epochs", "integer")),
         (["learning_rate=nan"], ("setting learning_rate",)),
-        (["objective.flips=0.1"], ("setting objective.flips", "3dgan", "expected one of real_or_fake")),
+        (
+            ["model=3dgan", "objective.flips=0.1"],
+            ("setting objective.flips", "did you mean label_flips? expected one of real_or_fake"),
+        ),
+        (["epoch=3"], ("setting epoch: copula has no such setting; did you mean epochs?",)),
+        (["epoch=3", "batch_size=none"], ("setting epoch",)),  # what is unknown comes first
         (
             ["model=copula", "objective.label_flips=1"],
             ("setting objective.label_flips: copula has no", "3dgan"),
@@ -53,10 +60,13 @@ def test_values_mean_what_a_physicist_types(text: str, value: object) -> None:
         (["model=mixer", "architecture.factors=9"], ("setting architecture.factors", "one of width")),
         (["model=copula", "precision=bf16"], ("setting precision: copula has no such setting", "3dgan")),
         (
-            ["objective.angle=3"],
+            ["model=3dgan", "objective.angle=3"],
             ("setting objective.angle: 3dgan has no", "only 3dgan-angle, 3dgan-angle-x16;"),
         ),
-        (["architecture.filters=0"], ("setting architecture.filters", "greater than or equal to 1")),
+        (
+            ["model=3dgan", "architecture.filters=0"],
+            ("setting architecture.filters", "greater than or equal to 1"),
+        ),
         (["model=nosuch"], ("setting model: expected one of copula", "'nosuch'")),
         (["seed=1", "seed.low=2"], ("--set seed.low=2", "seed has no settings")),
     ],
@@ -66,6 +76,20 @@ def test_a_wrong_setting_is_named(settings: list[str], words: tuple[str, ...]) -
         load_config(settings=settings)
     assert all(word in str(caught.value) for word in words)
     assert "\n" not in str(caught.value)
+
+
+def test_a_range_in_a_file_is_a_text(tmp_path: Path) -> None:
+    """YAML 1.1 reads 10:50 as 650, to base 60."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("energy: 10:50\nlearning_rate: 1e-4\nmax_steps: 1000\n")
+    config = load_config(file)
+    assert (config.energy, config.learning_rate, config.max_steps) == ("10:50", 1e-4, 1000)
+
+
+def test_where_nobody_names_a_model_the_usual_one_is_asked_for() -> None:
+    assert load_config(usual=lambda: "mixer").model == "mixer"
+    for named in ({"model": "3dgan"}, {"settings": ["model=3dgan"]}, {"base": {"model": "3dgan"}}):
+        assert load_config(usual=lambda: "mixer", **named).model == "3dgan"
 
 
 def test_a_wrong_file_is_named_with_its_line(tmp_path: Path) -> None:

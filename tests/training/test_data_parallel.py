@@ -37,7 +37,13 @@ from caloforge.training.trainer import SKIPS_IN_A_ROW, train
 
 GRID = Grid("small", (9, 9, 11))
 BATCH = 5
-SETTINGS = ["batch_size=4", "check_showers=4", "checkpoint_every_steps=2", "validation_fraction=0.15"]
+SETTINGS = [
+    "model=3dgan",
+    "batch_size=4",
+    "check_showers=4",
+    "checkpoint_every_steps=2",
+    "validation_fraction=0.15",
+]
 
 Together = Callable[..., list[Any]]
 

@@ -19,7 +19,13 @@ from caloforge.training.checkpoint import checkpoints
 
 pytestmark = pytest.mark.process
 
-SETTINGS = ["batch_size=4", "check_showers=4", "checkpoint_every_steps=3", "validation_fraction=0.15"]
+SETTINGS = [
+    "model=3dgan",
+    "batch_size=4",
+    "check_showers=4",
+    "checkpoint_every_steps=3",
+    "validation_fraction=0.15",
+]
 STEPS, TURNS = 12, 4
 
 

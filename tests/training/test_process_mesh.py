@@ -165,7 +165,13 @@ def test_gradients_leave_while_the_pass_goes_on(
 
 
 def _train(group: Group, data: Path, out: Path) -> Any:
-    settings = ["batch_size=2", "check_showers=4", "checkpoint_every_steps=1", "max_steps=3"]
+    settings = [
+        "model=3dgan",
+        "batch_size=2",
+        "check_showers=4",
+        "checkpoint_every_steps=1",
+        "max_steps=3",
+    ]
     return train(load_config(settings=settings), [data], out, group=group)["best"]
 
 

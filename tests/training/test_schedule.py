@@ -14,12 +14,12 @@ RATE = 1e-3
 
 @given(st.floats(0, 100), st.lists(st.floats(0, 10), max_size=30))
 def test_one_worker_keeps_the_rate_that_was_set(epoch: float, scores: list[float]) -> None:
-    assert learning_rate(load_config(), 1, epoch, scores) == RATE
+    assert learning_rate(load_config(model="3dgan"), 1, epoch, scores) == RATE
 
 
 @given(st.integers(2, 1024), st.floats(0, 5))
 def test_the_rate_of_all_workers_is_reached_in_a_straight_line(workers: int, epoch: float) -> None:
-    config = load_config()
+    config = load_config(model="3dgan")
     expected = RATE + (workers * RATE - RATE) * epoch / 5
     assert learning_rate(config, workers, epoch, []) == pytest.approx(expected)
     assert learning_rate(config, workers, 0, []) == RATE
@@ -27,13 +27,14 @@ def test_the_rate_of_all_workers_is_reached_in_a_straight_line(workers: int, epo
 
 
 def test_without_warm_up_the_rate_is_that_of_all_workers_at_once() -> None:
-    assert learning_rate(load_config(settings=["warmup_epochs=0"]), 4, 0, []) == 4 * RATE
+    assert learning_rate(load_config(settings=["warmup_epochs=0"], model="3dgan"), 4, 0, []) == 4 * RATE
 
 
 @given(st.floats(0, 40), st.integers(1, 8))
 def test_steps_come_every_so_many_epochs(epoch: float, workers: int) -> None:
     config = load_config(
-        settings=["schedule=step", "decay_factor=0.5", "decay_epochs=10", "warmup_epochs=0"]
+        settings=["schedule=step", "decay_factor=0.5", "decay_epochs=10", "warmup_epochs=0"],
+        model="3dgan",
     )
     expected = workers * RATE * 0.5 ** (epoch // 10)
     assert learning_rate(config, workers, epoch, []) == pytest.approx(expected)
@@ -53,7 +54,7 @@ def test_steps_come_every_so_many_epochs(epoch: float, workers: int) -> None:
 )
 def test_a_plateau_is_so_many_checks_without_a_better_one(scores: list[float], decays: int) -> None:
     assert plateaus(scores, 2) == decays
-    config = load_config(settings=["schedule=plateau", "decay_epochs=2"])
+    config = load_config(settings=["schedule=plateau", "decay_epochs=2"], model="3dgan")
     assert learning_rate(config, 1, 50.0, scores) == pytest.approx(RATE * 0.1**decays)
 
 

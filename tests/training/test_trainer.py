@@ -26,7 +26,13 @@ from caloforge.training.config import TrainingConfig, load_config
 from caloforge.training.loader import Loader
 from caloforge.training.trainer import train
 
-SETTINGS = ["batch_size=8", "check_showers=4", "checkpoint_every_steps=2", "validation_fraction=0.15"]
+SETTINGS = [
+    "model=3dgan",
+    "batch_size=8",
+    "check_showers=4",
+    "checkpoint_every_steps=2",
+    "validation_fraction=0.15",
+]
 
 
 def quick(*settings: str) -> TrainingConfig:

@@ -120,13 +120,13 @@ def test_a_training_goes_on_while_a_checkpoint_is_written(
     """The checkpoint before the first step is held back until three steps are done."""
     steps = list[int]()
 
-    def progress(done: int, total: int, **figures: float) -> None:
+    def progress(done: int, total: int, **figures: float | str) -> None:
         steps.append(done)
         if done == 3:
             assert not list(tmp_path.glob("run/checkpoints/*"))
             disk.free.set()
 
-    config = load_config(settings=["batch_size=4", "check_showers=4", "max_steps=4"])
+    config = load_config(settings=["model=3dgan", "batch_size=4", "check_showers=4", "max_steps=4"])
     train(config, [small_showers], tmp_path / "run", progress=progress)
     assert steps == [0, 1, 2, 3, 4]
     assert [path.name for path in checkpoints(tmp_path / "run" / "checkpoints")] == [

@@ -1,4 +1,4 @@
-"""How long Geant4 takes for a shower, on one core, in each detector that ships."""
+"""How long Geant4 takes for a shower, on one core, in each detector of the package."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def measure(seconds: float, seed: int, progress: Progress = silent) -> list[Row]
     ``mean_s`` is the time of a shower, with its statistical error; ``per_s`` its inverse.
     Raises MissingExtraError without geant4-pybind.
     """
-    require_geant4()
+    require_geant4("bench geant4")
     tasks = [(name, spectrum) for name in shipped_detectors() for spectrum in SPECTRA_GEV]
     rows = []
     for done, (name, spectrum) in enumerate(tasks):

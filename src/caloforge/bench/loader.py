@@ -44,7 +44,7 @@ RANDOM, IN_ORDER, MEMORY = "HDF5, random", "HDF5, in order", "memory copy"
 def measure(
     seconds: float, seed: int, progress: Progress = silent, data: Path | None = None
 ) -> list[Row]:
-    """Read the shower file ``data`` (the one that ships, if None) in every way, in batches.
+    """Read the shower file ``data`` (the package's own, if None) in every way, in batches.
 
     A row gives the rate, how many times that of HDF5 read at random and of the copy it is, and the
     MB that the reader reads from. All but one way take showers at random. The last row is the making of

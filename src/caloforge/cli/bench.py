@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress
+from caloforge.foundations.randomness import DEFAULT_SEED
 
 EXAMPLES = (
     "caloforge bench geant4 --minutes 0.1 -o results.json",
@@ -37,11 +38,11 @@ def run(
         Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the result here.")
     ] = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="About how long to measure.")] = 2.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = DEFAULT_SEED,
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.h5", help="What bench loader reads; the shipped showers if not given."
+            metavar="FILE.h5", help="What bench loader reads; those of the package if not given."
         ),
     ] = None,
     batch: Annotated[

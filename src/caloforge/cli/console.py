@@ -5,31 +5,41 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from caloforge.foundations.errors import INTERRUPTED, CaloforgeError
 from caloforge.foundations.progress import Progress, silent
 from caloforge.foundations.ranks import Ranks
+from caloforge.foundations.units import DEGREE, Spectrum
 
-__all__ = ["Json", "print_result", "print_table", "progress", "progress_of", "say"]
+__all__ = [
+    "Json",
+    "digits",
+    "print_result",
+    "print_table",
+    "progress",
+    "progress_of",
+    "say",
+    "span",
+    "took",
+    "warn_of_radians",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON on stdout.")]
 
 PLAIN_LINE_EVERY_S = 10.0
+
+FLAT = 5 * DEGREE
+"""Angles to the face below which hardly anybody wants a shower; pi, in degrees, is below it too."""
 
 
 def say(text: str) -> None:
@@ -37,15 +47,41 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print named results: one JSON object, or a line each."""
+def print_result(
+    result: Mapping[str, Any], title: str = "", rows: Iterable[tuple[str, str]] = (), *, as_json: bool
+) -> None:
+    """Print a result: as one JSON object for machines, or as a title with named ``rows`` below for people."""
     if as_json:
         print(json.dumps(result, allow_nan=False))
         return
-    width = max(map(len, result), default=0)
-    for name, value in result.items():
-        text = json.dumps(value) if isinstance(value, Mapping | list | tuple) else str(value)
-        print(f"{name:<{width}}  {text}")
+    named = list(rows)
+    width = max((len(name) for name, _ in named), default=0)
+    print(title)
+    for name, text in named:
+        print(f"  {name:<{width}}  {text}")
+
+
+def digits(value: float) -> str:
+    """Write a number with three digits, as people do: ``1,234``, ``12.3``, ``0.00123``."""
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e15 else f"{value:.3g}"
+
+
+def span(low: float, high: float, unit: str) -> str:
+    """Write a range with its unit, or the one value that it is: ``10 to 500 GeV``, ``90 degrees``."""
+    first, last = digits(low), digits(high)
+    return f"{first} {unit}" if first == last else f"{first} to {last} {unit}"
+
+
+def took(seconds: float, done: int, unit: str = "showers") -> str:
+    """Say how long so many units took: ``12.3 s, 81.3 showers/s``."""
+    return f"{digits(seconds)} s, {digits(done / max(seconds, 1e-9))} {unit}/s"
+
+
+def warn_of_radians(theta: Spectrum) -> None:
+    """Warn where all angles are so flat that most likely they were meant in radians."""
+    if theta.high < FLAT:
+        angles = span(theta.low / DEGREE, theta.high / DEGREE, "degrees")
+        say(f"warning: --theta: {angles} to the face, which looks like radians; expected degrees")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -63,13 +99,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 def progress(what: str, unit: str) -> Iterator[Progress]:
     """Return a callback that draws a bar on a terminal, and prints plain lines elsewhere.
 
-    Both show the rate in ``unit`` per second and the time left; they go to stderr.
+    Both show the rate in ``unit`` per second, the time so far and the time left; they go to stderr.
     """
-    if sys.stderr.isatty():
-        with _bar(what, unit) as callback:
-            yield callback
-    else:
-        yield _plain_lines(what, unit)
+    with (_bar if sys.stderr.isatty() else _plain_lines)(what, unit) as callback:
+        yield callback
 
 
 @contextmanager
@@ -89,47 +122,74 @@ def progress_of(ranks: Ranks, what: str, unit: str) -> Iterator[Progress]:
 
 @contextmanager
 def _bar(what: str, unit: str) -> Iterator[Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    started = time.monotonic()
-    first: int | None = None
+    pace = _Pace(unit)
+    columns = (TextColumn("{task.description}"), BarColumn(20), pace)
     with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=5) as bar:
-        task = bar.add_task(what, total=None, figures="")
+        task = bar.add_task(what, total=None)
 
-        def callback(done: int, total: int, **figures: float) -> None:
-            nonlocal first
-            first = done if first is None else first
-            rate = (done - first) / max(time.monotonic() - started, 1e-9)
-            text = " ".join([f"{rate:.3g} {unit}/s", *_texts(figures)])
-            bar.update(task, completed=done, total=total, figures=text)
+        def callback(done: int, total: int, **figures: float | str) -> None:
+            pace.see(done, total, figures)
+            bar.update(task, completed=done, total=total)
 
         yield callback
 
 
-def _plain_lines(what: str, unit: str) -> Progress:
-    started = last = time.monotonic()  # what fails at once says only why
-    first: int | None = None
+@contextmanager
+def _plain_lines(what: str, unit: str) -> Iterator[Progress]:
+    pace = _Pace(unit)
+    said = time.monotonic()  # what fails at once says only why
 
-    def callback(done: int, total: int, **figures: float) -> None:
-        nonlocal last, first
-        first = done if first is None else first
-        now = time.monotonic()
-        if done < total and now - last < PLAIN_LINE_EVERY_S:
-            return
-        last = now
-        rate = (done - first) / max(now - started, 1e-9)
-        left = f", {(total - done) / rate:.0f} s left" if rate > 0 and done < total else ""
-        say(" ".join([f"{what}: {done}/{total}, {rate:.3g} {unit}/s{left}", *_texts(figures)]))
+    def callback(done: int, total: int, **figures: float | str) -> None:
+        nonlocal said
+        pace.see(done, total, figures)
+        if done >= total or pace.seen - said >= PLAIN_LINE_EVERY_S:
+            said = pace.seen
+            say(f"{what}: {pace}")
 
-    return callback
+    yield callback
 
 
-def _texts(figures: Mapping[str, float]) -> list[str]:
-    return [f"{name}={value:.4g}" for name, value in figures.items()]
+class _Pace(ProgressColumn):
+    """How far work is, in words: ``12/40  30 %  1.3 showers/s  elapsed 0:10, left 0:23``."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__(Column(no_wrap=True))
+        self.unit, self.done, self.total = unit, 0, 0
+        self.first: tuple[int, float] | None = None
+        """What was done when the work itself began, after all that comes before, and when that was."""
+        self.figures: Mapping[str, float | str] = {}
+        self.started = self.seen = time.monotonic()
+
+    def see(self, done: int, total: int, figures: Mapping[str, float | str]) -> None:
+        """Note what :class:`~caloforge.foundations.progress.Progress` is told."""
+        self.done, self.total, self.figures, self.seen = done, total, figures, time.monotonic()
+        self.first = self.first or (done, self.seen)
+
+    def __str__(self) -> str:
+        now, parts = time.monotonic(), list[str]()
+        if self.total:
+            counted = [] if self.unit == "%" else [f"{self.done}/{self.total}"]
+            parts += [*counted, f"{100 * self.done // self.total} %"]
+        first, began = self.first or (0, self.started)
+        rate = (self.done - first) / max(self.seen - began, 1e-9)
+        if rate > 0 and self.unit != "%":
+            parts.append(f"{digits(rate)} {self.unit}/s")
+        elapsed = f"elapsed {_clock(now - self.started)}"
+        if rate > 0 and self.done < self.total:
+            elapsed += f", left {_clock(max(0.0, self.seen + (self.total - self.done) / rate - now))}"
+        texts = [
+            figure if isinstance(figure, str) else f"{name}={digits(figure)}"
+            for name, figure in self.figures.items()
+        ]
+        return "  ".join([*parts, elapsed, *texts])
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002
+        """Return the words for the bar."""
+        return Text(str(self))
+
+
+def _clock(seconds: float) -> str:
+    """Write a time as ``0:10`` or ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -33,4 +33,9 @@ def run(
         result = convert(inputs, output, layout=layout, binning=binning, report=report)
     for remark in result["remarks"]:
         say(f"note: {remark}")
-    print_result(result, as_json=json)
+    shape = " x ".join(map(str, result["shape"]))
+    rows = {
+        "showers": f"{result['showers']:,} in layout {result['layout']}",
+        "detector": f"{result['detector']}, {shape} cells ({', '.join(result['axes'])})",
+    }
+    print_result(result, str(output), rows.items(), as_json=json)

@@ -1,4 +1,4 @@
-"""``caloforge demo``: the whole chain, from Geant4 to a report, on showers that ship."""
+"""``caloforge demo``: the whole chain, from Geant4 to a report, on showers of the package."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def run(
     minutes: Annotated[
         float, typer.Option("--minutes", min=0.01, help="How long to train at most.")
     ] = 4.0,
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for all that is made.", metavar="DIR")
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for all that is made.", metavar="DIR")
     ] = Path("demo"),
     json: Json = False,
 ) -> None:
-    """Simulate, train pretrained weights further, generate and validate, on real Geant4 showers that ship."""
+    """Run the whole chain once: simulate, train a pretrained model further, generate, validate."""
     from caloforge.demo import demo
 
-    report = demo(out, minutes=minutes, progress=progress, say=say)
-    page = out / "report" / "report.html"
+    report = demo(output, minutes=minutes, progress=progress, say=say)
+    page = output / "report" / "report.html"
     if json:
         print_result({**report.numbers, "report": str(page)}, as_json=True)
         return

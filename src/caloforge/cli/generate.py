@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from caloforge.cli.console import Json, print_result, progress_of, say
+from caloforge.cli.console import Json, print_result, progress_of, say, took, warn_of_radians
 from caloforge.foundations.errors import UsageError
+from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.ranks import Ranks
 from caloforge.foundations.units import DEGREE, GEV, Spectrum
 
@@ -58,7 +59,7 @@ def run(
         typer.Option("--streams", min=1, max=1024, help="Batches made side by side; one a core."),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, max=65536, help="Showers at a time.")] = 128,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same showers.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same showers.")] = DEFAULT_SEED,
     json: Json = False,
 ) -> None:
     """Generate showers, streamed to a file in bounded memory."""
@@ -72,10 +73,10 @@ def run(
     )
     from caloforge.generation.threads import ThreadPool
 
+    angles = None if theta is None else Spectrum.parse(theta, unit=DEGREE, what="--theta")
     if like is None:
         if energy is None or events is None:
             raise UsageError("--events and --energy: both are needed, or --like FILE")
-        angles = None if theta is None else Spectrum.parse(theta, unit=DEGREE, what="--theta")
         source = drawn(events, Spectrum.parse(energy, unit=GEV, what="--energy"), angles, seed)
     else:
         if energy is not None or theta is not None:
@@ -85,9 +86,15 @@ def run(
         source = like_file(like, events)
     generator = load(model)
     warning = check_conditions(generator, source.energy_MeV, source.theta_rad)
-    ranks = Ranks.from_environment()
-    if warning and ranks.leads:
-        say(f"warning: {warning}")
+    ranks, made = Ranks.from_environment(), generator.card.grid
+    if ranks.leads:
+        if angles is not None:
+            warn_of_radians(angles)
+        if source.grid and (source.grid.name, source.grid.shape) != (made.name, made.shape):
+            other, ours = (f"{grid.name} {list(grid.shape)}" for grid in (source.grid, made))
+            say(f"warning: --like {like}: showers of {other}, the model makes those of {ours}")
+        if warning:
+            say(f"warning: {warning}")
     if engine is Engine.auto and ranks.world > 1:
         raise UsageError("--engine auto: each rank could take another, expected the name of one")
     pool = ThreadPool(streams, ranks)
@@ -113,4 +120,9 @@ def run(
         "streams": pool.count,
         "threads": pool.threads,
     }
-    print_result(result, as_json=json)
+    rows = {
+        "showers": f"{source.count:,} of {made.name}, model {generator.card.name}",
+        "time": took(seconds, source.count),
+        "computed by": f"{generator.engine}, streams: {pool.count}, threads of each: {pool.threads}",
+    }
+    print_result(result, str(output), rows.items(), as_json=json)

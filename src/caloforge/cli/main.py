@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from typing import Annotated, NoReturn
 
@@ -20,14 +21,14 @@ from caloforge.cli import (
     train,
     validate,
 )
+from caloforge.cli.multi_value_options import Command
 from caloforge.cli.program import run_program
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="caloforge",
-    help="Learn a calorimeter's response from Geant4, then make showers thousands of times faster.",
-    no_args_is_help=True,
+    help="Learn a calorimeter's response from Geant4, then make showers much faster.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -52,7 +53,7 @@ for _module in COMMANDS:
     _name = _module.__name__.rpartition(".")[2]
     app.command(
         _name,
-        cls=getattr(_module, "COMMAND", None),
+        cls=getattr(_module, "COMMAND", Command),
         context_settings=getattr(_module, "SETTINGS", None),
         epilog="\n\n".join(("Examples:", *_module.EXAMPLES)),
     )(_module.run)
@@ -75,5 +76,7 @@ def _root(
 
 
 def main() -> NoReturn:
-    """Run the command line."""
+    """Run the command line; without any word it shows the help."""
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     run_program(app, "caloforge")

@@ -1,27 +1,42 @@
-"""Options that take several values: ``--data a.h5 b.h5`` beside ``--data a.h5 --data b.h5``."""
+"""What options of every command have in common: ``--out`` for ``--output``, and options that take several values.
+
+``--data a.h5 b.h5`` is the same as ``--data a.h5 --data b.h5``.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from typer.core import TyperCommand
 
-__all__ = ["MultiValueData", "MultiValueLabels"]
+__all__ = ["Command", "MultiValueData", "MultiValueLabels"]
 
 
-class MultiValueData(TyperCommand):
+class Command(TyperCommand):
+    """A command that takes ``--out`` for ``--output``, as some once had it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments as click wants them."""
+        return super().parse_args(ctx, self._rewritten(args))
+
+    def _rewritten(self, args: list[str]) -> list[str]:
+        if not any("--output" in parameter.opts for parameter in self.params):
+            return args
+        return [re.sub(r"^--out(?==|$)", "--output", arg) for arg in args]
+
+
+class MultiValueData(Command):
     """A command with ``--data FILE...``."""
 
     option = "--data"
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def _rewritten(self, args: list[str]) -> list[str]:
         """Repeat the option before each of its values, as click wants it."""
-        return super().parse_args(ctx, self._repeat(args))
-
-    def _repeat(self, args: Sequence[str]) -> list[str]:
+        args = super()._rewritten(args)
         if args.count(self.option) != 1:
-            return list(args)
+            return args
         at = args.index(self.option)
         end = next((i for i, arg in enumerate(args) if i > at and arg.startswith("-")), len(args))
         values, before, after = list(args[at + 1 : end]), list(args[:at]), list(args[end:])

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 COMMAND = MultiValueData
 
 EXAMPLES = (
-    "caloforge search tpe --data train.h5 --out study --trials 20 --each 30",
-    "caloforge search tpe --out study --trials 40",
-    "caloforge search evolution --data train.h5 --out next --core-seconds 3000 --each 60 --from study",
-    "caloforge launch --nproc 2 search random --data train.h5 --out baseline --trials 20 --each 30",
-    "caloforge search policy --data train.h5 --out fast --trials 20 --objective legacy --objective ms",
-    "caloforge search tpe --out study --report",
+    "caloforge search tpe --data train.h5 -o study --trials 20 --each 30",
+    "caloforge search tpe -o study --trials 40",
+    "caloforge search evolution --data train.h5 -o next --core-seconds 3000 --each 60 --from study",
+    "caloforge launch --nproc 2 search random --data train.h5 -o baseline --trials 20 --each 30",
+    "caloforge search policy --data train.h5 -o fast --trials 20 --objective legacy --objective ms",
+    "caloforge search tpe -o study --report",
 )
 
 
@@ -49,8 +49,9 @@ def run(
             "inherited weights (evolution)."
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", help="The study's folder, new or to join.", metavar="STUDY")
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The study's folder, new or to join.", metavar="STUDY"),
     ],
     data: Annotated[
         list[Path] | None, typer.Option("--data", help="Shower files to train on.", metavar="FILE...")
@@ -94,14 +95,14 @@ def run(
 
     ranks = Ranks.from_environment()
     if only_report:
-        study = Study(out)
+        study = Study(output)
     else:
         if trials is None and core_seconds is None:
             raise UsageError("--trials and --core-seconds: expected at least one of them")
-        wanted = _wanted(method, out, data, space, objectives, each, seed)
-        study = Study.joined(out, wanted, earlier)
+        wanted = _wanted(method, output, data, space, objectives, each, seed)
+        study = Study.joined(output, wanted, earlier)
         if study.settings.method != method.value:
-            raise UsageError(f"{out}: this search is by {study.settings.method}, got {method.value}")
+            raise UsageError(f"{output}: this search is by {study.settings.method}, got {method.value}")
         limits = Limits(trials, core_seconds)
         with progress_of(ranks, "search", "trials") as report:
             watch = _watch(study, limits, report) if ranks.leads else _look_away

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from caloforge.cli.console import Json, print_result, progress_of, say
+from caloforge.cli.console import Json, print_result, progress_of, say, took, warn_of_radians
+from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.ranks import Ranks
 
 EXAMPLES = (
@@ -19,7 +20,7 @@ EXAMPLES = (
 def run(
     detector: Annotated[
         str,
-        typer.Option(help="A detector that ships with caloforge, or a YAML file.", metavar="NAME|FILE"),
+        typer.Option(help="A detector of the package by name, or a YAML file.", metavar="NAME|FILE"),
     ],
     events: Annotated[int, typer.Option(help="How many showers.")],
     energy: Annotated[
@@ -36,7 +37,7 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes of each rank; the file does not depend on them.")
     ] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = DEFAULT_SEED,
     physics_data: Annotated[
         Path | None,
         typer.Option(
@@ -48,7 +49,7 @@ def run(
 ) -> None:
     """Simulate electron showers with Geant4; run an interrupted command again and it goes on."""
     from caloforge.detector import load_detector
-    from caloforge.foundations.durable import check_output_path
+    from caloforge.files.shower_file import check_shower_path
     from caloforge.foundations.units import DEGREE, GEV, Spectrum
     from caloforge.geant4.physics_data import find_physics_data
     from caloforge.geant4.request import SimulationRequest
@@ -61,11 +62,12 @@ def run(
         theta=Spectrum.parse(theta, unit=DEGREE, what="--theta"),
         seed=seed,
     )
-    check_output_path(output)
+    check_shower_path(output)
     require_geant4()
     data = find_physics_data(physics_data)
     ranks = Ranks.from_environment()
     if ranks.leads:
+        warn_of_radians(request.theta)
         say(f"physics: {data}" + (f" ({data.remark})" if data.remark else ""))
     with progress_of(ranks, "simulate", "showers") as report:
         result = simulate(
@@ -82,5 +84,11 @@ def run(
             "showers_per_s": round(result.simulated / max(result.seconds, 1e-9), 4),
             "physics_tables": data.to_json(),
         },
+        str(result.file),
+        {
+            "showers": f"{result.showers:,} of {request.detector.name}",
+            "simulated now": f"{result.simulated:,} in {took(result.seconds, result.simulated)}",
+            "physics": str(data),
+        }.items(),
         as_json=json,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from caloforge.cli.console import Json, print_result, progress, say
+from caloforge.cli.console import Json, digits, print_result, progress, say
 from caloforge.cli.multi_value_options import MultiValueData
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import silent
@@ -18,22 +19,28 @@ from caloforge.foundations.ranks import Ranks
 COMMAND = MultiValueData
 
 EXAMPLES = (
-    "caloforge train --model 3dgan --data showers.h5 --out run --set minutes=10",
-    "caloforge train --out run --resume --set minutes=10",
-    "caloforge train --data showers.h5 --out tuned --init-from clic-ecal --set learning_rate=0.001",
-    "caloforge launch --nproc 2 train --data showers.h5 --out run-of-two --set epochs=5",
-    "torchrun --nproc-per-node 4 -m caloforge train --data showers.h5 --out run-of-four",
-    "srun --ntasks-per-node 4 caloforge train --data showers.h5 --out run-of-nodes",
+    "caloforge train --data showers.h5 -o run --set minutes=10",
+    "caloforge train -o run --resume --set minutes=10",
+    "caloforge train --data showers.h5 -o tuned --init-from clic-ecal --set learning_rate=0.001",
+    "caloforge train --model 3dgan --data showers.h5 -o published --set minutes=10",
+    "caloforge launch --nproc 2 train --data showers.h5 -o run-of-two --set epochs=5",
+    "torchrun --nproc-per-node 4 -m caloforge train --data showers.h5 -o run-of-four",
+    "srun --ntasks-per-node 4 caloforge train --data showers.h5 -o run-of-nodes",
 )
 
 
 def run(
-    out: Annotated[Path, typer.Option("--out", help="The run folder.", metavar="RUN")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.", metavar="RUN")],
     data: Annotated[
         list[Path] | None, typer.Option("--data", help="Shower files to train on.", metavar="FILE...")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="A name from `caloforge models`.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--model",
+            help="A name from `caloforge models` (default: the usual one for the showers' angles).",
+            metavar="NAME",
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Settings in YAML.", metavar="FILE")
@@ -71,14 +78,15 @@ def run(
 
     from caloforge.files.shipped import pretrained_weights
     from caloforge.models.saved import read_card
+    from caloforge.training.begin import usual_model
     from caloforge.training.config import load_config
     from caloforge.training.data_parallel import join
     from caloforge.training.run_folder import RunFolder
     from caloforge.training.trainer import train
 
-    with join(ranks, out, backend) as group:
+    with join(ranks, output, backend) as group:
         # A launcher that starts a job again knows nothing of --resume.
-        folder, again = RunFolder(out), resume
+        folder, again = RunFolder(output), resume
         if ranks.attempt > 0:
             again = resume or group.from_first(lambda: folder.begun_by(ranks.job))
         base: dict[str, object] = {}
@@ -92,17 +100,42 @@ def run(
                 base["model"] = read_card(given).name
         if not data:
             raise UsageError("--data: expected one or more shower files")
-        resolved = load_config(config, settings or (), base=base, model=model)
-        with progress("train", "step") if group.leads else nullcontext(silent) as report:
+        files, weights, choice = list(data), init_from or [], ""
+
+        def usual() -> str:
+            nonlocal choice
+            name, choice = usual_model(files, weights)
+            return name
+
+        resolved = load_config(config, settings or (), base=base, model=model, usual=usual)
+        with progress("train", "steps") if group.leads else nullcontext(silent) as report:
             result = train(
                 resolved,
-                data,
-                out,
+                files,
+                output,
                 resume=again,
-                init_from=init_from or (),
+                init_from=weights,
                 group=group,
+                remark=choice,
                 progress=report,
                 say=say,
             )
     if group.leads:
-        print_result(result, as_json=json)
+        print_result(result, str(output), _rows(result), as_json=json)
+
+
+def _rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tell people how a training ended: the figures of the check that chose its model."""
+    best = result["best"]
+    yield "trained", f"{result['steps']:,} steps, {digits(result['epochs'])} epochs"
+    yield "model", f"{result['model']}, weights of step {best.get('step', result['steps']):,}"
+    if "sampling_fraction_ratio" in best:
+        ratio, error = best["sampling_fraction_ratio"], best["sampling_fraction_error"]
+        yield (
+            "sampling fraction",
+            f"{ratio:.3f} of the data's, {100 * error:.2g} % off in a bin of energy",
+        )
+        shapes = [name for name in best if name.startswith("shape_")]
+        off = ", ".join(f"{name.split('_')[1]} {100 * best[name]:.2g} %" for name in shapes)
+        yield "mean profiles", f"off by {off}"
+        yield "score", f"{best['score']:.3g}, 0 is perfect"

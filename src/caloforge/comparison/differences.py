@@ -38,7 +38,7 @@ drawn from the same source. Undefined numbers are null.
 Energy bins are those of :func:`caloforge.comparison.selections.choose_selections`. Errors come from a
 delete-one-group jackknife over the groups of :mod:`caloforge.comparison.samples`, and floors from
 comparing ten random halves of the reference with the other halves, scaled to the sizes of the files.
-Errors of deviations and separations are cautious, up to a factor 2, where these are near their floor.
+Errors of deviations and separations are conservative (too large, by a factor of up to 2) where these are near their floor.
 """
 
 from __future__ import annotations

@@ -60,6 +60,9 @@ NORMAL_RAD = 1e-3
 MIN_JUDGED = 50
 """A classifier or a distance needs so many showers of each sample."""
 
+STAGES = ("means", "classifier on observables", "classifier on cells", "distances", "copies")
+"""What :func:`measure` is doing, for whoever waits for it."""
+
 Array = NDArray[np.float64]
 
 
@@ -107,24 +110,26 @@ def measure(
     ``quick`` leaves out classifiers, distances and the search for copies.
     """
     reference, candidate = compared.reference, compared.candidate
-    first, high, low, rest, last = Part(progress).shares((2, 2, 5, 1, 2))
+    first, high, low, rest, last = Part(progress).shares((2, 2, 5, 1, 2), STAGES)
+    first(0, 1)
     metrics = compared.metrics()
     metrics |= equal_condition_metrics(reference, candidate)
     metrics |= correlation_metrics(reference, candidate)
     metrics |= _distribution_metrics(reference, candidate)
-    first(1, 1)
     if quick:
+        first(1, 1)
         return Measured(metrics)
     names = feature_names((reference, candidate))
     pair = tuple(_keep(sample, names) for sample in (reference, candidate))
     classified = {}
     for kind, part in (("high", high), ("low", low)):
+        part(0, 1)
         found = classified[kind] = _classify(kind, reference.grid.shape, *pair)
         metrics |= _auc_metrics(f"auc.{kind}", found)
-        part(1, 1)
+    rest(0, 1)
     metrics["auc.energy_quartiles"] = _quartile_titles(pair[0].energy_K)
     metrics |= _distance_metrics("", *pair)
-    rest(1, 1)
+    last(0, 1)
     metrics |= _copy_metrics(compared, training)
     last(1, 1)
     return Measured(metrics, *_learned(classified, *pair))
@@ -144,12 +149,13 @@ def reference_floors(reference: Sample, *, progress: Progress = silent) -> Metri
     first = kept.group_K < reference.n_groups // 2
     halves = [kept.part(np.flatnonzero(half)) for half in (first, ~first)]
     metrics: Metrics = {}
-    for done, kind in enumerate(("high", "low"), 1):
+    for done, kind in enumerate(("high", "low")):
+        progress(done, 3)
         found = _classify(kind, reference.grid.shape, halves[0], halves[1])
         for name, value in _auc_metrics(f"auc.{kind}_floor", found).items():
             if "_by_energy" not in name:
                 metrics[name] = value
-        progress(done, 3)
+    progress(2, 3)
     metrics |= _distance_metrics("_floor", halves[0], halves[1])
     progress(3, 3)
     return metrics

@@ -119,7 +119,7 @@ class Judgement:
 
 
 def load_requirements(path: Path | None = None) -> tuple[Requirement, ...]:
-    """Read requirements from a YAML file; without one, those that ship.
+    """Read requirements from a YAML file; without one, the package's own.
 
     Raises UsageError naming the file, the line, the field and what was expected.
     """

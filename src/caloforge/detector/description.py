@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from caloforge.detector.grid import MAX_CELLS, Grid
+from caloforge.detector.grid import MAX_CELLS, MAX_NAME, Grid
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.yaml_model import parse_yaml
 
@@ -19,6 +20,17 @@ Length = Annotated[float, Field(gt=0, lt=1e5, allow_inf_nan=False)]
 CellCount = Annotated[int, Field(ge=1, le=1000)]
 
 
+MATERIALS = "https://geant4-userdoc.web.cern.ch/UsersGuides/ForApplicationDeveloper/html/Appendix/materialNames.html"
+
+
+def _nist(name: str) -> str:
+    if re.fullmatch(r"G4_[A-Za-z0-9_-]{1,60}", name):
+        return name
+    raise ValueError(
+        f"expected a Geant4 NIST material such as G4_Si, see {MATERIALS}, got {name[:60]!r}"
+    )
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,7 +38,7 @@ class _Strict(BaseModel):
 class Slab(_Strict):
     """One plate of a layer: a material by its Geant4 (NIST) name, and its thickness."""
 
-    material: Annotated[str, Field(pattern=r"^G4_[A-Za-z0-9_-]+$")]
+    material: Annotated[str, AfterValidator(_nist)]
     thickness_mm: Length
     sensitive: bool = False
 
@@ -57,7 +69,7 @@ class Detector(_Strict):
     read-out threshold of a cell; ``production_cut_mm`` is Geant4's range cut.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_NAME)]
     description: str = ""
     cells: tuple[CellCount, CellCount]
     cell_size_mm: tuple[Length, Length]

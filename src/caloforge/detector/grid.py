@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from caloforge.foundations.errors import CaloforgeError
 
-__all__ = ["CARTESIAN", "CYLINDRICAL", "Grid"]
+__all__ = ["CARTESIAN", "CYLINDRICAL", "MAX_NAME", "Grid"]
 
 CARTESIAN = ("x", "y", "z")
 CYLINDRICAL = ("r", "phi", "layer")
@@ -40,6 +40,9 @@ class Grid:
     extra: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        if not 0 < len(self.name) <= MAX_NAME:
+            limit = f"expected a text of 1 to {MAX_NAME} characters, got {len(self.name)}"
+            raise CaloforgeError(f"detector, field name: {limit}")
         if self.axes not in (CARTESIAN, CYLINDRICAL):
             self._refuse("axes", f"{list(CARTESIAN)} or {list(CYLINDRICAL)}", self.axes)
         if min(self.shape) < 1 or math.prod(self.shape) > MAX_CELLS:

@@ -93,7 +93,7 @@ class RankMerge:
             self._heart.start()
         return self
 
-    def report(self, done: int, total: int, **figures: float) -> None:
+    def report(self, done: int, total: int, **figures: float | str) -> None:
         """Tell how far this process is with its share of ``total`` units."""
         if self._ranks.world == 1:
             self._progress(done, total, **figures)
@@ -123,7 +123,7 @@ class RankMerge:
             self._require_alive(waiting)
             time.sleep(LOOK_EVERY_S)
 
-    def _show(self, **figures: float) -> None:
+    def _show(self, **figures: float | str) -> None:
         done = self._done + sum(heard.done for heard in self._others.values())
         if done != self._shown:
             self._shown = done

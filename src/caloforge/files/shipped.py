@@ -1,4 +1,4 @@
-"""What ships with the package: Geant4 showers, and pretrained models by name."""
+"""What comes with the package: Geant4 showers, and pretrained models by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["pretrained_weights", "shipped_showers"]
 
 
 def shipped_showers(part: str) -> Path:
-    """Return the path of the Geant4 showers of ``clic-ecal`` that ship: ``part`` is "train" or "test"."""
+    """Return the path of the package's Geant4 showers of ``clic-ecal``: ``part`` is "train" or "test"."""
     return _package() / "data" / f"clic-ecal-{part}.h5"
 
 

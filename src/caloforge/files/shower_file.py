@@ -27,7 +27,7 @@ from caloforge.files.hdf5 import (
 )
 from caloforge.files.packing import LEVEL, PackedShowers, deflate, pieces
 from caloforge.foundations.durable import atomic_path, check_output_path
-from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Conditions, Showers
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "ShowerFile",
     "ShowerWriter",
     "check_deposits",
+    "check_shower_path",
     "read",
     "write",
 ]
@@ -51,6 +52,13 @@ UNITS = {
 }
 OPTIONAL = ("impact_xy", "pdg_id")
 CHUNK_BYTES = 1 << 20
+OTHER_KINDS = (
+    ".root", ".parquet", ".feather", ".arrow", ".csv", ".tsv", ".txt", ".json", ".yaml",
+    ".yml", ".xml", ".npy", ".npz", ".pkl", ".pickle", ".pt", ".onnx", ".safetensors",
+    ".slcio", ".hepmc", ".zip", ".tar", ".gz", ".zst", ".png", ".pdf", ".html", ".md",
+)  # fmt: skip
+"""Names that promise something else than HDF5."""
+
 MAX_SHOWERS = 10**8
 """A file that declares more is taken for broken: its columns alone would need gigabytes."""
 
@@ -64,6 +72,18 @@ def check_deposits(deposits: NDArray[np.float32], path: Path, first: int, name: 
         raise CaloforgeError(
             f"{path}: field {name}: expected finite deposits >= 0, shower {first + shower}, "
             f"cell {tuple(cell)} holds {deposits[(shower, *cell)]}"
+        )
+
+
+def check_shower_path(path: Path, *inputs: Path) -> None:
+    """Say early that showers cannot be written at ``path``, whose name may promise another kind of file.
+
+    Raises UsageError, as :func:`~caloforge.foundations.durable.check_output_path` does.
+    """
+    check_output_path(path, *inputs)
+    if path.suffix.lower() in OTHER_KINDS:
+        raise UsageError(
+            f"{path}: showers are written as HDF5 alone so far; expected a name such as {path.stem}.h5"
         )
 
 
@@ -357,6 +377,7 @@ def read(path: str | Path) -> Showers:
 
 def write(path: str | Path, showers: Showers) -> None:
     """Write showers to a file, whole or not at all."""
+    check_shower_path(Path(path))
     with ShowerWriter(path, showers.grid, showers.provenance) as writer:
         writer.append(showers)
 

@@ -159,6 +159,10 @@ class ShowerStore:
             provenance=self.provenance,
         )
 
+    def count_hits(self) -> NDArray[np.int64]:
+        """Return the number of hits of every shower (N,)."""
+        return np.asarray(np.diff(self._offsets), np.int64)
+
     def sum_MeV(self) -> NDArray[np.float64]:
         """Return the total deposit of every shower (N,) in MeV, from one pass over the hits."""
         sums_N = np.zeros(len(self), np.float64)
@@ -290,7 +294,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises CaloforgeError if the file holds anything else."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CaloforgeError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise CaloforgeError(f"{path}: expected JSON: {error}") from None
     if not isinstance(data, dict):
         raise CaloforgeError(f"{path}: expected a JSON object")

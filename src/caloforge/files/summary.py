@@ -14,6 +14,7 @@ from caloforge.files.shower_file import OPTIONAL, UNITS, ShowerFile
 from caloforge.foundations.durable import sha256
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Progress, silent
+from caloforge.showers import doubt_units
 
 __all__ = ["summarize"]
 
@@ -63,6 +64,7 @@ def summarize(path: str | Path, report: Progress = silent) -> dict[str, Any]:
             "mean_hits": hits / max(1, n),
             "mean_deposit_MeV": total_deposit / max(1, n),
             "sampling_fraction": total_deposit / total_energy if total_energy else None,
+            "warnings": [doubt] if (doubt := doubt_units(total_deposit, total_energy)) else [],
             "provenance": file.provenance,
             "integrity": "every value read and checked",
         }

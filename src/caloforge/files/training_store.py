@@ -32,8 +32,8 @@ def prepare_store(
     The store is found by the files' content, their order and the threshold. Files are streamed, so
     memory stays bounded. Several processes may call this at once: one builds, the others wait for it.
 
-    Raises UsageError for no files, a wrong threshold or files on different grids, CaloforgeError for
-    a broken file or a full disk.
+    Raises UsageError for no files, the same showers twice, a wrong threshold or files on different grids,
+    CaloforgeError for a broken file or a full disk.
     """
     if not files:
         raise UsageError("data: expected at least one shower file")
@@ -43,6 +43,7 @@ def prepare_store(
         cache.mkdir(parents=True, exist_ok=True)
         stamps = [_stamp(path) for path in files]
         checksums = _checksums(files, stamps, cache / CHECKSUMS)
+        _refuse_twice(files, checksums)
         key = json.dumps([FORMAT, VERSION, float(threshold_MeV), checksums])
         folder = cache / f"showers-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         if (store := _whole(folder)) is not None:
@@ -94,6 +95,17 @@ def _checksums(files: Sequence[Path], stamps: Sequence[list[int]], memory: Path)
         with suppress(CaloforgeError):  # a cache that cannot be written still serves what it has
             write_json(memory, known)
     return [str(known[name][3]) for name in names]
+
+
+def _refuse_twice(files: Sequence[Path], checksums: Sequence[str]) -> None:
+    """Refuse two files of one content, link or copy: showers that are trained on would judge the training, too."""
+    first: dict[str, Path] = {}
+    for path, checksum in zip(files, checksums, strict=True):
+        if checksum in first:
+            raise UsageError(
+                f"{path}: holds the same showers as {first[checksum]}; expected each file once"
+            )
+        first[checksum] = path
 
 
 def _turn(lock: Path) -> IO[str] | None:

@@ -14,7 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "rows", "stream", "stream_seed", "words"]
+__all__ = ["BLOCK", "DEFAULT_SEED", "rows", "stream", "stream_seed", "words"]
+
+
+DEFAULT_SEED = 1
+"""Of Python and of the command line, where nobody chooses another."""
 
 
 def stream_seed(seed: int, *address: str | int) -> int:

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from caloforge.foundations.errors import UsageError
 
-__all__ = ["parse_yaml"]
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = ["PlainLoader", "did_you_mean", "first_error", "parse_yaml"]
 
 M = TypeVar("M", bound=BaseModel)
+
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML with the numbers that a physicist writes: 1e-3 is one; 10:50, in YAML 1.1 one to base 60, is a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in NUMBERS]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+PlainLoader.add_implicit_resolver(
+    NUMBERS[0], re.compile(r"[-+]?(0|[1-9][0-9]{0,30})$"), list("-+0123456789")
+)
+PlainLoader.add_implicit_resolver(
+    NUMBERS[1],
+    re.compile(r"([-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?|[-+]?\.inf|\.nan)$", re.IGNORECASE),
+    list("-+.0123456789"),
+)
 
 
 def parse_yaml(model: type[M], text: str, source: str) -> M:
@@ -42,12 +69,53 @@ def parse_yaml(model: type[M], text: str, source: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = first_error(error)
         field = ".".join(str(part) for part in first["loc"])
         line = _line_of(root, first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
         where = f", field {field}" if field else ""
-        raise UsageError(f"{source}, line {line}{where}: {message}") from None
+        raise UsageError(f"{source}, line {line}{where}: {_in_words(first, model)}") from None
+
+
+def first_error(error: ValidationError) -> ErrorDetails:
+    """Return the error to tell: an unknown name before all else, for what is missing may be the same, misspelt."""
+    errors = error.errors(include_url=False)
+    return next((it for it in errors if it["type"] == "extra_forbidden"), errors[0])
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Ask whether the name most like this one was meant, and list all."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1)
+    asked = f"did you mean {near[0]}? " if near else ""
+    return f"{asked}expected one of {', '.join(known)}" if known else "expected no fields"
+
+
+def _in_words(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """Say what is wrong and what was expected, in the words of the file and not of Python."""
+    *parents, name = error["loc"] or ("",)
+    if error["type"] == "extra_forbidden":
+        return f"no such field; {did_you_mean(str(name), _names(model, parents))}"
+    if error["type"] == "missing":
+        return "is missing"
+    if error["type"] in ("tuple_type", "list_type"):
+        got = error["input"] if not isinstance(error["input"], str) else error["input"][:40]
+        return (
+            f"expected a list such as [{got}, {got}], got {got}"
+            if isinstance(got, str)
+            else "expected a list"
+        )
+    return error["msg"].removeprefix("Value error, ")
+
+
+def _names(kind: Any, location: Sequence[int | str]) -> list[str]:
+    """List the fields of what lies at ``location`` below a model."""
+    for part in location:
+        if isinstance(part, int):
+            kind = next(iter(get_args(kind)), None)
+        else:
+            field = getattr(kind, "model_fields", {}).get(part)
+            kind = field and field.annotation
+    return [field.alias or name for name, field in getattr(kind, "model_fields", {}).items()]
 
 
 def _refuse_duplicates(node: Any, source: str, seen: set[int]) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 
 from caloforge.detector import Detector
 from caloforge.foundations.errors import UsageError
-from caloforge.foundations.randomness import stream, stream_seed
+from caloforge.foundations.randomness import DEFAULT_SEED, stream, stream_seed
 from caloforge.foundations.units import DEGREE, GEV, Spectrum
+from caloforge.showers import MIN_INCIDENT_MEV
 
 __all__ = ["Primary", "SimulationRequest"]
 
@@ -45,13 +46,16 @@ class SimulationRequest:
     events: int
     energy: Spectrum
     theta: Spectrum = NORMAL
-    seed: int = 1
+    seed: int = DEFAULT_SEED
 
     def __post_init__(self) -> None:
         if self.events < 1:
             raise UsageError(f"--events: expected at least 1, got {self.events}")
         if self.seed < 0:
             raise UsageError(f"--seed: expected 0 or more, got {self.seed}")
+        if self.energy.low < MIN_INCIDENT_MEV:
+            least, got = MIN_INCIDENT_MEV / GEV, self.energy.low / GEV
+            raise UsageError(f"--energy: expected at least {least:g} GeV (1 keV), got {got:.4g}")
         if self.energy.high > MAX_ENERGY_MEV:
             limit, got = MAX_ENERGY_MEV / GEV, self.energy.high / GEV
             raise UsageError(f"--energy: expected at most {limit:g} GeV, got {got:g}")

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from caloforge.files.rank_merge import RankMerge
-from caloforge.files.shower_file import ShowerWriter
-from caloforge.foundations.durable import check_output_path
+from caloforge.files.shower_file import ShowerWriter, check_shower_path
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.foundations.progress import Progress, silent
 from caloforge.foundations.ranks import ALONE, Ranks
@@ -58,10 +57,10 @@ class SimulationResult:
     physics_data: PhysicsData
 
 
-def require_geant4() -> None:
-    """Raise MissingExtraError unless geant4-pybind is installed (without importing it)."""
+def require_geant4(feature: str = "simulate") -> None:
+    """Raise MissingExtraError, saying what needs it, unless geant4-pybind is installed (without importing it)."""
     if importlib.util.find_spec("geant4_pybind") is None:
-        raise MissingExtraError("simulate", "geant4")
+        raise MissingExtraError(feature, "geant4")
 
 
 def journal_path(output: Path, rank: int = 0) -> Path:
@@ -89,7 +88,7 @@ def simulate(
     require_geant4()
     if workers < 1:
         raise UsageError(f"--workers: expected at least 1, got {workers}")
-    check_output_path(output)
+    check_shower_path(output)
     data = physics_data or find_physics_data()
     manifest = {
         **request.to_json(),

@@ -13,21 +13,27 @@ from typing import Any
 import numpy as np
 import torch
 
+from caloforge.detector import Grid
 from caloforge.files.packing import PackedShowers
 from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shipped import pretrained_weights
-from caloforge.files.shower_file import ShowerFile, ShowerWriter
-from caloforge.foundations.durable import check_output_path
+from caloforge.files.shower_file import ShowerFile, ShowerWriter, check_shower_path
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import Progress, silent
-from caloforge.foundations.randomness import rows
+from caloforge.foundations.randomness import DEFAULT_SEED, rows
 from caloforge.foundations.ranks import ALONE, Ranks
 from caloforge.foundations.units import DEGREE, GEV, Spectrum
 from caloforge.generation.engines.engine import choose, make_forward
 from caloforge.generation.threads import ThreadPool
 from caloforge.models.base import Forward, ShowerModel
 from caloforge.models.saved import ModelCard, load_model
-from caloforge.showers import NORMAL_INCIDENCE, Conditions, Showers
+from caloforge.showers import (
+    MAX_INCIDENT_MEV,
+    MIN_INCIDENT_MEV,
+    NORMAL_INCIDENCE,
+    Conditions,
+    Showers,
+)
 
 __all__ = [
     "ConditionSource",
@@ -54,6 +60,8 @@ class ConditionSource:
     theta_rad: tuple[float, float]
     provenance: dict[str, Any]
     inputs: tuple[Path, ...] = ()
+    grid: Grid | None = None
+    """Of the showers whose conditions these are, if they are somebody's."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Generator:
         energy: object,
         theta: object = None,
         *,
-        seed: int = 0,
+        seed: int = DEFAULT_SEED,
         batch: int = BATCH,
         pool: ThreadPool | None = None,
     ) -> Showers:
@@ -135,17 +143,27 @@ def check_conditions(
 ) -> str | None:
     """Compare (low, high) of the conditions with what the model was trained on.
 
-    Returns a warning where a model must extrapolate. Raises UsageError for angles that the model
-    does not listen to.
+    Returns a warning where a model must extrapolate. Raises UsageError for energies and angles that no shower has, and
+    for other angles than that of a model which is not conditioned on the angle.
     """
     card = generator.card
     trained_low, trained_high = (angle / DEGREE for angle in card.theta_rad)
     theta_low, theta_high = (angle / DEGREE for angle in theta_rad)
+    if not MIN_INCIDENT_MEV <= energy_MeV[0] <= energy_MeV[1] <= MAX_INCIDENT_MEV:
+        limits, got = (
+            " to ".join(f"{value / GEV:.4g}" for value in pair)
+            for pair in ((MIN_INCIDENT_MEV, MAX_INCIDENT_MEV), energy_MeV)
+        )
+        raise UsageError(f"energy: expected {limits} GeV, got {got}")
+    if not 0 < theta_low <= theta_high < 180:
+        raise UsageError(
+            f"theta: expected angles between 0 and 180 degrees, got {theta_low:.4g} to {theta_high:.4g}"
+        )
     outside = theta_low < trained_low - 1 or theta_high > trained_high + 1
     if outside and not generator.model.conditioned_on_angle:
         raise UsageError(
-            f"theta: model {card.name} was trained at {trained_low:.4g} degrees and does not listen to "
-            f"the angle, got {theta_low:.4g} to {theta_high:.4g}"
+            f"theta: model {card.name} was trained at {trained_low:.4g} degrees and is not conditioned on "
+            f"the angle, got {theta_low:.4g} to {theta_high:.4g} degrees"
         )
     if outside:
         return (
@@ -173,7 +191,7 @@ def drawn(count: int, energy: Spectrum, theta: Spectrum | None, seed: int) -> Co
 def like_file(path: Path, count: int | None = None) -> ConditionSource:
     """Take energies and angles from a shower file, over and over if ``count`` asks for more."""
     with ShowerFile(path) as file:
-        conditions = file.conditions
+        conditions, grid = file.conditions, file.grid
     if len(conditions) == 0:
         raise UsageError(f"{path}: expected at least one shower to take conditions from")
 
@@ -187,6 +205,7 @@ def like_file(path: Path, count: int | None = None) -> ConditionSource:
         _range(conditions.incident_theta),
         {"like": path.name},
         inputs=(path,),
+        grid=grid,
     )
 
 
@@ -208,7 +227,7 @@ def generate_file(
     threads. The first rank joins what the others made; they return before.
     """
     provenance = {**_provenance(generator, seed), **source.provenance}
-    check_output_path(out, *source.inputs)
+    check_shower_path(out, *source.inputs)
     firsts = range(0, source.count, batch)
     share = firsts[
         len(firsts) * ranks.rank // ranks.world : len(firsts) * (ranks.rank + 1) // ranks.world

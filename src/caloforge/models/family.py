@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
+from caloforge.foundations.yaml_model import did_you_mean, first_error
 from caloforge.models.base import ShowerModel
 from caloforge.models.objective import Objective, TrainingShowers
 from caloforge.models.settings import Sizes, TrainingConfig
@@ -34,7 +35,8 @@ class Family(Generic[S]):
 
     ``objective`` begins a training: it fits what has a closed form to the showers, and gives the losses of
     generator and critic. ``take_over`` loads first weights from a path into networks that have so begun; it
-    raises UsageError or CaloforgeError where they do not fit.
+    raises UsageError or CaloforgeError where they do not fit. ``steepest_rad`` is the smallest angle to the face
+    that it can follow, where there is one.
     """
 
     summary: str
@@ -43,6 +45,7 @@ class Family(Generic[S]):
     objective: Callable[[S, Any, Any, TrainingShowers], Objective]
     take_over: Callable[[Mapping[str, nn.Module], Path, NewestCheckpoint], None]
     critic: Callable[[Grid, Any], nn.Module] = _no_critic
+    steepest_rad: float | None = None
 
     def sizes(self, chosen: Mapping[str, int] | None = None) -> Sizes:
         """Return all sizes: those ``chosen``, else the usual. Raises UsageError naming a wrong one."""
@@ -50,8 +53,8 @@ class Family(Generic[S]):
         try:
             sizes: Sizes = kind(**(chosen or {}))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            known = f"expected one of {', '.join(kind.model_fields) or 'none'}"
+            first = first_error(error)
+            known = did_you_mean(str(first["loc"][0]), kind.model_fields)
             what = known if first["type"] == "extra_forbidden" else first["msg"]
             raise UsageError(f"architecture.{first['loc'][0]}: {what}") from None
         return sizes

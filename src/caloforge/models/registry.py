@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
@@ -14,7 +15,7 @@ from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
 from caloforge.models.family import Family
 
-__all__ = ["MODELS", "WHERE", "count_weights", "describe"]
+__all__ = ["MODELS", "WHERE", "count_weights", "describe", "serves"]
 
 WHERE = {
     "copula": "caloforge.models.copula.family:COPULA",
@@ -59,6 +60,14 @@ def describe(grid: Grid) -> list[dict[str, str | int]]:
         }
         for name, family in MODELS.items()
     ]
+
+
+def serves(name: str, grid: Grid, theta_rad: tuple[float, float]) -> bool:
+    """Say whether a model can make showers on a grid, and follow angles from low to high."""
+    family = MODELS[name]
+    tilt = max(abs(angle - math.pi / 2) for angle in theta_rad)
+    follows = family.steepest_rad is None or tilt <= math.pi / 2 - family.steepest_rad + 1e-3
+    return follows and _parameters(partial(family.build, grid, 0.0)) != "-"
 
 
 def _parameters(build: Callable[[], nn.Module]) -> int | str:

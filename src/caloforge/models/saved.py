@@ -80,7 +80,9 @@ def read_card(folder: Path) -> ModelCard:
         raise UsageError(f"{folder}: expected a run folder with model.json and model.safetensors")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except OSError as error:
+        raise CaloforgeError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
         raise CaloforgeError(f"{path}: expected JSON") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("version") != VERSION:
         raise CaloforgeError(f"{path}: field format: expected {FORMAT!r}, version {VERSION}")

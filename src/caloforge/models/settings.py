@@ -38,7 +38,9 @@ class TrainingConfig(Strict):
     is told apart), ``architecture`` its sizes, and other defaults where they suit it better.
     """
 
-    model: str = Field(description="a name from `caloforge models`; 3dgan if none is given")
+    model: str = Field(
+        description="a name from `caloforge models`; if none is given, the usual one for the showers' angles"
+    )
     architecture: Sizes = Field(
         default=Sizes(), description="sizes of the networks by name, such as `factors` of copula"
     )

@@ -78,7 +78,8 @@ def validate(
     paths = [candidates] if isinstance(candidates, str | Path) else list(candidates)
     if not 0 < len(paths) <= MAX_CANDIDATES:
         raise UsageError(f"candidates: expected 1 to {MAX_CANDIDATES} files, got {len(paths)}")
-    reading, measuring, drawing = Part(progress).shares((30, 2, 68) if quick else (10, 60, 30))
+    shares = (30, 2, 68) if quick else (10, 60, 30)
+    reading, measuring, drawing = Part(progress).shares(shares, ("reading", "comparing", "drawing"))
     with ExitStack() as stack:
         files = [stack.enter_context(ShowerFile(path)) for path in (reference, *paths)]
         library = [stack.enter_context(ShowerFile(path)) for path in training]
@@ -98,7 +99,7 @@ def validate(
         )
         caveats = tuple(caveats_on(samples, names, [file.grid for file in files], thin, quick=quick))
     comparisons = tuple(Comparison(samples[0], candidate) for candidate in samples[1:])
-    floors_part, *parts = measuring.shares((1, *(2 for _ in comparisons)))
+    floors_part, *parts = measuring.shares((1, *(2 for _ in comparisons)), ["reference with itself"])
     floors = {} if quick else reference_floors(samples[0], progress=floors_part)
     measured = [
         measure(compared, training=copied, quick=quick, progress=part)
@@ -119,6 +120,7 @@ def validate(
         caveats=caveats,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+    drawing(0, len(plots))
     with atomic_folder(folder) as temporary:
         (temporary / "plots").mkdir()
         drawn = []

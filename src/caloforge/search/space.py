@@ -193,7 +193,7 @@ class Space:
 
 
 def load_space(path: Path | None = None) -> Space:
-    """Read a search space; the one that ships if no file is given.
+    """Read a search space; the package's own if no file is given.
 
     Raises UsageError naming the file, the setting and what was expected.
     """

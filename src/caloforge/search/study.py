@@ -92,7 +92,9 @@ class Study:
             sequences = {name: tuple(note[name]) for name in ("objectives", "data", "first")}
             self.settings = Settings(**{**note, **sequences})
             self.propose, self.first_part = METHODS[self.settings.method]
-        except (OSError, ValueError, TypeError, KeyError):
+        except OSError as error:
+            raise CaloforgeError(f"{path}: cannot be read: {error.strerror}") from None
+        except (ValueError, TypeError, KeyError):
             raise CaloforgeError(f"{path}: not the settings of a search") from None
         self.space = parse_space(self.settings.space, f"{path}, space")
         self.store = Store(folder / "journal.log", len(self.settings.objectives))

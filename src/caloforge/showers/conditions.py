@@ -14,10 +14,12 @@ from caloforge.foundations.errors import CaloforgeError
 __all__ = [
     "ELECTRON",
     "MAX_INCIDENT_MEV",
+    "MIN_INCIDENT_MEV",
     "NORMAL_INCIDENCE",
     "Conditions",
     "check_angles",
     "check_energies",
+    "doubt_units",
     "require",
 ]
 
@@ -30,6 +32,9 @@ ELECTRON = 11
 MAX_INCIDENT_MEV = 1e9
 """A primary above 1,000 TeV is taken for a mistake in units."""
 
+MIN_INCIDENT_MEV = 1e-3
+"""No primary below 1 keV is simulated or generated: Geant4's electromagnetic physics ends there."""
+
 
 def check_energies(energy_N: NDArray[Any], name: str = "incident_energy") -> None:
     """Raise CaloforgeError at the first energy that is not in (0, 1e9] MeV; ``name`` is the field."""
@@ -40,6 +45,20 @@ def check_energies(energy_N: NDArray[Any], name: str = "incident_energy") -> Non
 def check_angles(theta_N: NDArray[Any], name: str = "incident_theta") -> None:
     """Raise CaloforgeError at the first angle that is not in (0, pi) rad; ``name`` is the field."""
     require((theta_N > 0) & (theta_N < math.pi), name, "0 < theta < pi rad", theta_N)
+
+
+def doubt_units(deposit_MeV: float, energy_MeV: float) -> str:
+    """Return a warning if more energy is deposited than came in, naming the unit that would explain it; else nothing."""
+    if not deposit_MeV > energy_MeV > 0:
+        return ""
+    fraction = deposit_MeV / energy_MeV
+    likely = {
+        3: "deposits calibrated to the incident energy",
+        1e3: "incident energies in GeV",
+        1e6: "deposits in eV, or incident energies in TeV",
+    }
+    reason = next((text for most, text in likely.items() if fraction <= most), "other units")
+    return f"sampling fraction {fraction:.4g}, above 1: most likely {reason}; expected deposits and energies in MeV"
 
 
 @dataclass(frozen=True, eq=False)

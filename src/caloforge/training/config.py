@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache, reduce
 from operator import or_
@@ -13,12 +13,14 @@ import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from caloforge.foundations.errors import UsageError
+from caloforge.foundations.yaml_model import PlainLoader, did_you_mean, first_error
 from caloforge.models.registry import MODELS
 from caloforge.models.settings import TrainingConfig
 
 __all__ = ["TrainingConfig", "load_config"]
 
-DEFAULT_MODEL = "3dgan"
+DEFAULT_MODEL = "copula"
+"""Where no showers are known: see :func:`caloforge.training.begin.usual_model`."""
 
 EVERYBODYS: dict[str, Any] = {
     "precision": "fp32",
@@ -35,10 +37,11 @@ def load_config(
     *,
     base: Mapping[str, Any] | None = None,
     model: str | None = None,
+    usual: Callable[[], str] = lambda: DEFAULT_MODEL,
 ) -> TrainingConfig:
     """Fill the settings from ``base``, then a YAML file, then ``a.b=c`` texts, then the model's name.
 
-    What none of them says is as suits the model.
+    What none of them says is as suits the model; where none names one, ``usual`` does.
 
     Raises UsageError naming the file or the setting, and what was expected.
     """
@@ -47,7 +50,9 @@ def load_config(
         _set(data, setting)
     if model is not None:
         data["model"] = model
-    name = data.setdefault("model", DEFAULT_MODEL)
+    if "model" not in data:
+        data["model"] = usual()
+    name = data["model"]
     if name not in tuple(MODELS):
         raise UsageError(f"setting model: expected one of {', '.join(MODELS)}, got {name!r}")
     try:
@@ -76,7 +81,7 @@ def _any_config(names: tuple[str, ...]) -> TypeAdapter[TrainingConfig]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = PlainLoader(path.read_text(encoding="utf-8")).get_single_data()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
@@ -98,22 +103,14 @@ def _set(data: dict[str, Any], setting: str) -> None:
         if not isinstance(data, dict):
             raise UsageError(f"--set {setting}: {parent} has no settings below it")
     try:
-        data[last] = _scalar(text)
+        data[last] = PlainLoader(text).get_single_data()
     except yaml.YAMLError:
         raise UsageError(f"--set {setting}: the value is not YAML") from None
 
 
-def _scalar(text: str) -> Any:
-    # YAML 1.1 reads 1e-3 as a text and 100:200 as a number to base 60.
-    try:
-        return float(text) if not text.lstrip("+-").isdigit() else int(text)
-    except ValueError:
-        return text if ":" in text else yaml.safe_load(text)
-
-
 def _complaint(error: ValidationError, model: str) -> tuple[str, str]:
     """Return the first setting that is wrong, and what was expected of it."""
-    first = error.errors(include_url=False)[0]
+    first = first_error(error)
     _, *path = map(str, first["loc"])  # after the model's name
     if first["type"] != "extra_forbidden":
         return ".".join(path), f"{first['msg']}, got {first['input']!r}"
@@ -122,7 +119,7 @@ def _complaint(error: ValidationError, model: str) -> tuple[str, str]:
         path.append(next(iter(first["input"])))  # as it was typed
     owners = [other for other in MODELS if path[-1] in _names(other, path[:-1])]
     whose = f", only {', '.join(owners)}" if owners else ""
-    return ".".join(path), f"{model} has no such setting{whose}; expected one of {', '.join(known)}"
+    return ".".join(path), f"{model} has no such setting{whose}; {did_you_mean(path[-1], known)}"
 
 
 def _names(model: str, parents: Sequence[str]) -> Sequence[str]:

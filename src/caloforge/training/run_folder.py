@@ -96,7 +96,9 @@ class RunFolder:
         try:
             data = yaml.safe_load(self._config.read_text(encoding="utf-8"))
             sources = data.pop("resolved_from")
-        except (OSError, yaml.YAMLError, AttributeError, KeyError):
+        except OSError as error:
+            raise CaloforgeError(f"{self._config}: cannot be read: {error.strerror}") from None
+        except (yaml.YAMLError, AttributeError, KeyError):
             raise CaloforgeError(f"{self._config}: not the configuration of a run") from None
         return data, sources
 

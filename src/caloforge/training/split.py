@@ -43,7 +43,7 @@ class Split:
     def of(cls, store: ShowerStore, config: TrainingConfig) -> Split:
         """Split by the seed, among the showers in the configured range of energies.
 
-        Raises UsageError if fewer than two are left to train on.
+        Raises UsageError if fewer than two are left to train on, or none of them has a deposit.
         """
         chosen_N = np.arange(len(store))
         if config.energy is not None:
@@ -52,6 +52,13 @@ class Split:
             chosen_N = np.flatnonzero((energy_N >= spectrum.low) & (energy_N <= spectrum.high))
         n_validation = max(1, round(config.validation_fraction * len(chosen_N)))
         if len(chosen_N) - n_validation < 2:
-            raise UsageError(f"setting energy: only {len(chosen_N)} showers to train on, expected more")
+            where = "data" if config.energy is None else f"setting energy: {config.energy} GeV"
+            raise UsageError(
+                f"{where}: {len(chosen_N)} showers, expected at least 3: two to train on, one to judge by"
+            )
         order_N = stream(config.seed, "split").permutation(chosen_N)
+        if not store.count_hits()[order_N[n_validation:]].any():
+            raise UsageError(
+                f"data: no shower to train on has a deposit of {store.threshold_MeV:g} MeV or more, expected hits"
+            )
         return cls(np.sort(order_N[n_validation:]), order_N[:n_validation])

@@ -23,7 +23,7 @@ from caloforge.models.objective import LossStep
 from caloforge.models.saved import ModelCard
 from caloforge.showers.batch import Batch
 from caloforge.training.augmentation import allowed_symmetries
-from caloforge.training.begin import build_objective, initialise_from
+from caloforge.training.begin import build_objective, initialise_from, require_sources
 from caloforge.training.checkpoint import Checkpoint, TrainingProgress, TrainState, newest_valid
 from caloforge.training.config import TrainingConfig
 from caloforge.training.data_parallel import Group
@@ -54,11 +54,13 @@ def train(
     group: Group | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = print,
+    remark: str = "",
 ) -> dict[str, Any]:
     """Train a model on shower files, in the run folder ``out``; return the best check's figures.
 
     ``init_from`` names run folders, pretrained models or Keras files with the first weights. The workers
-    of a ``group`` each call this; the first of them writes and speaks for all.
+    of a ``group`` each call this; the first of them writes and speaks for all. ``remark`` is said when the
+    training begins.
 
     Raises UsageError or CaloforgeError; KeyboardInterrupt after Ctrl-C or SIGTERM, with a
     checkpoint written.
@@ -68,7 +70,8 @@ def train(
     if not group.leads:
         progress, say = silent, say_nothing
     weights = [pretrained_weights().get(str(source), source) for source in init_from]
-    return Trainer(config, data, out, resume, weights, group, progress, say).run()
+    require_sources(weights)
+    return Trainer(config, data, out, resume, weights, group, progress, say, remark).run()
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class Trainer:
     group: Group
     show: Progress
     say: Callable[[str], None]
+    remark: str = ""
 
     def run(self) -> dict[str, Any]:
         """Train until the last step, the end of the time or a signal; return the best check's figures."""
@@ -141,6 +145,7 @@ class Trainer:
         progress = self.progress
         return {
             "run": str(self.out),
+            "model": config.model,
             "steps": progress.step,
             "epochs": progress.epoch,
             "best": progress.best,
@@ -271,7 +276,14 @@ class Trainer:
         self.folder.forget_after(progress.step)
         self.limit_s = math.inf if config.minutes is None else 60 * config.minutes
         self.started_s = time.monotonic()
-        self.show(progress.step, self.last_step)
+        if self.remark:
+            self.say(self.remark)
+        if progress.step < self.last_step:
+            self.show(progress.step, self.last_step)
+        else:
+            self.say(
+                f"{self.out}: already finished after step {progress.step}; more epochs or max_steps go on"
+            )
 
     # One step.
 

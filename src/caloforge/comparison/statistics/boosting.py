@@ -58,7 +58,7 @@ def boost(
     try:
         from sklearn import ensemble
     except ImportError:
-        raise MissingExtraError("validate", "report") from None
+        raise MissingExtraError("a comparison of showers", "report") from None
     defined_NF = np.where(np.isfinite(train[0]), train[0], np.nan)
     empty_F = np.isnan(defined_NF).all(axis=0)
     defined_NF[:, empty_F] = 0.0

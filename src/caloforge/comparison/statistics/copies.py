@@ -108,7 +108,7 @@ def excess_p_value(candidate_M: Array, baseline_N: Array) -> float:
 
     Counts the candidate's ratios below the lowest, the third and the tenth lowest of the baseline. If
     all orders of the two sets are equally likely, the counts follow the negative hypergeometric law. The
-    smallest of the three probabilities counts, times three (Bonferroni), so the p-value is cautious.
+    smallest of the three probabilities counts, times three (Bonferroni), so the p-value is conservative.
     """
     n, m = len(baseline_N), len(candidate_M)
     sorted_N = np.sort(baseline_N)

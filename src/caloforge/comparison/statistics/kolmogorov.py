@@ -3,7 +3,7 @@
 The statistic is the largest distance between the two empirical distribution functions, its p-value scipy's
 for large samples. Holm's procedure (Scand. J. Stat. 6 (1979) 65) corrects it for the number of observables tested: taking
 as different those below 1 % is wrong about any of them in at most 1 % of comparisons of equal samples,
-however the observables hang together. Where many values coincide (whole numbers) the test is cautious.
+however the observables hang together. Where many values coincide (whole numbers) the test is conservative.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def ks_test(reference_N: Values, candidate_M: Values) -> tuple[float, float]:
     try:
         from scipy.stats import ks_2samp
     except ImportError:
-        raise MissingExtraError("validate", "report") from None
+        raise MissingExtraError("a comparison of showers", "report") from None
     found = ks_2samp(reference_N, candidate_M, method="asymp")
     return float(found.statistic), float(found.pvalue)
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
-from caloforge.files.hdf5 import field_names, numeric_dataset, open_hdf5, text_attribute
-from caloforge.files.layouts.formats import LAYOUTS, PublicFile
-from caloforge.files.shower_file import FORMAT, ShowerWriter
-from caloforge.foundations.durable import check_output_path, sha256
+from caloforge.files.hdf5 import field_names, open_hdf5, text_attribute
+from caloforge.files.layouts.formats import LAYOUTS, PublicFile, dataset_of
+from caloforge.files.shower_file import FORMAT, ShowerWriter, check_shower_path
+from caloforge.foundations.durable import sha256
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import Progress, silent
+from caloforge.showers import doubt_units
 
 __all__ = ["AUTO", "convert", "detect", "layout_of", "open_public"]
 
@@ -57,7 +59,7 @@ def layout_of(path: Path) -> str | None:
 def _fits(file: h5py.File, path: Path, layout: type[PublicFile]) -> bool:
     try:
         for name, shape in layout.fields.items():
-            numeric_dataset(file, path, name, shape)
+            dataset_of(file, path, name, shape)
     except CaloforgeError:
         return False
     return True
@@ -87,7 +89,7 @@ def convert(
     is written, and must have the layout and the grid of the first one. Raises UsageError or
     CaloforgeError naming file and field.
     """
-    check_output_path(output, *inputs, *([] if binning is None else [binning]))
+    check_shower_path(output, *inputs, *([] if binning is None else [binning]))
     for name, count in Counter(map(os.path.realpath, inputs)).items():
         if count > 1:
             raise UsageError(f"{name}: is given {count} times")
@@ -113,16 +115,22 @@ def convert(
         "sources": sources,
         "remarks": list(remarks),
     }
-    done = 0
+    done, deposit, energy = 0, 0.0, 0.0
     report(done, total)
     with ShowerWriter(output, first.grid, provenance) as writer:
         for path in inputs:
             with open_public(path, layout, binning) as source:
                 step = source.rows_per_read
                 for start in range(0, len(source), step):
-                    writer.append(source.read(start, start + step))
+                    showers = source.read(start, start + step)
+                    deposit += float(showers.deposits.sum(dtype=np.float64))
+                    energy += float(showers.incident_energy.sum(dtype=np.float64))
+                    writer.append(showers)
                     report(done + min(start + step, len(source)), total)
                 done += len(source)
+        if doubt := doubt_units(deposit, energy):
+            remarks[doubt] = None
+            writer.provenance["remarks"] = list(remarks)
     return {
         "file": str(output),
         "showers": total,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,12 +28,21 @@ from caloforge.showers import (
     check_energies,
 )
 
-__all__ = ["LAYOUTS", "CaloChallenge", "Clic", "ClicAngle", "Lemurs", "PublicFile"]
+__all__ = ["LAYOUTS", "CaloChallenge", "Clic", "ClicAngle", "Lemurs", "PublicFile", "dataset_of"]
 
 PHOTON = 22
 CLIC_CELL_MM = (5.1, 5.1)
 
 Fields = Mapping[str, tuple[int | None, ...]]
+
+
+def dataset_of(file: h5py.File, path: Path, name: str, shape: tuple[int | None, ...]) -> h5py.Dataset:
+    """Get a dataset as :func:`numeric_dataset` does; a column may be (N,) or (N, 1), as its writer liked."""
+    twins = {(None,): (None, 1), (None, 1): (None,)}
+    if shape in twins:
+        with suppress(CaloforgeError):
+            return numeric_dataset(file, path, name, twins[shape])
+    return numeric_dataset(file, path, name, shape)
 
 
 class PublicFile(ABC):
@@ -60,7 +70,7 @@ class PublicFile(ABC):
             raise UsageError(f"{path}: --binning belongs to calochallenge, this file is {self.layout}")
         self.path = path
         self.remarks: list[str] = []
-        self._data = {n: numeric_dataset(file, path, n, shape) for n, shape in self.fields.items()}
+        self._data = {n: dataset_of(file, path, n, shape) for n, shape in self.fields.items()}
         for name, dataset in self._data.items():
             if len(dataset) != len(self) or len(dataset) > MAX_SHOWERS:
                 raise CaloforgeError(
@@ -89,7 +99,8 @@ class PublicFile(ABC):
         """Turn checked rows of the image into deposits on the grid, in MeV; may write to ``image``."""
 
     def _column(self, name: str) -> NDArray[np.float64]:
-        return read_rows(self._data[name], self.path, slice(None), np.float64)
+        values = read_rows(self._data[name], self.path, slice(None), np.float64)
+        return values[:, 0] if values.shape[1:] == (1,) else values
 
     def __len__(self) -> int:
         return int(self._data[self.image].shape[0])
@@ -226,9 +237,6 @@ class CaloChallenge(PublicFile):
                 f"layers are binned unlike each other: {self.grid.n_cells - n_voxels} of "
                 f"{self.grid.n_cells} cells stay 0"
             )
-
-    def _column(self, name: str) -> NDArray[np.float64]:
-        return super()._column(name)[:, 0]
 
     def _deposits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         deposits = np.zeros((len(image), self.grid.n_cells), np.float32)

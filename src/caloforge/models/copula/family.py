@@ -11,6 +11,7 @@ from torch import nn
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
+from caloforge.models.copula.axis_frame import STEEPEST_RAD
 from caloforge.models.copula.fit import LikelihoodObjective
 from caloforge.models.copula.model import FactorCopula
 from caloforge.models.copula.transfer import take_over
@@ -49,7 +50,7 @@ def _objective(
 
 
 def _take_over(networks: Mapping[str, nn.Module], source: Path, _checkpoint: NewestCheckpoint) -> None:
-    """Begin with the model of a run, or one that ships, of the same or another detector."""
+    """Begin with the model of a run, or a pretrained one, of the same or another detector."""
     model = networks["generator"]
     assert isinstance(model, FactorCopula)
     given, card = load_model(source)
@@ -71,4 +72,5 @@ COPULA_ANGLE = Family(
     partial(_generator, tilted=True),
     _objective,
     _take_over,
+    steepest_rad=STEEPEST_RAD,
 )

@@ -117,6 +117,6 @@ class ThreeDGAN(ShowerModel):
         self.noise_size = latent
 
     def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
-        """Make images (B, nx, ny, nz) in 50 x GeV; the angle is not listened to."""
+        """Make images (B, nx, ny, nz) in 50 x GeV; the angle changes nothing."""
         image_BXYZ: Tensor = self.network(noise_BL * (energy_B / (100 * GEV))[:, None])
         return image_BXYZ

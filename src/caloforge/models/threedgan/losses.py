@@ -77,7 +77,7 @@ class AdversarialObjective:
     generator takes two steps with fresh noise. Each loss weighs real-or-fake (binary
     cross-entropy), the regressed primary energy and the total deposit (MAPE), and where the model
     listens to it the measured angle (MAE, rad). Energies of fakes are uniform over the range of the
-    data; a model that listens to the angle reuses the labels of the real batch instead.
+    data; a model conditioned on the angle reuses the labels of the real batch instead.
 
     Source: svalleco/3Dgan, sara-nl/3Dgan (EcalEnergyTrain, AngleTrain).
     """

@@ -25,7 +25,7 @@ from caloforge.report.plots.tables import table
 try:
     import jinja2
 except ImportError:
-    raise MissingExtraError("validate", "report") from None
+    raise MissingExtraError("a report or a figure", "report") from None
 
 __all__ = ["build_page", "fill_page", "inline_png"]
 

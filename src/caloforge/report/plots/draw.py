@@ -38,7 +38,7 @@ try:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
     from PIL import Image
 except ImportError:
-    raise MissingExtraError("validate", "report") from None
+    raise MissingExtraError("a report or a figure", "report") from None
 
 __all__ = ["few_ticks", "picture", "render", "render_all"]
 

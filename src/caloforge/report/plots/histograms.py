@@ -19,7 +19,7 @@ from caloforge.foundations.errors import MissingExtraError
 try:
     import hist
 except ImportError:
-    raise MissingExtraError("validate", "report") from None
+    raise MissingExtraError("a report or a figure", "report") from None
 
 __all__ = ["Plot", "axis_label", "histogram", "image", "map_of", "matrix"]
 

@@ -15,7 +15,7 @@ from caloforge.report.plots.histograms import Plot
 try:
     import uproot
 except ImportError:
-    raise MissingExtraError("validate", "report") from None
+    raise MissingExtraError("a report or a figure", "report") from None
 
 __all__ = ["write_root"]
 
