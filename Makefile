@@ -20,7 +20,7 @@ demo: $(VENV)/.demo
 quick: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pytest -n 2 --dist worksteal -m "not (process or geant4 or browser or training or slow)"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not (process or geant4 or browser or training or long or slow)"
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check

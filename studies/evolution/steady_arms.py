@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from studies.evolution.energy_problem import EnergyProblem
 from studies.evolution.gan_evolution import GanProblem
@@ -21,7 +23,7 @@ __all__ = ["asynchronous", "gan"]
 
 
 def asynchronous(processes: int) -> Arm:
-    """Evolve networks for the energy's regression with so many processes on one population.
+    """Evolve networks for the energy's regression with so many processes, of one thread each, on one population.
 
     ``s_per_child`` is wall time while all of them were at work; ``core_s_per_child`` the processors' time, with the
     exchange of networks through the folder.
@@ -32,7 +34,8 @@ def asynchronous(processes: int) -> Arm:
         children = max(1, round(settings.evaluations / problem.evaluations))
         shared, notes = Population(problem, settings.folder, children), dict[int, Any]()
         files = replace(settings.files)  # without what was read
-        with helped_by(processes - 1, _help, files, settings.seed, settings.folder, children):
+        helpers = helped_by(processes - 1, _help, files, settings.seed, settings.folder, children)
+        with one_thread(), helpers:
             for notes in shared.grow():
                 settings.progress(len(notes), children)
         network = problem.read(shared.members[0])
@@ -48,6 +51,17 @@ def asynchronous(processes: int) -> Arm:
         }
 
     return run
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread, as the helpers do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _help(files: ShowerFiles, seed: int, folder: Path, children: int) -> None:

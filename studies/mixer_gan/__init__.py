@@ -12,9 +12,11 @@ __all__ = ["known"]
 
 @contextmanager
 def known() -> Iterator[None]:
-    """Let the registry know ``mixer-gan`` for the length of the block."""
+    """Let the registry know ``mixer-gan`` for the length of the block, which may lie in another such."""
+    before = dict(WHERE)
     WHERE["mixer-gan"] = "studies.mixer_gan.family:MIXER_GAN"
     try:
         yield
     finally:
-        WHERE.pop("mixer-gan", None)
+        if "mixer-gan" not in before:
+            del WHERE["mixer-gan"]

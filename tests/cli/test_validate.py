@@ -84,7 +84,16 @@ def test_json_is_the_metrics_and_where_the_report_is(
 ) -> None:
     out = tmp_path / "report"
     ran = caloforge(
-        "validate", files["small"], files["other"], "-o", out, "--labels", "Geant4", "3D GAN", "--json"
+        "validate",
+        files["small"],
+        files["other"],
+        "-o",
+        out,
+        "--labels",
+        "Geant4",
+        "3D GAN",
+        "--quick",
+        "--json",
     )
     assert ran.code == 0, ran.err
     printed = json.loads(ran.out)
@@ -98,9 +107,8 @@ def test_json_is_the_metrics_and_where_the_report_is(
 def test_the_table_is_the_verdict(
     caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "caloforge.report.plots.catalogue.catalogue", lambda *_: []
-    )  # displays alone are drawn
+    for name in ("catalogue", "displays"):
+        monkeypatch.setattr(f"caloforge.report.plots.catalogue.{name}", lambda *_: [])
     monkeypatch.setenv("COLUMNS", "150")
     monkeypatch.chdir(tmp_path)
     ran = caloforge("validate", "small.h5", "other.h5", "small.h5", "-o", "report", "--quick")
@@ -121,7 +129,8 @@ def test_the_table_is_the_verdict(
 def test_require_fails_when_something_is_not_met_and_the_report_is_there(
     caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", lambda *_: [])
+    for name in ("catalogue", "displays"):
+        monkeypatch.setattr(f"caloforge.report.plots.catalogue.{name}", lambda *_: [])
     for limit, code in ((3, 0), (5, 1)):
         mine = tmp_path / "mine.yaml"
         mine.write_text(f"requirements:\n- {{metric: n_candidate, at_least: {limit}}}\n")

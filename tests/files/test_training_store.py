@@ -194,7 +194,7 @@ def test_an_unchanged_file_is_neither_read_nor_built_again(
     def must_not_happen(*_: object, **__: object) -> None:
         raise AssertionError("read, locked or built again")
 
-    for name in ("sha256", "write_store", "_turn"):
+    for name in ("sha256", "write_store", "open_locked"):
         monkeypatch.setattr(store, name, must_not_happen)
     again = prepare_store([path], tmp_path / "cache", threshold_MeV=0.1)
     assert (again.folder, again.checksum) == (first.folder, first.checksum)

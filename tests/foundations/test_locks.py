@@ -38,10 +38,29 @@ def test_a_lock_is_held_until_its_process_is_killed(tmp_path: Path) -> None:
         open_locked(tmp_path / "lock", "in use")
 
 
-def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524])
+def test_a_file_system_without_locks_is_told_once_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
     def no_locks(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(number, "no locks here")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.raises(CaloforgeError, match=r"lock: the file system has no locks: No locks available"):
-        open_locked(tmp_path / "lock", "in use")
+    for _ in range(2):
+        with open_locked(tmp_path / "lock", "in use"), open_locked(tmp_path / "other", "in use"):
+            pass
+    (said,) = caplog.messages
+    assert said.startswith(
+        f"caloforge: warning: {tmp_path}: the file system has no locks (no locks here)"
+    )
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("content")
+    (tmp_path / "lock").symlink_to("precious")
+    (tmp_path / "nowhere").symlink_to("absent")
+    for name in ("lock", "nowhere"):
+        with pytest.raises(CaloforgeError, match=rf"{name}: expected a file to lock, this is a link"):
+            open_locked(tmp_path / name)
+    assert (tmp_path / "precious").read_text() == "content"
+    assert not (tmp_path / "absent").exists()

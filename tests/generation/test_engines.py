@@ -47,6 +47,7 @@ def a_model(name: str) -> ShowerModel:
     return model
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [

@@ -25,15 +25,16 @@ from caloforge.detector import Grid
 from caloforge.files import shower_file
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.observables.definitions import OBSERVABLES
-from caloforge.report.plots.histograms import Plot
 from caloforge.report.validate import validate
 
 DATA = Path(str(resources.files("caloforge"))) / "data"
 
 
-def no_plots(*given: Any) -> list[Plot]:
-    """Stand in for the catalogue where a test is about other things than plots."""
-    return []
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw one display alone where a test is about other things than plots."""
+    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", lambda *_: [])
+    monkeypatch.setattr("caloforge.report.plots.catalogue.DISPLAY_QUANTILES", (0.5,))
 
 
 class Page(HTMLParser):
@@ -169,8 +170,8 @@ def test_metrics_json_holds_what_was_measured(report: tuple[Path, Metrics]) -> N
                 assert entry >= 0, name
 
 
-def test_the_larger_threshold_holds_for_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", no_plots)
+@pytest.mark.usefixtures("no_plots")
+def test_the_larger_threshold_holds_for_both(tmp_path: Path) -> None:
     grid = Grid("g", (3, 4, 5), threshold_MeV=0.5)
     shower_file.write(tmp_path / "a.h5", random_showers(30, grid))
     shower_file.write(tmp_path / "b.h5", random_showers(30, Grid("g", (3, 4, 5), threshold_MeV=1.0)))
@@ -180,10 +181,10 @@ def test_the_larger_threshold_holds_for_both(tmp_path: Path, monkeypatch: pytest
     assert "detectors differ in threshold_MeV" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_an_earlier_report_is_replaced_and_other_folders_are_left_alone(
-    two_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", no_plots)
     out = tmp_path / "out"
     (out / "plots").mkdir(parents=True)
     (out / "report.html").write_text("old")
@@ -206,11 +207,11 @@ def test_an_earlier_report_is_replaced_and_other_folders_are_left_alone(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5", "out"]
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_a_failed_run_leaves_nothing_and_keeps_what_was_there(
-    two_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any
+    two_files: tuple[Path, Path], tmp_path: Path, error: Any
 ) -> None:
-    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", no_plots)
     validate(*two_files, tmp_path / "old", quick=True)
     before = (tmp_path / "old" / "report.html").read_bytes()
 
@@ -262,10 +263,8 @@ def test_missing_libraries_are_named_before_any_work(
     )
 
 
-def test_progress_runs_to_a_hundred(
-    two_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", no_plots)
+@pytest.mark.usefixtures("no_plots")
+def test_progress_runs_to_a_hundred(two_files: tuple[Path, Path], tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     validate(*two_files, tmp_path / "out", progress=lambda done, total, **_: calls.append((done, total)))
     done = [d for d, _ in calls]

@@ -204,6 +204,7 @@ def test_a_killed_workers_trial_is_finished_by_those_who_are_left(
     assert trained.code == 0, trained.err
 
 
+@pytest.mark.training
 def test_children_inherit_weights_and_the_objectives_are_measured(
     core_showers: Path, small_space: Path, tmp_path: Path, caloforge: Caloforge
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress
+from caloforge.cli.outputs import Overwrite, claim, command_in_json, this_command
 from caloforge.foundations.randomness import DEFAULT_SEED
 
 EXAMPLES = (
@@ -57,6 +56,7 @@ def run(
     streams: Annotated[
         str | None, typer.Option(metavar="N,N", help="Streams of bench generate; 1,2,4.")
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Measure one part's speed, side by side with what it is compared to, in one run."""
@@ -64,11 +64,11 @@ def run(
 
     from caloforge.bench import Row
     from caloforge.bench.machine import describe_machine, package_versions
-    from caloforge.foundations.durable import check_output_path, write_json
+    from caloforge.foundations.durable import write_json
     from caloforge.foundations.errors import UsageError
 
     if output is not None:
-        check_output_path(output)
+        claim(output, made_by=command_in_json, overwrite=overwrite)
     if data is not None and name is not Bench.loader:
         raise UsageError(f"--data: bench {name.value} reads no showers, only bench loader does")
     if batch is not None and name is not Bench.train:
@@ -85,7 +85,7 @@ def run(
     machine = describe_machine()
     result = {
         "bench": name.value,
-        "command": shlex.join(["caloforge", *sys.argv[1:]]),
+        "command": this_command(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": seed,
         "machine": machine,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress, say
+from caloforge.cli.outputs import Overwrite, claim, command_in_showers, this_command
 
 EXAMPLES = (
     "caloforge convert EleEscan_1_1.h5 EleEscan_1_2.h5 -o clic.h5",
@@ -24,13 +25,18 @@ def run(
     binning: Annotated[
         Path | None, typer.Option(help="CaloChallenge's binning XML; data sets 2 and 3 go without.")
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Read showers as they were published and write one shower file, MeV and rad, checked."""
     from caloforge.files.layouts import convert
 
+    given = [*inputs, *([] if binning is None else [binning])]
+    claim(output, *given, made_by=command_in_showers, overwrite=overwrite)
     with progress("convert", "showers") as report:
-        result = convert(inputs, output, layout=layout, binning=binning, report=report)
+        result = convert(
+            inputs, output, layout=layout, binning=binning, command=this_command(), report=report
+        )
     for remark in result["remarks"]:
         say(f"note: {remark}")
     shape = " x ".join(map(str, result["shape"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress_of, say, took, warn_of_radians
+from caloforge.cli.outputs import Overwrite, claim, command_in_showers, this_command
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.ranks import Ranks
@@ -60,6 +62,7 @@ def run(
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, max=65536, help="Showers at a time.")] = 128,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same showers.")] = DEFAULT_SEED,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Generate showers, streamed to a file in bounded memory."""
@@ -73,6 +76,8 @@ def run(
     )
     from caloforge.generation.threads import ThreadPool
 
+    inputs = [] if like is None else [like]
+    claim(output, *inputs, made_by=command_in_showers, overwrite=overwrite)
     angles = None if theta is None else Spectrum.parse(theta, unit=DEGREE, what="--theta")
     if like is None:
         if energy is None or events is None:
@@ -84,6 +89,7 @@ def run(
                 "--like: takes energies and angles from the file, --energy and --theta do not apply"
             )
         source = like_file(like, events)
+    source = replace(source, provenance={"command": this_command(), **source.provenance})
     generator = load(model)
     warning = check_conditions(generator, source.energy_MeV, source.theta_rad)
     ranks, made = Ranks.from_environment(), generator.card.grid

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress_of, say, took, warn_of_radians
+from caloforge.cli.outputs import Overwrite, claim, command_in_showers, this_command
 from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.ranks import Ranks
 
@@ -45,11 +46,11 @@ def run(
             metavar="DIR",
         ),
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Simulate electron showers with Geant4; run an interrupted command again and it goes on."""
     from caloforge.detector import load_detector
-    from caloforge.files.shower_file import check_shower_path
     from caloforge.foundations.units import DEGREE, GEV, Spectrum
     from caloforge.geant4.physics_data import find_physics_data
     from caloforge.geant4.request import SimulationRequest
@@ -62,7 +63,7 @@ def run(
         theta=Spectrum.parse(theta, unit=DEGREE, what="--theta"),
         seed=seed,
     )
-    check_shower_path(output)
+    claim(output, made_by=command_in_showers, overwrite=overwrite)
     require_geant4()
     data = find_physics_data(physics_data)
     ranks = Ranks.from_environment()
@@ -71,7 +72,13 @@ def run(
         say(f"physics: {data}" + (f" ({data.remark})" if data.remark else ""))
     with progress_of(ranks, "simulate", "showers") as report:
         result = simulate(
-            request, output, workers=workers, physics_data=data, ranks=ranks, progress=report
+            request,
+            output,
+            workers=workers,
+            physics_data=data,
+            ranks=ranks,
+            command=this_command(),
+            progress=report,
         )
     if not ranks.leads:
         return

@@ -12,6 +12,7 @@ import typer
 
 from caloforge.cli.console import Json, digits, print_result, progress, say
 from caloforge.cli.multi_value_options import MultiValueData
+from caloforge.cli.outputs import Overwrite
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import silent
 from caloforge.foundations.ranks import Ranks
@@ -69,6 +70,7 @@ def run(
             metavar="NAME",
         ),
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Train a model on showers; the run folder holds settings, metrics, checkpoints and the model."""
@@ -115,6 +117,7 @@ def run(
                 output,
                 resume=again,
                 init_from=weights,
+                overwrite=overwrite,
                 group=group,
                 remark=choice,
                 progress=report,

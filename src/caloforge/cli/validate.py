@@ -10,7 +10,8 @@ import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress
 from caloforge.cli.multi_value_options import MultiValueLabels
-from caloforge.foundations.errors import CaloforgeError
+from caloforge.cli.outputs import Overwrite, this_command
+from caloforge.foundations.errors import CaloforgeError, UsageError
 
 if TYPE_CHECKING:
     from caloforge.comparison.requirements import Judgement
@@ -60,11 +61,15 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="No classifiers, no distances, no search for copies.")
     ] = False,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Compare showers with a reference: a verdict, numbers, and more than 300 plots in one page."""
-    from caloforge.report.validate import validate
+    from caloforge.report.validate import command_of, validate
 
+    made_by = command_of(output)
+    if made_by not in (None, this_command()) and not overwrite:
+        raise UsageError(f"{output}: another command made this report; --overwrite replaces it")
     with progress("validate", "%") as callback:
         report = validate(
             reference,
@@ -75,6 +80,7 @@ def run(
             training=training or (),
             quick=quick,
             workers=len(os.sched_getaffinity(0)),
+            command=this_command(),
             progress=callback,
         )
     page = output / "report.html"

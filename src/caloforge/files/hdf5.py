@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.locks import warn_without_locks
 
 __all__ = [
     "MAX_CHUNK_BYTES",
@@ -58,12 +59,24 @@ def open_hdf5(path: Path) -> h5py.File:
     """Open an HDF5 file for reading. Raises UsageError if absent, CaloforgeError if not HDF5."""
     require_file(path, "an HDF5 file")
     try:
-        return h5py.File(path, "r")
+        return _opened(path)
     except BlockingIOError:
         raise CaloforgeError(f"{path}: another program is writing it") from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = "truncated" if "truncated" in str(error) else "not an HDF5 file, or damaged"
         raise CaloforgeError(f"{path}: {reason}") from None
+
+
+def _opened(path: Path) -> h5py.File:
+    """Open a file, without a lock where the file system has none."""
+    try:
+        return h5py.File(path, "r")
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        file = h5py.File(path, "r", locking=False)  # raises the same where locks are not the reason
+        warn_without_locks(path, error)
+        return file
 
 
 @contextmanager

@@ -88,7 +88,9 @@ class RankMerge:
         if not self._ranks.leads:
             self.part(self._ranks.rank).unlink(missing_ok=True)
             path = self._path(self._ranks.rank, "rank")
-            self._file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644), "r+")
+            self._file = FileIO(
+                os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644), "r+"
+            )
             self._tell("works")
             self._heart.start()
         return self

@@ -231,7 +231,9 @@ class ShowerWriter:
             self._temporary = stack.enter_context(atomic_path(self.path))
             self._temporary.touch()
             self._reserve(0)
-            self._file = stack.enter_context(h5py.File(self._temporary, "w", rdcc_nbytes=CHUNK_BYTES))
+            self._file = stack.enter_context(
+                h5py.File(self._temporary, "w", locking=False, rdcc_nbytes=CHUNK_BYTES)
+            )
             self._reserve(0)
             self._file.attrs["format"] = FORMAT
             self._file.attrs["version"] = VERSION

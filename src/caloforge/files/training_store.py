@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from caloforge.files.hdf5 import require_file
 from caloforge.files.sparse_store import FORMAT, VERSION, ShowerStore, read_json, write_store
@@ -48,11 +46,9 @@ def prepare_store(
         folder = cache / f"showers-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         if (store := _whole(folder)) is not None:
             return store
-        with _turn(cache / f".{folder.name}.lock") or nullcontext() as alone:
+        with open_locked(cache / f".{folder.name}.lock"):
             if (store := _whole(folder)) is not None:  # made while we waited
                 return store
-            for leftover in cache.glob(f".{folder.name}.*.*") if alone else ():
-                shutil.rmtree(leftover, ignore_errors=True)
             with atomic_folder(folder) as temporary:
                 write_store(temporary, files, checksums, threshold_MeV, progress)
                 for path, stamp in zip(files, stamps, strict=True):
@@ -106,11 +102,3 @@ def _refuse_twice(files: Sequence[Path], checksums: Sequence[str]) -> None:
                 f"{path}: holds the same showers as {first[checksum]}; expected each file once"
             )
         first[checksum] = path
-
-
-def _turn(lock: Path) -> IO[str] | None:
-    """Wait to be the only process that works; None where no locks exist: all work at once, as right but slower."""
-    try:
-        return open_locked(lock)
-    except CaloforgeError:
-        return None

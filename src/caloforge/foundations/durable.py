@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,28 +21,34 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "check_output_path",
+    "clear_leftovers",
     "sha256",
     "sync_folder",
     "write_json",
     "write_text",
 ]
 
+LEFTOVER = re.compile(r"\.[0-9a-f]{12}\.tmp$")
+
 
 def check_output_path(path: Path, *inputs: Path) -> None:
     """Say early that a file cannot be written at ``path``, or would replace one of ``inputs``.
 
-    Raises UsageError.
+    A link is followed. Raises UsageError.
     """
     try:
         if path.is_dir():
             raise UsageError(f"{path}: expected a file name, this is a folder")
         if path.exists() and not path.is_file():  # a rename would replace a pipe or a device
             raise UsageError(f"{path}: expected a file name, this is not a regular file")
-        if not path.parent.is_dir():
-            raise UsageError(f"{path}: the folder {path.parent} does not exist")
-        if not os.access(path.parent, os.W_OK):
+        folder = _real(path).parent
+        if not folder.is_dir():
+            raise UsageError(
+                f"{path}: the folder {folder if path.is_symlink() else path.parent} does not exist"
+            )
+        if not os.access(folder, os.W_OK):
             raise UsageError(f"{path}: the folder {path.parent} is not writable")
-        if os.path.realpath(path) in map(os.path.realpath, inputs):
+        if _real(path) in map(_real, inputs):
             raise UsageError(f"{path}: the output would replace an input of the same name")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
@@ -47,64 +56,136 @@ def check_output_path(path: Path, *inputs: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Return a temporary name beside ``path`` to write to; on success it becomes ``path``.
+    """Return a temporary name to write to; on success it becomes ``path``, or what that links to.
 
     The data is on the disk before the name changes. On any error, KeyboardInterrupt included, the
-    temporary file goes away and ``path`` stays as it was. Raises CaloforgeError for a full disk or
-    other operating system errors.
+    temporary file goes away and ``path`` stays as it was. Raises CaloforgeError for a full disk, other
+    operating system errors, and what is no regular file.
     """
-    # Random, since processes on several nodes may share the folder and, by chance, a process id.
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
-    try:
+    real = _real(path)
+    with _told_of(path), _workplace(real) as folder:
+        temporary = folder / real.name
         yield temporary
+        if path.exists() and not path.is_file():
+            raise CaloforgeError(f"{path}: cannot be written: not a regular file")
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if error.filename not in (None, str(temporary), str(path)):
-            raise  # about another file than this one
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise CaloforgeError(f"{path}: cannot be written: {reason}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        temporary.replace(real)
+        sync_folder(real.parent)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Return a temporary folder beside ``path`` to fill; on success it becomes ``path``.
+    """Return a temporary folder to fill; on success it becomes ``path``, or what that links to.
 
     A folder that was there is replaced, so the caller makes sure beforehand that it may be. On any
     error, KeyboardInterrupt included, the temporary folder goes away and ``path`` stays as it was.
     Raises CaloforgeError for a full disk or other operating system errors.
     """
-    temporary, old = (
-        path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.{suffix}")
-        for suffix in ("tmp", "old")
-    )
-    try:
-        temporary.mkdir()
+    real = _real(path)
+    old = real.with_name(f".{real.name[:100]}.{secrets.token_hex(6)}.old")
+    with _told_of(path), _workplace(real) as temporary:
         yield temporary
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-        sync_folder(path.parent)
+        try:
+            if real.exists():
+                real.rename(old)
+            temporary.rename(real)
+            sync_folder(real.parent)
+        finally:
+            if old.exists() and not real.exists():
+                old.rename(real)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads through all links: what is written beside it is on the same disk."""
+    return Path(os.path.realpath(path))
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Turn the system's errors about ``path``, or its temporary name, into one line."""
+    try:
+        yield
     except OSError as error:
+        about = Path(str(error.filename or path))
+        if about not in (path, _real(path)) and not any(
+            p.startswith(_hidden(_real(path))) for p in about.parts
+        ):
+            raise  # about another file than this one
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise CaloforgeError(f"{path}: cannot be written: {reason}") from error
+
+
+def _hidden(path: Path) -> str:
+    return f".{path.name[:100]}."
+
+
+@contextmanager
+def _workplace(path: Path) -> Iterator[Path]:
+    """Make a hidden folder beside ``path``, and remove those that killed processes left there.
+
+    It is locked while this process lives, which tells it from what was left.
+    """
+    clear_leftovers(path.parent, _hidden(path))
+    descriptor = None
+    while descriptor is None:
+        # Random, since processes on several nodes may share the folder.
+        folder = path.with_name(f"{_hidden(path)}{secrets.token_hex(6)}.tmp")
+        folder.mkdir()
+        descriptor = _locked(folder, new=True)
+    try:
+        yield folder
     finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def clear_leftovers(folder: Path, prefix: str) -> None:
+    """Remove what killed processes left of files and folders that they wrote in ``folder``.
+
+    ``prefix`` is a dot and how the names of these begin.
+    """
+    with suppress(OSError):  # whoever writes there is told
+        for path in list(folder.iterdir()):
+            if not (path.name.startswith(prefix) and LEFTOVER.search(path.name)):
+                continue
+            descriptor = _locked(path, new=False)
+            if descriptor is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(descriptor)
+
+
+def _locked(folder: Path, *, new: bool) -> int | None:
+    """Open a temporary folder and lock it; None where it is gone, another's, or in use.
+
+    A file system may have no locks: then a new folder goes without, and one that is there counts as in use.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if new and not isinstance(error, FileNotFoundError):
+            raise
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = folder.is_dir() and os.fstat(descriptor).st_uid == os.geteuid()
+    except OSError as error:
+        mine = new and not isinstance(error, BlockingIOError)
+    if not mine:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` survive a power cut."""
+    """Make renames in ``folder`` survive a power cut, where the file system knows how."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 

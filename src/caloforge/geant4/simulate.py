@@ -75,12 +75,13 @@ def simulate(
     workers: int = 1,
     physics_data: PhysicsData | None = None,
     ranks: Ranks = ALONE,
+    command: str = "",
     progress: Progress = silent,
 ) -> SimulationResult:
     """Simulate the requested showers into ``output``, continuing an interrupted run of the same request.
 
     ``workers`` are processes of each rank. ``physics_data`` defaults to what
-    :func:`~caloforge.geant4.physics_data.find_physics_data` finds. Ranks other than the first
+    :func:`~caloforge.geant4.physics_data.find_physics_data` finds. The file keeps the ``command``. Ranks other than the first
     return when their share is done; then the file need not be there yet. Raises UsageError,
     MissingExtraError, CaloforgeError (a worker died, or another rank), Interrupted.
     """
@@ -110,7 +111,7 @@ def simulate(
             made = merge.finish(len(missing))
             seconds = time.monotonic() - started
             if ranks.leads:
-                provenance = _provenance(request, data, introduction)
+                provenance = {"command": command, **_provenance(request, data, introduction)}
                 with _others(journal, output, manifest) as others:
                     _write(output, (journal, *others), request, provenance)
                 journal.clear()

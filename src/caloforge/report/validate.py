@@ -24,7 +24,7 @@ from caloforge.foundations.progress import Part, Progress, silent
 from caloforge.report.caveats import caveats_on
 from caloforge.report.page.content import Report, Source
 
-__all__ = ["DEFAULT_THRESHOLD_MEV", "MAX_CANDIDATES", "validate"]
+__all__ = ["DEFAULT_THRESHOLD_MEV", "MAX_CANDIDATES", "command_of", "validate"]
 
 DEFAULT_THRESHOLD_MEV = 0.001
 """Read-out threshold where neither file states one: the published 1e-6 GeV."""
@@ -32,7 +32,8 @@ DEFAULT_THRESHOLD_MEV = 0.001
 MAX_CANDIDATES = 5
 """More curves in one plot cannot be told apart."""
 
-OWN_FILES = {"report.html", "report.md", "metrics.json", "histograms.root", "plots"}
+COMMAND = "command.txt"
+OWN_FILES = {"report.html", "report.md", "metrics.json", "histograms.root", "plots", COMMAND}
 MAX_LABEL = 40
 
 
@@ -46,6 +47,7 @@ def validate(
     training: Sequence[str | Path] = (),
     quick: bool = False,
     workers: int = 1,
+    command: str = "",
     progress: Progress = silent,
 ) -> Report:
     """Compare the showers of candidates with a reference's and write a report folder.
@@ -58,8 +60,8 @@ def validate(
     the files' names do. ``requirements`` is a YAML file (:mod:`caloforge.comparison.requirements`).
     ``training`` are the showers that a candidate was trained on, which it may copy. ``quick`` leaves
     out what takes minutes: classifiers, distances and the search for copies. ``workers`` processes draw
-    (a script that asks for more than one needs the usual ``if __name__ == "__main__"``). ``progress``
-    counts per cent. Returns what the report was made from.
+    (a script that asks for more than one needs the usual ``if __name__ == "__main__"``). The
+    ``command`` is kept in the folder. ``progress`` counts per cent. Returns what the report was made from.
 
     Raises UsageError for a folder with other content, wrong labels or requirements, or files on
     different grids; CaloforgeError for a damaged file or one with fewer than two showers;
@@ -131,7 +133,20 @@ def validate(
         write_text(temporary / "report.html", build_page(report, drawn))
         write_text(temporary / "report.md", build_summary(report))
         write_json(temporary / "metrics.json", report.numbers)
+        write_text(temporary / COMMAND, command + "\n")
     return report
+
+
+def command_of(folder: Path) -> str | None:
+    """Read which command made the report in a folder; None where there is nothing.
+
+    Raises UsageError where a report cannot be.
+    """
+    _check_folder(folder.resolve())
+    if not folder.exists() or not any(folder.iterdir()):
+        return None
+    path = folder / COMMAND
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
 
 
 def _check_folder(folder: Path) -> None:

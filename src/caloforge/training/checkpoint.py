@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from caloforge.files.tensors import load_into, load_tensors, save_tensors
+from caloforge.foundations.durable import clear_leftovers
 from caloforge.foundations.errors import CaloforgeError
 
 __all__ = ["Checkpoint", "TrainState", "TrainingProgress", "newest_valid", "save_checkpoint"]
@@ -110,8 +111,7 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint, then remove all but the ``keep`` newest."""
     folder.mkdir(exist_ok=True)
-    for leftover in folder.glob(".step-*.tmp"):  # of a run that was killed while it wrote
-        leftover.unlink(missing_ok=True)
+    clear_leftovers(folder, ".step-")  # of a run that was killed while it wrote
     path = folder / f"step-{progress.step:08d}.safetensors"
     save_tensors(path, tensors, progress.note())
     for old in checkpoints(folder)[:-keep]:

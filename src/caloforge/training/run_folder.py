@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from caloforge.foundations.durable import atomic_path, write_text
+from caloforge.foundations.durable import atomic_folder, atomic_path, write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import open_locked
 from caloforge.models.base import ShowerModel
@@ -20,6 +21,9 @@ from caloforge.training.config import TrainingConfig
 __all__ = ["RunFolder"]
 
 LOCK = ".lock"
+MODEL = ("model.safetensors", "model.json")
+OWN = (*MODEL, "config.yaml", "metrics.jsonl", "checkpoints", "events.out.tfevents")
+"""How the names of what a training writes begin."""
 
 
 class RunFolder:
@@ -34,27 +38,25 @@ class RunFolder:
         self._metrics = path / "metrics.jsonl"
         self._config = path / "config.yaml"
         self._model = path / "model.json"
+        self._of_epoch = path / ".model-of-epoch"
 
     def begun_by(self, job: str) -> bool:
-        """Say whether this job of a launcher began a run here, and was then started again."""
-        lock = self.path / LOCK
-        return self._config.is_file() and lock.is_file() and lock.read_text(encoding="utf-8") == job
+        """Say whether this job of a launcher began or continued a run here, and was then started again."""
+        return self._config.is_file() and self.read_config()[1].get("job") == job
 
     @contextmanager
-    def locked(self, *, resume: bool, job: str = "") -> Iterator[None]:
+    def locked(self, *, resume: bool, overwrite: bool = False) -> Iterator[None]:
         """Make the folder, or with ``resume`` use the one there is, and keep others out of it.
 
-        Raises UsageError for a folder in use, or one with content and no ``resume``.
+        Raises UsageError for a folder in use, or one with content and no ``resume``; with ``overwrite`` if
+        it holds anything but a run.
         """
         if not self.writes:
             yield
             return
-        self._make(resume)
+        self._make(resume, overwrite)
         busy = f"{self.path}: another training is using this run folder"
-        with open_locked(self.path / LOCK, busy) as lock:
-            lock.truncate(0)
-            lock.write(job)
-            lock.flush()
+        with open_locked(self.path / LOCK, busy):
             try:
                 yield
             finally:
@@ -63,28 +65,48 @@ class RunFolder:
                     with suppress(OSError):
                         self.path.rmdir()
 
-    def _make(self, resume: bool) -> None:
+    def _make(self, resume: bool, overwrite: bool) -> None:
         """Make the folder. Raises UsageError where that is not possible, or it has content."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path}: expected a folder for the run, this is a file")
-        if not resume and self.path.is_dir() and any(p.name[0] != "." for p in self.path.iterdir()):
+        found = sorted(p.name for p in self.path.glob("[!.]*"))
+        if found and not resume and not overwrite:
             raise UsageError(
-                f"{self.path}: is not empty; --resume continues a run, or name another folder"
+                f"{self.path}: is not empty; --resume continues a run, --overwrite begins it anew"
             )
+        foreign = [name for name in found if not name.startswith(OWN)]
+        if overwrite and foreign:
+            raise UsageError(f"{self.path}: expected a run to overwrite, it holds {foreign[0]}")
         if not self.path.parent.is_dir():
             raise UsageError(f"{self.path}: the folder {self.path.parent} does not exist")
         self.path.mkdir(exist_ok=True)
 
+    def clear(self) -> None:
+        """Remove the run that is there."""
+        if not self.writes:
+            return
+        for path in [*self.path.glob("[!.]*"), self._of_epoch]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
     def write_config(
-        self, config: TrainingConfig, data: Sequence[Path], checksum: str, init_from: Sequence[Path]
+        self,
+        config: TrainingConfig,
+        data: Sequence[Path],
+        checksum: str,
+        init_from: Sequence[Path],
+        job: str = "",
     ) -> None:
-        """Write every setting as resolved, and where showers and first weights came from."""
+        """Write every setting as resolved, where showers and first weights came from, and a launcher's job."""
         if not self.writes:
             return
         sources = {
             "data": [str(path.resolve()) for path in data],
             "checksum": checksum,
             "init_from": [str(path.resolve()) for path in init_from],
+            "job": job,
         }
         resolved = {**config.model_dump(mode="json"), "resolved_from": sources}
         write_text(self._config, yaml.safe_dump(resolved, sort_keys=False))
@@ -106,6 +128,21 @@ class RunFolder:
         """Write the model of the run, in place of the one before."""
         if self.writes:
             save_model(self.path, model, card)
+
+    def keep_model(self) -> None:
+        """Put a copy of the model aside before weights from within an epoch may replace it."""
+        if self.writes and self.has_model():
+            with atomic_folder(self._of_epoch) as temporary:
+                for name in MODEL:
+                    shutil.copy(self.path / name, temporary)
+
+    def restore_model(self) -> None:
+        """Take back the model of the last whole epoch: a run that goes on does not know that it was stopped."""
+        if self.writes and self._of_epoch.is_dir():
+            for name in MODEL:
+                with atomic_path(self.path / name) as temporary:
+                    shutil.copy(self._of_epoch / name, temporary)
+            shutil.rmtree(self._of_epoch)
 
     def has_model(self) -> bool:
         """Say whether the run has a model yet."""

@@ -51,6 +51,7 @@ def train(
     *,
     resume: bool = False,
     init_from: Sequence[Path] = (),
+    overwrite: bool = False,
     group: Group | None = None,
     progress: Progress = silent,
     say: Callable[[str], None] = print,
@@ -59,8 +60,8 @@ def train(
     """Train a model on shower files, in the run folder ``out``; return the best check's figures.
 
     ``init_from`` names run folders, pretrained models or Keras files with the first weights. The workers
-    of a ``group`` each call this; the first of them writes and speaks for all. ``remark`` is said when the
-    training begins.
+    of a ``group`` each call this; the first of them writes and speaks for all. ``overwrite`` replaces another
+    run in the folder, but nothing else. ``remark`` is said when the training begins.
 
     Raises UsageError or CaloforgeError; KeyboardInterrupt after Ctrl-C or SIGTERM, with a
     checkpoint written.
@@ -71,7 +72,7 @@ def train(
         progress, say = silent, say_nothing
     weights = [pretrained_weights().get(str(source), source) for source in init_from]
     require_sources(weights)
-    return Trainer(config, data, out, resume, weights, group, progress, say, remark).run()
+    return Trainer(config, data, out, resume, overwrite, weights, group, progress, say, remark).run()
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Trainer:
     data: Sequence[Path]
     out: Path
     resume: bool
+    overwrite: bool
     init_from: Sequence[Path]
     group: Group
     show: Progress
@@ -122,7 +124,7 @@ class Trainer:
         config, group = self.config, self.group
         self.folder = RunFolder(self.out, writes=group.leads)
         with (
-            self.folder.locked(resume=self.resume, job=group.job),
+            self.folder.locked(resume=self.resume, overwrite=self.overwrite),
             collected(STOP_SIGNALS) as self.stopped,
             CheckpointWriter(self.folder.checkpoints, config.keep_checkpoints) as self.writer,
         ):
@@ -272,8 +274,12 @@ class Trainer:
         self.last_position = progress.position + self.last_step - progress.step
         self.skipped_in_a_row = 0  # none at a checkpoint, so that a resumed run need not know
         self.figures: dict[str, float] = {}
-        self.folder.write_config(config, self.data, self.store.checksum, self.init_from)
+        if self.overwrite and not self.resume:
+            self.folder.clear()
+        self.folder.write_config(config, self.data, self.store.checksum, self.init_from, self.group.job)
         self.folder.forget_after(progress.step)
+        if self.last_step > progress.step:
+            self.folder.restore_model()
         self.limit_s = math.inf if config.minutes is None else 60 * config.minutes
         self.started_s = time.monotonic()
         if self.remark:
@@ -455,6 +461,7 @@ class Trainer:
             self.checkpoint()
         self.writer.wait()
         if self.checked_step != self.progress.step or self.without_model():
+            self.folder.keep_model()
             self.check()
 
     def require_model(self) -> None:

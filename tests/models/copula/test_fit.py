@@ -97,6 +97,7 @@ def test_the_loss_is_minus_the_log_likelihood_cell_by_cell(tilted: bool) -> None
     assert float(loss_step.terms["generator.layers"]) == pytest.approx(float(expected), rel=1e-4)
 
 
+@pytest.mark.training
 def test_marginals_and_factors_are_found_again() -> None:
     truth = a_detector()
     first = batch_of(truth, size=1000)

@@ -74,7 +74,7 @@ def test_empty_cells_are_zero_and_as_many_as_in_the_data(occupancy: float) -> No
 def test_the_fit_in_closed_form_finds_the_layers_law_again() -> None:
     model, real = begun(count=2000)
     values = log_shares(real["deposits_BXYZ"], real["energy_B"])
-    features = model.features(real["energy_B"], real["theta_B"])
+    features = model.features(real["energy_B"])
     normals = model._normals(values, features)
     torch.testing.assert_close(normals.mean(0), torch.zeros(5), rtol=0, atol=0.08)
     torch.testing.assert_close(normals.std(0), torch.ones(5), rtol=0, atol=0.08)

@@ -101,7 +101,8 @@ def test_what_is_new_in_a_mixer_learns() -> None:
     grow_mixer(large, small)
     assert isinstance(large, Mixer)
     real: Any = [tensor.double() for tensor in some_showers()]
-    (-large.log_likelihood(*real)).backward()  # type: ignore[no-untyped-call]
+    deposits_BXYZ, energy_B, _, impact_B2 = real
+    (-large.log_likelihood(deposits_BXYZ, energy_B, impact_B2)).backward()  # type: ignore[no-untyped-call]
     gradients = dict(large.named_parameters())
     for name, part in {
         "sources.0.weight": slice(5, 7),

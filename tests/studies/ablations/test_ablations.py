@@ -46,6 +46,7 @@ def test_a_core_holds_about_half_of_the_energy(tmp_path: Path) -> None:
         assert part.deposits.sum() > 0.45 * whole.deposits.sum()
 
 
+@pytest.mark.training
 def test_the_smallest_ablation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result, figure = tmp_path / "designs.json", tmp_path / "designs.png"
     run(Name.designs, core="5x5x8", core_seconds=1, only="copula", output=result, figure=figure)

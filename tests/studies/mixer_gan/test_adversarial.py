@@ -122,6 +122,7 @@ def test_each_network_gets_gradients_of_its_own_loss_alone() -> None:
     assert all(p.requires_grad for p in critic.parameters())
 
 
+@pytest.mark.training
 def test_any_differentiable_model_learns_brightness_and_its_spread() -> None:
     torch.manual_seed(1)
     model, critic, batch = Glow(), ShowerCritic(GRID), batch_of(2.0, 256)

@@ -75,6 +75,7 @@ def test_large_batches_are_shared_by_16_workers() -> None:
     assert [Run("3dgan", batch, "root", 1).workers for batch in (8, 32, 128, 2048)] == [1, 4, 16, 16]
 
 
+@pytest.mark.training
 def test_the_smallest_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_to_accuracy, "time_steps", STEPS.__getitem__)
     result, figure = tmp_path / "result.json", tmp_path / "figure.png"

@@ -81,6 +81,7 @@ def convert(
     *,
     layout: str = AUTO,
     binning: Path | None = None,
+    command: str = "",
     report: Progress = silent,
 ) -> dict[str, Any]:
     """Write the showers of all ``inputs``, in order, to one shower file; return a summary.
@@ -109,6 +110,7 @@ def convert(
         raise UsageError("expected at least one file to convert")
     provenance = {
         "program": "caloforge convert",
+        "command": command,
         "version": version("caloforge"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "layout": first.layout,
