@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,9 +14,10 @@ import typer
 
 from caloforge.bench.machine import describe_machine, package_versions
 from caloforge.cli.program import run_program
-from caloforge.foundations.durable import write_text
+from caloforge.foundations.durable import check_output_path, write_text
+from caloforge.foundations.errors import UsageError
 
-__all__ = ["provenance", "start", "write_result"]
+__all__ = ["check_result_path", "provenance", "start", "write_result"]
 
 
 def start(run: Callable[..., None], module: str, examples: Sequence[str]) -> NoReturn:
@@ -45,6 +47,17 @@ def provenance(module: str, arguments: Sequence[str], options: Mapping[str, Any]
         "machine": describe_machine(),
         "versions": package_versions(),
     }
+
+
+def check_result_path(path: Path, study: str, *inputs: Path) -> None:
+    """Raise UsageError where a result cannot be written, or would replace what this study did not write."""
+    check_output_path(path, *inputs)
+    found = None
+    if path.exists():
+        with suppress(OSError, ValueError, RecursionError, AttributeError):
+            found = json.loads(path.read_text(encoding="utf-8")).get("study")
+        if found != study:
+            raise UsageError(f"{path}: exists and is no result of {study}; name another file")
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:

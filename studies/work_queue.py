@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from caloforge.foundations.durable import write_json
+from caloforge.foundations.durable import clear_leftovers, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import BusyError, open_locked
 
@@ -26,17 +26,23 @@ MANIFEST, CLAIMS = "manifest.json", "claims"
 class WorkQueue:
     """Pieces of work 0 to ``count`` - 1 in a folder, which is made; their results are JSON objects.
 
-    ``manifest`` decides the results. Raises UsageError where the folder holds those of another manifest.
+    ``manifest`` decides the results. Raises UsageError where the folder holds those of another manifest, or
+    anything that no queue wrote.
     """
 
     def __init__(self, folder: Path, count: int, manifest: Mapping[str, Any]) -> None:
         self.folder, self.count = folder, count
         self._results: dict[int, Any] = {}
-        (folder / CLAIMS).mkdir(parents=True, exist_ok=True)
         path = folder / MANIFEST
+        if folder.is_dir() and not path.exists() and any(folder.glob("[!.]*")):
+            raise UsageError(
+                f"{folder}: expected a new folder or one with unfinished work, it holds other files"
+            )
         wanted = json.loads(json.dumps(manifest))
         if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
             write_json(path, wanted)
+        (folder / CLAIMS).mkdir(exist_ok=True)
         found = _read(path)
         differs = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
         if differs:
@@ -79,9 +85,9 @@ class WorkQueue:
         for number in range(self.count):
             for suffix in (".json", *suffixes):
                 self.path(number, suffix).unlink(missing_ok=True)
-        for pattern in (MANIFEST, f".{MANIFEST}.*.tmp", ".[0-9][0-9][0-9][0-9][0-9][0-9].*.tmp"):
-            for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        for prefix in (f".{MANIFEST}.", ".0"):
+            clear_leftovers(self.folder, prefix)
         for number in range(self.count):
             self._claim_path(number).unlink(missing_ok=True)
         for folder in (self.folder / CLAIMS, self.folder):

@@ -55,11 +55,13 @@ def run(
     from studies.ablations.arms import ABLATIONS
     from studies.ablations.figure import draw_ablation
     from studies.ablations.measure import Showers
+    from studies.command import check_result_path
 
     given = Showers(data or shipped_showers("train"), test or shipped_showers("test"))
-    for path in (output, figure):
-        if path is not None:
-            check_output_path(path, given.training, given.test)
+    if output is not None:
+        check_result_path(output, f"ablations {name.value}", given.training, given.test)
+    if figure is not None:
+        check_output_path(figure, given.training, given.test)
     what = ABLATIONS[name.value]
     wanted = [(arm, seed) for seed in range(1, seeds + 1) for arm in what.arms if only in (None, arm)]
     result = _begun(output, name.value, given, core)

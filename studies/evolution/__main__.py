@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from caloforge.cli.console import Json, print_result, progress
-from studies.command import provenance, start, write_result
+from studies.command import check_result_path, provenance, start, write_result
 
 MODULE = "studies.evolution"
 
@@ -89,10 +89,10 @@ def run(
     from studies.evolution.table import as_markdown
 
     inputs = [path for path in (data, test) if path is not None]
-    for path in (output, figure):
-        if path is not None:
-            check_output_path(path, *inputs)
+    if output is not None:
+        check_result_path(output, "evolution", *inputs)
     if figure is not None:
+        check_output_path(figure, *inputs)
         from studies.evolution.figure import draw_finding
     files = (
         ShowerFiles(data, test)

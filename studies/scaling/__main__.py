@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from caloforge.cli.console import print_table, progress
-from studies.command import provenance, start, write_result
+from studies.command import check_result_path, provenance, start, write_result
 
 MODULE = "studies.scaling"
 HERE = Path(__file__).parent
@@ -41,7 +41,6 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 1,
 ) -> None:
     """Measure steps and sums on this machine and on emulated hosts, predict clusters, and draw both."""
-    from caloforge.foundations.durable import check_output_path
     from caloforge.foundations.errors import UsageError
     from studies.scaling.measure import count_latencies, measure
     from studies.scaling.predictions import predictions
@@ -51,7 +50,7 @@ def run(
     for step in chosen:
         if step not in STEPS:
             raise UsageError(f"{MODULE}: expected {', '.join(STEPS)}, got {step!r}")
-    check_output_path(output)
+    check_result_path(output, "scaling")
     shown: dict[str, Any] = {}
     if "latencies" in chosen:
         counted = {**provenance(MODULE, ["latencies"], {"hosts": hosts}), **count_latencies(hosts)}

@@ -19,6 +19,7 @@ from caloforge.files.shipped import shipped_showers
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.durable import check_output_path, write_json
 from caloforge.foundations.errors import UsageError
+from studies.command import check_result_path
 from studies.core_showers import write_core
 from studies.scaling.accuracy_minutes import (
     TALK_MINUTES,
@@ -55,9 +56,10 @@ def run(
             if one not in known:
                 raise UsageError(f"{one}: expected one of {', '.join(map(str, known))}")
     source = data or shipped_showers("train")
-    for path in (output, figure):
-        if path is not None:
-            check_output_path(path, source)
+    if output is not None:
+        check_result_path(output, "time to accuracy", source)
+    if figure is not None:
+        check_output_path(figure, source)
     wanted = [
         Run(m, b, r, seed)
         for m in model or SUBJECTS

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress
-from studies.command import provenance, start, write_result
+from studies.command import check_result_path, provenance, start, write_result
 
 MODULE = "studies.search_methods"
 
@@ -45,9 +45,10 @@ def run(
     from caloforge.foundations.durable import check_output_path
     from studies.search_methods import comparison
 
-    for path in (output, figure):
-        if path is not None:
-            check_output_path(path)
+    if output is not None:
+        check_result_path(output, "search_methods")
+    if figure is not None:
+        check_output_path(figure)
     request = comparison.Request(seeds, core_seconds, each)
     with TemporaryDirectory(prefix="caloforge-search-methods-") as passing:
         folder = Path(passing) / "runs" if output is None else Path(f"{output}.runs")

@@ -15,6 +15,7 @@ from shower_samples import PHOTON_LAYERS, binning_xml, write_calochallenge, writ
 
 from caloforge.cli import bench, main, validate
 from caloforge.files.shipped import shipped_showers
+from caloforge.files.shower_file import ShowerFile, write
 
 # What an example trains, measures or draws for minutes is cut short; all else is as in the help.
 SHORTER = {
@@ -29,13 +30,21 @@ LONG = (*bench.EXAMPLES, *validate.EXAMPLES[1:])
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_plots: None) -> Path:
-    """A folder with the public files that the examples of convert name, and showers for those of search."""
+    """A folder with the public files that the examples of convert name, and showers for those of search.
+
+    The demo has a few showers.
+    """
     for name in ("EleEscan_1_1.h5", "EleEscan_1_2.h5"):
         write_clic(tmp_path / name)
     binning = tmp_path / "binning_dataset_1_photons.xml"
     binning.write_text(binning_xml((22, "photon", PHOTON_LAYERS)))
     write_calochallenge(tmp_path / "dataset_1_photons_1.hdf5", 368)
     write_core(tmp_path / "train.h5", 170)
+    few = tmp_path / "few.h5"
+    with ShowerFile(shipped_showers("test")) as file:
+        write(few, file.read(0, 40))
+    monkeypatch.setattr("caloforge.demo.shipped_showers", lambda _: few)
+    monkeypatch.setattr("caloforge.demo.FRESH_SHOWERS", 1)
     put_srun(tmp_path / "bin", monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path / "cache"))

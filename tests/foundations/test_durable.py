@@ -4,7 +4,10 @@ import errno
 import hashlib
 import math
 import os
+import stat
+import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,89 @@ def test_an_error_of_the_system_names_the_final_folder(tmp_path: Path) -> None:
     ):
         raise OSError(errno.ENOSPC, "full")
     assert names(tmp_path) == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from caloforge.foundations.durable import atomic_folder, atomic_path
+path, kind = Path(sys.argv[1]), {"file": atomic_path, "folder": atomic_folder}[sys.argv[2]]
+with kind(path) as temporary:
+    (temporary if sys.argv[2] == "file" else temporary / "content").write_text("half")
+    print("writing", flush=True)
+    input()
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(
+    tmp_path: Path, kind: str
+) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "x"), kind]
+    pipe = subprocess.PIPE
+    with ExitStack() as stack:
+        killed, living = (
+            stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+            for _ in range(2)
+        )
+        for process in (killed, living):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "writing\n"
+        killed.kill()
+        killed.wait()
+        assert len(names(tmp_path)) == 2
+        write_text(tmp_path / "x.y", "of another name")
+        assert len(names(tmp_path)) == 3
+        with atomic_folder(tmp_path / "x"):
+            pass
+        assert len(names(tmp_path)) == 3  # x, x.y, and what the living one writes
+        assert living.stdin is not None
+        (tmp_path / "x").rmdir()
+        living.stdin.write("\n")
+        living.stdin.flush()
+        assert living.wait() == 0
+    assert names(tmp_path) == ["x", "x.y"]
+
+
+def test_a_link_is_followed_to_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    for name in ("file", "new", "folder"):
+        (tmp_path / name).symlink_to(tmp_path / "disk" / name)
+    (tmp_path / "disk" / "file").write_text("old")
+    (tmp_path / "disk" / "folder").mkdir()
+    write_text(tmp_path / "file", "content")
+    write_text(tmp_path / "new", "content")
+    with atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "x").touch()
+    assert names(tmp_path) == ["disk", "file", "folder", "new"]
+    assert all((tmp_path / name).is_symlink() for name in ("file", "new", "folder"))
+    assert names(tmp_path / "disk") == ["file", "folder", "new"]
+    assert (tmp_path / "disk" / "file").read_text() == "content"
+    assert names(tmp_path / "disk" / "folder") == ["x"]
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(CaloforgeError, match="not a regular file"):
+            write_text(tmp_path / name, "content")
+    assert names(tmp_path) == ["link", "pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_synced_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    whole = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, "not here")
+        whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(tmp_path / "x", "content")
+    assert (tmp_path / "x").read_text() == "content"

@@ -14,6 +14,7 @@ import pytest
 from commands import PATIENCE_S, wait_until
 
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from studies.command import check_result_path
 from studies.work_queue import WorkQueue
 
 WORKER = """
@@ -88,12 +89,31 @@ def test_other_work_in_the_folder_is_refused(tmp_path: Path) -> None:
     assert WorkQueue(tmp_path / "a", 3, {"seed": 1, "data": "x"}).results() == {1: {"n": 1}}
 
 
+def test_a_folder_of_somebody_s_files_is_refused(tmp_path: Path) -> None:
+    letter = tmp_path / "letter.txt"
+    letter.touch()
+    with pytest.raises(UsageError, match="it holds other files"):
+        WorkQueue(tmp_path, 1, {})
+    assert list(tmp_path.iterdir()) == [letter]
+
+
+def test_a_result_replaces_that_of_its_own_study_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    check_result_path(path, "evolution")
+    for content in ("{", "[]", "3", '{"study": "scaling"}', '{"a": ' * 5000):
+        path.write_text(content)
+        with pytest.raises(UsageError, match=r"x\.json: exists and is no result of evolution"):
+            check_result_path(path, "evolution")
+    path.write_text('{"study": "evolution"}')
+    check_result_path(path, "evolution")
+
+
 def test_what_the_queue_wrote_goes_and_other_files_stay(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     queue = WorkQueue(folder, 2, {})
     assert list(queue.work(lambda n: {"n": n})) == [0, 1]
     queue.path(1, ".safetensors").touch()
-    (folder / ".000001.json.abc.tmp").touch()  # of a worker that was killed
+    (folder / ".000001.json.0123456789ab.tmp").mkdir()  # of a worker that was killed
     letter = folder / "letter.txt"
     letter.touch()
     queue.finish(".safetensors")

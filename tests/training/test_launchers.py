@@ -90,8 +90,6 @@ def test_mpirun_trains_the_same(undisturbed: Path, small_showers: Path, tmp_path
 FAULTS = [
     ("rank0", random.randint(1, TURNS * STEPS)),
     ("rank1", random.randint(1, TURNS * STEPS)),
-    ("torn", 6),
-    ("unnamed", 6),
     ("named", 6),
     ("other", 6),
 ]

@@ -107,6 +107,30 @@ def test_resume_is_exact(
 
 
 @pytest.mark.training
+@pytest.mark.parametrize("choose", ["best", "last"])
+@pytest.mark.parametrize("stops", [[3], [7], [2, 5, 8], [10]])
+def test_a_stop_within_an_epoch_leaves_no_trace_in_the_model(
+    small_showers: Path, tmp_path: Path, made_once: MadeOnce, choose: str, stops: list[int]
+) -> None:
+    def whole(run: Path) -> None:
+        result = train(quick(f"choose={choose}", "max_steps=12"), [small_showers], run)
+        (run / "best.json").write_text(json.dumps(result["best"]))
+
+    expected, run = made_once(f"twelve-steps-{choose}", whole), tmp_path / "run"
+    for number, steps in enumerate((*stops, 12)):
+        config = quick(f"choose={choose}", f"max_steps={steps}")
+        result = train(config, [small_showers], run, resume=number > 0)
+        assert load_tensors(run / "model.safetensors")[1]["metrics"] == result["best"]
+    assert result["best"] == json.loads((expected / "best.json").read_text())
+    ours, theirs = (load_tensors(folder / "model.safetensors")[0] for folder in (run, expected))
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+    config = quick(f"choose={choose}", "max_steps=12")  # nothing is left to do
+    assert train(config, [small_showers], run, resume=True)["steps"] == 12
+    again = load_tensors(run / "model.safetensors")[0]
+    assert all(torch.equal(again[name], ours[name]) for name in ours)
+
+
+@pytest.mark.training
 def test_a_damaged_newest_checkpoint_falls_back(
     undisturbed: Path, small_showers: Path, tmp_path: Path
 ) -> None:

@@ -24,8 +24,13 @@ Overwrite = Annotated[
 
 
 def this_command() -> str:
-    """Return the command line, without what changes nothing of its result."""
-    words = [word for word in sys.argv[1:] if word not in ("--overwrite", "--json")]
+    """Return the command line, without the output's name and what changes nothing of the result."""
+    words, given = list[str](), iter(sys.argv[1:])
+    for word in given:
+        if word in ("-o", "--output"):
+            next(given, None)
+        elif word not in ("--overwrite", "--json") and not word.startswith("--output="):
+            words.append(word)
     return os.fsencode(shlex.join(["caloforge", *words])).decode("utf-8", "backslashreplace")
 
 

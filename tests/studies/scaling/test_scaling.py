@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch import nn
 from caloforge.detector import load_detector
 from caloforge.models.registry import MODELS
 from studies.scaling import steps, sums
+from studies.scaling.__main__ import run
 from studies.scaling.clusters import CLUSTERS, FLAT, MPI, TRAINED, allreduce_on, scaled
 from studies.scaling.cost_model import Bucket, Link, LossStep
 from studies.scaling.emulation import why_not
@@ -110,17 +109,16 @@ def test_the_sizes_are_those_of_the_networks() -> None:
 
 
 @pytest.mark.process
-def test_the_command_at_its_smallest(tmp_path: Path) -> None:
+def test_the_command_at_its_smallest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With fewer showers and ranks than it usually has."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
+    monkeypatch.setattr(steps, "BATCH", 2)
+    monkeypatch.setattr(steps, "ANGLE_BATCH", 1)
+    monkeypatch.setattr(steps, "RANKS", (1, 2))
     output, figure = tmp_path / "result.json", tmp_path / "figure.png"
-    command = [sys.executable, "-m", "studies.scaling", "--minutes", "0.001", "--hosts", "3"]
-    done = subprocess.run(
-        [*command, "-o", str(output), "--figure", str(figure)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run(minutes=0.001, hosts=3, output=output, figure=figure)
     result = json.loads(output.read_text())
     measured = [row for row in result["steps"] if row["kind"] == "measured"]
     assert {row["ranks"] for row in measured} == set(steps.RANKS)
@@ -133,5 +131,5 @@ def test_the_command_at_its_smallest(tmp_path: Path) -> None:
         assert [row["way"] for row in counted] == ["3", "1x3x1"]
         assert not result["skipped"]
     else:  # visibly
-        assert "emulated hosts" in done.stdout
+        assert "emulated hosts" in capsys.readouterr().out
         assert result["skipped"]

@@ -1,0 +1,103 @@
+"""What another command made is not replaced unasked; the same command, repeated, goes on as before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import Caloforge
+from shower_samples import random_showers, write_lemurs
+
+import caloforge as cf
+from caloforge.files import shower_file
+
+GENERATE = ("generate", "clic-ecal", "--energy", "20", "--streams", "1")
+
+
+def test_showers_of_another_command_stay(caloforge: Caloforge, tmp_path: Path) -> None:
+    out = tmp_path / "showers.h5"
+    assert caloforge(*GENERATE, "--events", 3, "-o", out).code == 0
+    before = out.read_bytes()
+    caloforge(*GENERATE, "--events", 1, "-o", out).refused(
+        2, "showers.h5: exists", "--overwrite replaces"
+    )
+    assert out.read_bytes() == before
+    assert caloforge(*GENERATE, "--events", 3, "-o", out, "--json").code == 0  # the same showers
+    assert len(cf.read(out)) == 3
+    assert caloforge(*GENERATE, "--events", 1, "-o", out, "--overwrite").code == 0
+    assert len(cf.read(out)) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"notes", b"\x89HDF\r\n\x1a\n"])
+def test_somebody_s_file_stays(caloforge: Caloforge, tmp_path: Path, content: bytes) -> None:
+    lemurs, binning = tmp_path / "lemurs.h5", tmp_path / "mine"
+    write_lemurs(lemurs)
+    binning.write_bytes(content)
+    for command in (
+        ("simulate", "--detector", "clic-ecal", "--events", 1, "--energy", "1"),
+        (*GENERATE, "--events", 1),
+        ("convert", lemurs),
+        ("bench", "loader"),
+    ):
+        caloforge(*command, "-o", binning).refused(2, "mine: exists, and another command made it")
+        assert binning.read_bytes() == content
+
+
+def test_showers_that_python_wrote_stay(caloforge: Caloforge, tmp_path: Path) -> None:
+    shower_file.write(tmp_path / "mine.h5", random_showers(2))
+    caloforge(*GENERATE, "--events", 1, "-o", tmp_path / "mine.h5").refused(2, "exists")
+    assert len(cf.read(tmp_path / "mine.h5")) == 2
+
+
+def test_a_result_of_another_benchmark_stays(caloforge: Caloforge, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    command = ("bench", "loader", "--minutes", "0.01", "-o", out)
+    for _ in range(2):
+        assert caloforge(*command).code == 0
+    caloforge(*command, "--seed", 2).refused(2, "result.json: exists")
+    assert json.loads(out.read_text())["seed"] == 1
+
+
+@pytest.mark.usefixtures("few_plots")
+def test_another_report_stays(caloforge: Caloforge, tmp_path: Path) -> None:
+    for seed, name in enumerate(("a", "b", "c")):
+        shower_file.write(tmp_path / f"{name}.h5", random_showers(4, seed=seed))
+    out = tmp_path / "report"
+
+    def command(candidate: str, *more: str) -> tuple[object, ...]:
+        return ("validate", tmp_path / "a.h5", tmp_path / f"{candidate}.h5", "-o", out, "--quick", *more)
+
+    assert caloforge(*command("b")).code == 0
+    said = (out / "command.txt").read_text()
+    assert said.startswith("caloforge validate ")
+    caloforge(*command("c")).refused(2, "report: another command made this report")
+    assert (out / "command.txt").read_text() == said
+    (out / "mine.txt").touch()
+    caloforge(*command("c", "--overwrite")).refused(2, "it holds other files")
+    (out / "mine.txt").unlink()
+    assert caloforge(*command("c", "--overwrite")).code == 0
+    assert (out / "command.txt").read_text() != said
+
+
+@pytest.mark.training
+def test_another_run_stays(caloforge: Caloforge, small_showers: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def command(seed: int, *more: str) -> tuple[object, ...]:
+        settings = ("max_steps=1", "batch_size=8", "check_showers=4", f"seed={seed}")
+        options = [part for setting in settings for part in ("--set", setting)]
+        return ("train", "--model", "mixer", "--data", small_showers, "--out", run, *options, *more)
+
+    assert caloforge(*command(1)).code == 0
+    model = (run / "model.safetensors").read_bytes()
+    caloforge(*command(2)).refused(
+        2, "is not empty; --resume continues a run, --overwrite begins it anew"
+    )
+    (run / "mine.txt").touch()
+    caloforge(*command(2, "--overwrite")).refused(2, "expected a run to overwrite, it holds mine.txt")
+    assert (run / "model.safetensors").read_bytes() == model
+    (run / "mine.txt").unlink()
+    assert caloforge(*command(2, "--overwrite")).code == 0
+    assert (run / "model.safetensors").read_bytes() != model
+    assert "seed: 2" in (run / "config.yaml").read_text()
