@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, print_table, progress
-from caloforge.cli.outputs import Overwrite, claim, command_in_json, this_command
+from caloforge.cli.outputs import Overwrite, claim_json, this_command
 from caloforge.foundations.randomness import DEFAULT_SEED
 
 EXAMPLES = (
@@ -68,7 +68,7 @@ def run(
     from caloforge.foundations.errors import UsageError
 
     if output is not None:
-        claim(output, made_by=command_in_json, overwrite=overwrite)
+        claim_json(output, overwrite=overwrite)
     if data is not None and name is not Bench.loader:
         raise UsageError(f"--data: bench {name.value} reads no showers, only bench loader does")
     if batch is not None and name is not Bench.train:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress, say
-from caloforge.cli.outputs import Overwrite, claim, command_in_showers, this_command
+from caloforge.cli.outputs import Overwrite, claim_showers, this_command
 
 EXAMPLES = (
     "caloforge convert EleEscan_1_1.h5 EleEscan_1_2.h5 -o clic.h5",
@@ -32,7 +32,7 @@ def run(
     from caloforge.files.layouts import convert
 
     given = [*inputs, *([] if binning is None else [binning])]
-    claim(output, *given, made_by=command_in_showers, overwrite=overwrite)
+    claim_showers(output, *given, overwrite=overwrite)
     with progress("convert", "showers") as report:
         result = convert(
             inputs, output, layout=layout, binning=binning, command=this_command(), report=report

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress_of, say, took, warn_of_radians
-from caloforge.cli.outputs import Overwrite, claim, command_in_showers, this_command
+from caloforge.cli.outputs import Overwrite, claim_showers, this_command
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.ranks import Ranks
@@ -77,7 +77,7 @@ def run(
     from caloforge.generation.threads import ThreadPool
 
     inputs = [] if like is None else [like]
-    claim(output, *inputs, made_by=command_in_showers, overwrite=overwrite)
+    claim_showers(output, *inputs, overwrite=overwrite)
     angles = None if theta is None else Spectrum.parse(theta, unit=DEGREE, what="--theta")
     if like is None:
         if energy is None or events is None:

@@ -6,17 +6,16 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from caloforge.foundations.durable import check_output_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
 
-__all__ = ["Overwrite", "claim", "command_in_json", "command_in_showers", "this_command"]
+__all__ = ["Overwrite", "claim_json", "claim_showers", "this_command"]
 
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what another command wrote there.")
@@ -34,27 +33,28 @@ def this_command() -> str:
     return os.fsencode(shlex.join(["caloforge", *words])).decode("utf-8", "backslashreplace")
 
 
-def claim(path: Path, *inputs: Path, made_by: Callable[[Path], Any], overwrite: bool) -> None:
-    """Raise UsageError where a file cannot be written, is one of ``inputs``, or holds what this very command has not made.
+def claim_showers(path: Path, *inputs: Path, overwrite: bool) -> None:
+    """Raise UsageError where a shower file cannot be written, or would replace what this command has not made."""
+    from caloforge.files.shower_file import ShowerFile, check_shower_path
 
-    ``made_by`` reads which command made what is there.
-    """
-    check_output_path(path, *inputs)
-    if path.exists() and not overwrite and made_by(path) != this_command():
+    check_shower_path(path, *inputs)
+    made_by = None
+    if path.exists():
+        with suppress(CaloforgeError), ShowerFile(path) as file:
+            made_by = file.provenance.get("command")
+    _require(path, made_by, overwrite)
+
+
+def claim_json(path: Path, *, overwrite: bool) -> None:
+    """Raise UsageError where a result cannot be written, or would replace what this command has not made."""
+    check_output_path(path)
+    made_by = None
+    if path.exists():
+        with suppress(OSError, ValueError, RecursionError, AttributeError):
+            made_by = json.loads(path.read_text(encoding="utf-8")).get("command")
+    _require(path, made_by, overwrite)
+
+
+def _require(path: Path, made_by: object, overwrite: bool) -> None:
+    if path.exists() and not overwrite and made_by != this_command():
         raise UsageError(f"{path}: exists, and another command made it; --overwrite replaces it")
-
-
-def command_in_showers(path: Path) -> Any:
-    """Read the command that made a shower file; None of anything else."""
-    from caloforge.files.shower_file import ShowerFile
-
-    with suppress(CaloforgeError), ShowerFile(path) as file:
-        return file.provenance.get("command")
-    return None
-
-
-def command_in_json(path: Path) -> Any:
-    """Read the command that made a result; None of anything else."""
-    with suppress(OSError, ValueError, RecursionError, AttributeError):
-        return json.loads(path.read_text(encoding="utf-8")).get("command")
-    return None

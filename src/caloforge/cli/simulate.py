@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress_of, say, took, warn_of_radians
-from caloforge.cli.outputs import Overwrite, claim, command_in_showers, this_command
+from caloforge.cli.outputs import Overwrite, claim_showers, this_command
 from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.ranks import Ranks
 
@@ -63,7 +63,7 @@ def run(
         theta=Spectrum.parse(theta, unit=DEGREE, what="--theta"),
         seed=seed,
     )
-    claim(output, made_by=command_in_showers, overwrite=overwrite)
+    claim_showers(output, overwrite=overwrite)
     require_geant4()
     data = find_physics_data(physics_data)
     ranks = Ranks.from_environment()

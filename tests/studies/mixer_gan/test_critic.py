@@ -15,11 +15,11 @@ GRID = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 def some_critic() -> tuple[ShowerCritic, list[torch.Tensor]]:
     torch.manual_seed(2)
     showers = random_showers(200, GRID)
-    real = [torch.from_numpy(values) for values in (showers.deposits, showers.incident_energy)]
+    deposits, energy = torch.from_numpy(showers.deposits), torch.from_numpy(showers.incident_energy)
     critic = ShowerCritic(GRID)
     theta = torch.from_numpy(showers.incident_theta)
-    critic.begin(Batch(*real, theta, torch.zeros(len(showers), 2)))
-    return critic, real
+    critic.begin(Batch(deposits, energy, theta, torch.zeros(len(showers), 2)))
+    return critic, [deposits, energy]
 
 
 def test_it_judges_each_shower_by_itself() -> None:
