@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Caloforge
+from forged import forge_card
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,8 +144,8 @@ def test_a_failed_generation_leaves_no_file(generator: Generator, tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "old", "new", "words"),
     [
-        ("model.json", b'"threshold_MeV"', b'"x"', "threshold_MeV"),
-        ("model.json", b"3dgan", b"4dgan", "4dgan"),
+        ("model.json", b'"threshold_MeV"', b'"x"', "field grid: changed"),
+        ("model.json", b"3dgan", b"4dgan", "field name: changed"),
         ("model.json", b"{", b"[", "expected JSON"),
         ("model.safetensors", b"threshold_MeV", b"threshold_GeV", "checksum"),
     ],
@@ -170,9 +170,7 @@ def test_a_folder_without_a_model_is_wrong_use(tmp_path: Path) -> None:
 def test_weights_of_another_model_are_refused(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
-    card = json.loads((copy / "model.json").read_text())
-    card["name"] = "3dgan-x16"
-    (copy / "model.json").write_text(json.dumps(card))
+    forge_card(copy, name="3dgan-x16")
     with pytest.raises(CaloforgeError, match=r"model\.safetensors: weights"):
         load(copy)
 

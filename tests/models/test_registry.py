@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from forged import forge_card
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import CaloforgeError, UsageError
@@ -49,16 +50,15 @@ def test_a_saved_model_is_built_again_with_its_sizes(tmp_path: Path) -> None:
 
 
 def test_a_model_of_an_earlier_version_has_the_usual_sizes(tmp_path: Path) -> None:
-    card = saved(tmp_path)
-    del card["architecture"]
-    (tmp_path / "model.json").write_text(json.dumps(card))
+    saved(tmp_path)
+    forge_card(tmp_path, architecture=None)
     with pytest.raises(CaloforgeError, match="moments_core"):
         load_model(tmp_path)
 
 
 @pytest.mark.parametrize("value", [{"width": 3}, {"factors": "many"}, 5])
 def test_a_wrong_architecture_in_a_card_is_refused(tmp_path: Path, value: object) -> None:
-    card = saved(tmp_path)
-    (tmp_path / "model.json").write_text(json.dumps({**card, "architecture": value}))
-    with pytest.raises(CaloforgeError, match=r"model\.json"):
+    saved(tmp_path)
+    forge_card(tmp_path, architecture=value)
+    with pytest.raises(CaloforgeError, match=r"model\.safetensors: .*architecture"):
         load_model(tmp_path)

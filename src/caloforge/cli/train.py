@@ -79,7 +79,7 @@ def run(
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
     from caloforge.files.shipped import pretrained_weights
-    from caloforge.models.saved import read_card
+    from caloforge.models.saved import has_model, read_card
     from caloforge.training.begin import usual_model
     from caloforge.training.config import load_config
     from caloforge.training.data_parallel import join
@@ -98,7 +98,7 @@ def run(
             init_from = None
         for source in init_from or ():  # what is trained on is, if nobody says otherwise, the same model
             given = pretrained_weights().get(str(source), source)
-            if (given / "model.json").is_file():
+            if has_model(given):
                 base["model"] = read_card(given).name
         if not data:
             raise UsageError("--data: expected one or more shower files")

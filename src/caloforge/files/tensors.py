@@ -16,7 +16,7 @@ from torch import nn
 from caloforge.foundations.durable import atomic_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
 
-__all__ = ["digest", "load_into", "load_tensors", "save_tensors"]
+__all__ = ["digest", "load_into", "load_tensors", "require_shapes", "save_tensors"]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], note: Mapping[str, Any]) -> None:
@@ -49,20 +49,22 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def load_into(network: nn.Module, tensors: Mapping[str, torch.Tensor], prefix: str = "") -> None:
-    """Load the tensors called ``prefix.*`` into a network.
-
-    Raises CaloforgeError naming the first weight that is missing or has another shape.
-    """
-    own = network.state_dict()
+    """Load the tensors called ``prefix.*`` into a network. Raises as :func:`require_shapes` does."""
+    require_shapes(network, tensors, prefix)
     dot = f"{prefix}." if prefix else ""
-    for name, value in own.items():
+    network.load_state_dict({name: tensors[dot + name] for name in network.state_dict()})
+
+
+def require_shapes(network: nn.Module, tensors: Mapping[str, torch.Tensor], prefix: str = "") -> None:
+    """Raise CaloforgeError naming the first weight of a network that is missing or has another shape."""
+    dot = f"{prefix}." if prefix else ""
+    for name, value in network.state_dict().items():
         found = tensors.get(dot + name)
         shape = "nothing" if found is None else f"shape {tuple(found.shape)}"
         if found is None or found.shape != value.shape:
             raise CaloforgeError(
                 f"weights {dot}{name}: expected shape {tuple(value.shape)}, found {shape}"
             )
-    network.load_state_dict({name: tensors[dot + name] for name in own})
 
 
 def digest(tensors: Mapping[str, torch.Tensor], note: str) -> str:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from caloforge.detector import Grid
-from caloforge.files.tensors import load_into, load_tensors, save_tensors
+from caloforge.files.sparse_store import read_json
+from caloforge.files.tensors import load_into, load_tensors, require_shapes, save_tensors
 from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.models.base import ShowerModel
 from caloforge.models.family import Family
 from caloforge.models.registry import MODELS
+from caloforge.showers.conditions import MAX_INCIDENT_MEV
 
-__all__ = ["ModelCard", "load_model", "read_card", "save_model"]
+__all__ = ["ModelCard", "has_model", "load_model", "read_card", "save_model", "write_lost_card"]
 
 FORMAT = "caloforge-model"
 VERSION = 1
+WEIGHTS, CARD = "model.safetensors", "model.json"
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class ModelCard:
 
 
 def save_model(folder: Path, model: ShowerModel, card: ModelCard) -> None:
-    """Write both files. The weights carry the card too, so that neither can be mixed up."""
+    """Write both files: the weights carry the card and its checksum, ``model.json`` shows it to people."""
     described = {
         "format": FORMAT,
         "version": VERSION,
@@ -69,57 +73,101 @@ def save_model(folder: Path, model: ShowerModel, card: ModelCard) -> None:
         "units": {"showers": "MeV", "incident_energy": "MeV", "incident_theta": "rad"},
         "parameters": sum(p.numel() for p in model.parameters()),
     }
-    save_tensors(folder / "model.safetensors", model.state_dict(), described)
-    write_json(folder / "model.json", described)
+    (folder / CARD).unlink(missing_ok=True)  # a kill must not leave one that belongs to other weights
+    save_tensors(folder / WEIGHTS, model.state_dict(), described)
+    write_json(folder / CARD, described)
+
+
+def has_model(folder: Path) -> bool:
+    """Say whether there is a saved model in a folder; a kill may have left it without ``model.json``."""
+    return (folder / WEIGHTS).is_file()
+
+
+def write_lost_card(folder: Path) -> None:
+    """Write the ``model.json`` that a kill has taken, from what the weights carry."""
+    if has_model(folder) and not (folder / CARD).exists():
+        write_json(folder / CARD, load_tensors(folder / WEIGHTS)[1])
 
 
 def read_card(folder: Path) -> ModelCard:
-    """Read ``model.json`` of a run folder. Raises UsageError or CaloforgeError naming file and field."""
-    path = folder / "model.json"
-    if not path.is_file():
-        raise UsageError(f"{folder}: expected a run folder with model.json and model.safetensors")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CaloforgeError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise CaloforgeError(f"{path}: expected JSON") from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("version") != VERSION:
-        raise CaloforgeError(f"{path}: field format: expected {FORMAT!r}, version {VERSION}")
-    try:
-        return ModelCard(
-            name=str(data["name"]),
-            grid=Grid.from_json(data["grid"]),
-            threshold_MeV=float(data["threshold_MeV"]),
-            energy_MeV=(float(data["energy_MeV"][0]), float(data["energy_MeV"][1])),
-            theta_rad=(float(data["theta_rad"][0]), float(data["theta_rad"][1])),
-            architecture={name: int(n) for name, n in data.get("architecture", {}).items()},
-            training_data=dict(data["training_data"]),
-            metrics=dict(data["metrics"]),
-            provenance=dict(data["provenance"]),
-        )
-    except KeyError as error:
-        raise CaloforgeError(f"{path}: field {error.args[0]} is missing") from None
-    except (AttributeError, TypeError, ValueError, IndexError):
-        raise CaloforgeError(
-            f"{path}: expected numbers for threshold_MeV, energy_MeV, theta_rad, and in architecture"
-        ) from None
-    except CaloforgeError as error:
-        raise CaloforgeError(f"{path}: field grid: {error}") from None
+    """Read what is said of the model in a folder. Raises as :func:`load_model` does."""
+    return _read(folder)[0]
 
 
 def load_model(folder: Path) -> tuple[ShowerModel, ModelCard]:
-    """Load a model for generation: checked weights, evaluation mode."""
-    card = read_card(folder)
-    try:
-        model = card.build()
-    except UsageError as error:
-        raise type(error)(f"{folder / 'model.json'}: {error}") from None
-    path = folder / "model.safetensors"
-    tensors, _ = load_tensors(path)
-    try:
-        load_into(model, tensors)
-    except CaloforgeError as error:
-        raise CaloforgeError(f"{path}: {error}") from None
+    """Load a model for generation: checked weights, evaluation mode.
+
+    Raises UsageError where there is none, CaloforgeError naming file and field where it is damaged, or
+    ``model.json`` is not as it was saved.
+    """
+    card, tensors = _read(folder)
+    model = card.build()
+    load_into(model, tensors)
     model.eval().prepare()
     return model, card
+
+
+def _read(folder: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+    """Read a card and the weights that fit it: of these alone, so that nothing large is built in vain."""
+    if not has_model(folder):
+        raise UsageError(f"{folder}: expected a run folder with {CARD} and {WEIGHTS}")
+    path = folder / WEIGHTS
+    tensors, note = load_tensors(path)
+    _require_unchanged(folder / CARD, note)
+    try:
+        card = _card(note)
+        if max(card.architecture.values(), default=0) > sum(map(Tensor.numel, tensors.values())):
+            raise CaloforgeError(
+                "field architecture: expected sizes of these weights, found larger ones"
+            )
+        with torch.device("meta"):  # shapes alone
+            require_shapes(card.build(), tensors)
+    except CaloforgeError as error:
+        raise type(error)(f"{path}: {error}") from None
+    return card, tensors
+
+
+def _require_unchanged(path: Path, note: Mapping[str, Any]) -> None:
+    """Raise CaloforgeError if ``model.json`` is there and says anything else than the weights carry."""
+    if not path.exists():
+        return
+    said = read_json(path)
+    for name in {**note, **said}:
+        if said.get(name) != note.get(name):
+            raise CaloforgeError(
+                f"{path}: field {name}: changed or damaged, it is not what {WEIGHTS} carries "
+                "(without this file the model is as it was saved)"
+            )
+
+
+def _card(note: Mapping[str, Any]) -> ModelCard:
+    """Return the card that weights carry. Raises CaloforgeError naming the field that is missing or impossible."""
+    if note.get("format") != FORMAT or note.get("version") != VERSION:
+        raise CaloforgeError(f"field format: expected {FORMAT!r}, version {VERSION}")
+    try:
+        card = ModelCard(
+            name=str(note["name"]),
+            grid=Grid.from_json(note["grid"]),
+            threshold_MeV=float(note["threshold_MeV"]),
+            energy_MeV=(float(note["energy_MeV"][0]), float(note["energy_MeV"][1])),
+            theta_rad=(float(note["theta_rad"][0]), float(note["theta_rad"][1])),
+            architecture={name: int(n) for name, n in note.get("architecture", {}).items()},
+            training_data=dict(note["training_data"]),
+            metrics=dict(note["metrics"]),
+            provenance=dict(note["provenance"]),
+        )
+    except KeyError as error:
+        raise CaloforgeError(f"field {error.args[0]} is missing") from None
+    except (AttributeError, TypeError, ValueError, IndexError, OverflowError):
+        raise CaloforgeError(
+            "expected numbers for threshold_MeV, energy_MeV, theta_rad, and in architecture"
+        ) from None
+    (low, high), (least, most) = card.energy_MeV, card.theta_rad
+    if not 0 < low <= high <= MAX_INCIDENT_MEV:
+        raise CaloforgeError(f"field energy_MeV: expected 0 < low <= high <= 1e9, got {low}, {high}")
+    if not 0 < least <= most < math.pi:
+        raise CaloforgeError(f"field theta_rad: expected 0 < low <= high < pi, got {least}, {most}")
+    if not 0 <= card.threshold_MeV < high:
+        limit = "expected a number >= 0, below the incident energies"
+        raise CaloforgeError(f"field threshold_MeV: {limit}, got {card.threshold_MeV}")
+    return card

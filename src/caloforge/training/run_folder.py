@@ -15,7 +15,7 @@ from caloforge.foundations.durable import atomic_folder, atomic_path, write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import open_locked
 from caloforge.models.base import ShowerModel
-from caloforge.models.saved import ModelCard, save_model
+from caloforge.models.saved import ModelCard, has_model, save_model, write_lost_card
 from caloforge.training.config import TrainingConfig
 
 __all__ = ["RunFolder"]
@@ -37,7 +37,6 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self._metrics = path / "metrics.jsonl"
         self._config = path / "config.yaml"
-        self._model = path / "model.json"
         self._of_epoch = path / ".model-of-epoch"
 
     def begun_by(self, job: str) -> bool:
@@ -58,6 +57,7 @@ class RunFolder:
         busy = f"{self.path}: another training is using this run folder"
         with open_locked(self.path / LOCK, busy):
             try:
+                write_lost_card(self.path)
                 yield
             finally:
                 if not self._config.exists():  # nothing began: leave nothing behind
@@ -139,6 +139,7 @@ class RunFolder:
     def restore_model(self) -> None:
         """Take back the model of the last whole epoch: a run that goes on does not know that it was stopped."""
         if self.writes and self._of_epoch.is_dir():
+            (self.path / MODEL[1]).unlink(missing_ok=True)  # a kill must not leave the card of other weights
             for name in MODEL:
                 with atomic_path(self.path / name) as temporary:
                     shutil.copy(self._of_epoch / name, temporary)
@@ -146,7 +147,7 @@ class RunFolder:
 
     def has_model(self) -> bool:
         """Say whether the run has a model yet."""
-        return self._model.is_file()
+        return has_model(self.path)
 
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""

@@ -27,6 +27,9 @@ LAYERS = (0, 1, 2, 3, 5, 7, 10, 13, 16, 19, 22, 26, 30, 40, 60, 90, 130)
 
 The last two layers stand for themselves: nothing comes back from behind the last one."""
 
+MAX_ACROSS, MAX_WINDOW = 1 << 16, 1 << 22
+"""Cells of a window across a shower and in all: fields over more of them would need gigabytes."""
+
 STEEPEST_RAD = math.radians(60)
 """The window holds all cells that an axis may have beside it down to this angle to the face."""
 
@@ -91,9 +94,15 @@ class ShowerFrame(nn.Module):
     def _window(self, grid: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
         """Lay out the window; return the cells' distance from the axis, in cells, and angle around it (wx, wy)."""
         nx, ny, nz = grid.shape
+        drift = nz * self.pitch_mm / self.size_mm[1] / math.tan(STEEPEST_RAD) if self.tilted else 0.0
+        across = nx * (ny + 2 * drift)
+        if max(across, nz) > MAX_ACROSS or across * nz > MAX_WINDOW:
+            raise UsageError(
+                f"detector {grid.name!r}: expected at most {MAX_ACROSS} cells across a shower, as many "
+                f"layers, and {MAX_WINDOW} in all, found {across:.0f} and {nz}"
+            )
         if grid.cartesian:
-            drift = nz * self.pitch_mm / self.size_mm[1] / math.tan(STEEPEST_RAD)
-            reach = math.ceil(drift) if self.tilted else 0
+            reach = math.ceil(drift)
             self.below = (self.centre[0], self.centre[1] + reach)
             above = (nx - self.centre[0], ny - self.centre[1] + reach)
             x, y = np.meshgrid(*map(np.arange, [-n for n in self.below], above), indexing="ij")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from caloforge.files.tensors import load_into
+from caloforge.files.tensors import load_into, require_shapes
 from caloforge.foundations.errors import UsageError
 from caloforge.models.family import NewestCheckpoint
-from caloforge.models.saved import read_card
+from caloforge.models.saved import has_model, read_card
 from caloforge.models.shared.growth import grow
 
 __all__ = ["from_run"]
@@ -32,18 +33,21 @@ def from_run(
     for name, network in networks.items():
         # A generator that was trained without a critic may begin against a fresh one.
         if name != "critic" or any(key.startswith("critic.") for key in tensors):
-            given = _as_trained(run, name, network)
+            given = _as_trained(run, name, network, tensors)
             load_into(given, tensors, name)
             if given is not network:
                 grow(network, given)
 
 
-def _as_trained(run: Path, name: str, network: nn.Module) -> nn.Module:
+def _as_trained(run: Path, name: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Build a run's network where its architecture is not that of ``network``; else return this one."""
-    if not (run / "model.json").is_file():
+    if not has_model(run):
         return network
     card = read_card(run)
-    given = card.build() if name == "generator" else card.build_critic()
+    build = card.build if name == "generator" else card.build_critic
+    with torch.device("meta"):  # shapes alone: nothing large is built in vain
+        given = build()
+    require_shapes(given, tensors, name)
     shapes = {key: value.shape for key, value in given.state_dict().items()}
     same = shapes == {key: value.shape for key, value in network.state_dict().items()}
-    return network if same else given
+    return network if same else build()
