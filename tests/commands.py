@@ -42,5 +42,8 @@ class Ran:
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 """Has a folder filled once for all test processes: ``made_once("name", fill)``."""
 
+GiveAway = Callable[[Path], None]
+"""Makes a file another user's: ``give_away(path)``."""
+
 Caloforge = Callable[..., Ran]
 """Runs the command line in this process: ``caloforge("inspect", path)``."""

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S, Caloforge, MadeOnce, Ran
+from commands import PATIENCE_S, Caloforge, GiveAway, MadeOnce, Ran
 from hypothesis import settings
 
 # Before anything imports torch or numpy; processes that a test starts inherit it.
@@ -92,6 +92,20 @@ def small_showers(made_once: MadeOnce) -> Path:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what is cached in the test run's own folder."""
     monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def give_away(monkeypatch: pytest.MonkeyPatch) -> GiveAway:
+    """Return a function that makes a file another user's, or where only root may do so makes us another user."""
+
+    def give(path: Path) -> None:
+        us = os.geteuid()
+        if us == 0:
+            os.chown(path, 12345, -1)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: us + 1)
+
+    return give
 
 
 @pytest.fixture

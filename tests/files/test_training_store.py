@@ -14,7 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from commands import GiveAway
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from caloforge.files import sparse_store as sparse
 from caloforge.files import training_store as store
 from caloforge.files.shower_file import ShowerFile, ShowerWriter, write
 from caloforge.files.training_store import ShowerStore, prepare_store
+from caloforge.foundations.durable import seal, sha256
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Showers
 
@@ -420,6 +422,39 @@ def test_one_flipped_bit_is_found_by_verify(tmp_path: Path, name: str) -> None:
         ShowerStore.open(made.folder).verify()
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(st.data())
+def test_whoever_trains_gets_what_was_stored(tmp_path: Path, data: st.DataObject) -> None:
+    path, _ = a_file(tmp_path)
+    made = prepare_store([path], tmp_path / "cache", threshold_MeV=0.0)
+    file = made.folder / data.draw(st.sampled_from(sorted(p.name for p in made.folder.iterdir())))
+    whole = file.read_bytes()
+    content = bytearray(whole)
+    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    file.write_bytes(content)
+    again = prepare_store([path], tmp_path / "cache", threshold_MeV=0.0)
+    assert again.checksum == made.checksum
+    assert (again.folder / file.name).read_bytes() == whole
+    assert list((tmp_path / "cache").glob("showers-*")) == [again.folder]
+
+
+def test_what_others_may_have_written_is_made_again(tmp_path: Path, give_away: GiveAway) -> None:
+    path, showers = a_file(tmp_path)
+    made = prepare_store([path], tmp_path / "cache", threshold_MeV=0.0)
+    assert made.folder.stat().st_mode & 0o77 == 0
+    for open_up in (lambda: made.folder.chmod(0o777), lambda: give_away(made.folder / "deposits")):
+        forged = np.fromfile(made.folder / "deposits", "<f4") * 10
+        forged.tofile(made.folder / "deposits")
+        manifest = json.loads((made.folder / sparse.MANIFEST).read_text())
+        del manifest["sha256"]
+        manifest["files"]["deposits"] = sha256(made.folder / "deposits")
+        (made.folder / sparse.MANIFEST).write_text(json.dumps(manifest | {"sha256": seal(manifest)}))
+        ShowerStore.open(made.folder).verify()
+        open_up()
+        again = prepare_store([path], tmp_path / "cache", threshold_MeV=0.0)
+        np.testing.assert_array_equal(again.dense(np.arange(40)), showers.deposits)
+
+
 def test_hits_that_lead_nowhere_are_damage(tmp_path: Path) -> None:
     path, _ = a_file(tmp_path)
     folder = prepare_store([path], tmp_path / "cache", threshold_MeV=0.0).folder
@@ -444,8 +479,9 @@ def test_a_wrong_manifest_is_told_in_one_line(tmp_path: Path) -> None:
         ("[1]", "expected a JSON object"),
         (json.dumps(good | {"format": "other"}), "field format"),
         (json.dumps(good | {"version": 99}), "field format"),
-        (json.dumps(good | {"threshold_MeV": 0.5}), "field checksum"),
-        (json.dumps({k: v for k, v in good.items() if k != "hits"}), "damaged"),
+        (json.dumps(good | {"threshold_MeV": 0.5}), "field sha256: unlike"),
+        (json.dumps({k: v for k, v in good.items() if k != "hits"}), "field sha256: unlike"),
+        (json.dumps({k: v for k, v in good.items() if k != "sha256"}), "field sha256: unlike"),
     ]
     for text, message in wrong:
         manifest.write_text(text)

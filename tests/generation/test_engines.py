@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,6 +99,63 @@ def test_a_model_is_exported_once_for_its_weights_and_its_batch(monkeypatch: pyt
     assert exported == [BATCH, 1, BATCH]
     assert len(set(paths)) == 3
     assert {path.read_bytes() for path in paths} == {b"onnx"}
+
+
+@pytest.mark.parametrize("content", [b"", b"onn", b"onny", b"\0"])
+def test_a_kept_file_that_changed_is_made_again(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr("caloforge.generation.engines.onnx_file._export", lambda *_: b"onnx")
+    monkeypatch.setattr("caloforge.generation.engines.onnx_file.version", lambda name: "1")
+    model = a_model("3dgan")
+    path = onnx_file(model, BATCH, "onnx")
+    path.write_bytes(content)
+    again = onnx_file(model, BATCH, "onnx")
+    assert again.read_bytes() == b"onnx"
+    assert list(again.parent.glob(f"{again.name[:32]}*")) == [again]
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_kept_file_that_does_not_load_is_made_again_once(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    tried: list[Path] = []
+
+    def load(path: Path, callers: int, threads: int) -> object:
+        tried.append(path)
+        if len(tried) <= failures:
+            raise RuntimeError("no graph\nin there")
+        return None
+
+    exported: list[int] = []
+    monkeypatch.setattr(
+        "caloforge.generation.engines.onnx_file._export", lambda *_: exported.append(1) or b"graph"
+    )
+    monkeypatch.setattr("caloforge.generation.engines.onnx_file.version", lambda name: "2")
+    monkeypatch.setattr(engines, "import_module", lambda name: SimpleNamespace(Compiled=load))
+    monkeypatch.setattr(engines, "library_versions", lambda *_: [])
+    if failures == 1:
+        assert callable(make_forward("onnx", a_model("3dgan"), BATCH))
+    else:
+        with pytest.raises(CaloforgeError, match=r"^--engine onnx: \w+ cannot be loaded: no graph$"):
+            make_forward("onnx", a_model("3dgan"), BATCH)
+    assert exported == [1, 1]
+    assert tried[-1].exists() == (failures == 1)
+
+
+def test_remembered_times_that_changed_are_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path))
+    monkeypatch.setattr(engines, "installed", lambda: ["torch", "onnx"])
+    monkeypatch.setattr(engines, "version", lambda name: "1")
+    monkeypatch.setattr(engines, "_measure", lambda *_: {"torch": 1.0, "onnx": 2.0})
+    model = a_model("3dgan")
+    assert choose(model, CONDITIONS)[0] == "torch"
+    (memory,) = (tmp_path / "engines").iterdir()
+    kept = memory.read_text()
+    for text in (kept.replace("2.0", "0.2"), kept.replace("sha256", "sha257"), "[1]", ""):
+        memory.write_text(text)
+        assert choose(model, CONDITIONS)[0] == "torch"
+        assert memory.read_text() == kept
 
 
 def test_the_fastest_engine_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:

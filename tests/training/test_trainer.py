@@ -146,6 +146,19 @@ def test_a_damaged_newest_checkpoint_falls_back(
     assert_same_end(undisturbed, run)
 
 
+@pytest.mark.training
+def test_a_damaged_store_is_found_before_the_first_step(
+    undisturbed: Path, small_showers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    train(quick("max_steps=3"), [small_showers], run)
+    (deposits,) = (tmp_path / "cache" / "stores").glob("showers-*/deposits")
+    (np.fromfile(deposits, "<f4") * 10).tofile(deposits)
+    train(quick("max_steps=7"), [small_showers], run, resume=True)
+    assert_same_end(undisturbed, run)
+
+
 def command(small_showers: Path, run: Path, *extra: str) -> list[str]:
     settings = [f"--set={setting}" for setting in (*SETTINGS, *extra)]
     return [

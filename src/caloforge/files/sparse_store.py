@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.files.shower_file import OPTIONAL, ShowerFile
-from caloforge.foundations.durable import sha256, write_json
+from caloforge.foundations.durable import SEAL, seal, sha256, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import Progress, silent
 from caloforge.observables.sparse_showers import SparseShowers
@@ -84,8 +84,8 @@ class ShowerStore:
         if (manifest.get("format"), manifest.get("version")) != (FORMAT, VERSION):
             raise CaloforgeError(f"{path}: field format: expected {FORMAT!r}, version {VERSION}")
         try:
-            if manifest["checksum"] != _checksum(manifest):
-                raise CaloforgeError(f"{path}: field checksum: unlike the manifest's content, damaged")
+            if manifest.pop(SEAL, None) != seal(manifest):
+                raise CaloforgeError(f"{path}: field {SEAL}: unlike the manifest's content, damaged")
             return cls(folder, manifest)
         except (KeyError, TypeError, ValueError) as error:
             raise CaloforgeError(f"{path}: damaged: {error!r}") from None
@@ -228,7 +228,8 @@ def write_store(
         "provenance": {"program": "caloforge", "sources": sources},
         "files": sums,
     }
-    write_json(folder / MANIFEST, manifest | {"checksum": _checksum(manifest)})
+    manifest["checksum"] = _checksum(manifest)
+    write_json(folder / MANIFEST, manifest | {SEAL: seal(manifest)})
 
 
 def _common_form(files: Sequence[Path]) -> tuple[Grid, int, list[str]]:
@@ -306,4 +307,4 @@ def read_json(path: Path) -> dict[str, Any]:
 def _checksum(manifest: Mapping[str, Any]) -> str:
     """Name the data itself: what the arrays hold, and how it is to be read."""
     content = {key: manifest[key] for key in ("showers", "hits", "threshold_MeV", "grid", "files")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return seal(content)

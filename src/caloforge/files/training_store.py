@@ -11,6 +11,7 @@ from pathlib import Path
 
 from caloforge.files.hdf5 import require_file
 from caloforge.files.sparse_store import FORMAT, VERSION, ShowerStore, read_json, write_store
+from caloforge.foundations.cache import OTHERS_WRITE, is_ours, private_folder
 from caloforge.foundations.durable import atomic_folder, sha256, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import open_locked
@@ -23,33 +24,40 @@ CHECKSUMS = "checksums.json"
 
 
 def prepare_store(
-    files: Sequence[Path], cache: Path, *, threshold_MeV: float, progress: Progress = silent
+    files: Sequence[Path],
+    cache: Path,
+    *,
+    threshold_MeV: float,
+    verify: bool = True,
+    progress: Progress = silent,
 ) -> ShowerStore:
     """Turn shower files into a store in a folder under ``cache``, or open the one made before.
 
-    The store is found by the files' content, their order and the threshold. Files are streamed, so
-    memory stays bounded. Several processes may call this at once: one builds, the others wait for it.
+    The store is found by the files' content, their order and the threshold. One that is damaged, which
+    every byte of it is read for (``verify``), or that others may have written, is made again. Files are
+    streamed, so memory stays bounded. Several processes may call this at once: one builds, the others wait.
 
-    Raises UsageError for no files, the same showers twice, a wrong threshold or files on different grids,
-    CaloforgeError for a broken file or a full disk.
+    Raises UsageError for no files, the same showers twice, a wrong threshold, files on different grids or a
+    cache that others can write to, CaloforgeError for a broken file or a full disk.
     """
     if not files:
         raise UsageError("data: expected at least one shower file")
     if not (math.isfinite(threshold_MeV) and threshold_MeV >= 0):
         raise UsageError(f"threshold_MeV: expected a number >= 0, got {threshold_MeV}")
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        private_folder(cache)
         stamps = [_stamp(path) for path in files]
         checksums = _checksums(files, stamps, cache / CHECKSUMS)
         _refuse_twice(files, checksums)
         key = json.dumps([FORMAT, VERSION, float(threshold_MeV), checksums])
         folder = cache / f"showers-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-        if (store := _whole(folder)) is not None:
+        if (store := _whole(folder, verify)) is not None:
             return store
         with open_locked(cache / f".{folder.name}.lock"):
-            if (store := _whole(folder)) is not None:  # made while we waited
+            if (store := _whole(folder, verify)) is not None:  # made while we waited
                 return store
             with atomic_folder(folder) as temporary:
+                temporary.chmod(0o700)
                 write_store(temporary, files, checksums, threshold_MeV, progress)
                 for path, stamp in zip(files, stamps, strict=True):
                     if _stamp(path) != stamp:
@@ -60,11 +68,17 @@ def prepare_store(
         raise CaloforgeError(f"{where}: no store can be made: {error.strerror or error}") from error
 
 
-def _whole(folder: Path) -> ShowerStore | None:
-    """Open a store; None if it is absent or damaged, and has to be made."""
+def _whole(folder: Path, verify: bool) -> ShowerStore | None:
+    """Open a store; None if it is absent, damaged or open to others, and has to be made."""
     try:
-        return ShowerStore.open(folder)
-    except CaloforgeError:
+        ours = all(is_ours(path.lstat()) for path in (folder, *folder.iterdir()))
+        if not ours or folder.stat().st_mode & OTHERS_WRITE:
+            return None
+        store = ShowerStore.open(folder)
+        if verify:
+            store.verify()
+        return store
+    except (CaloforgeError, OSError):
         return None
 
 

@@ -18,10 +18,12 @@ from typing import Any
 from caloforge.foundations.errors import CaloforgeError, UsageError
 
 __all__ = [
+    "SEAL",
     "atomic_folder",
     "atomic_path",
     "check_output_path",
     "clear_leftovers",
+    "seal",
     "sha256",
     "sync_folder",
     "write_json",
@@ -199,6 +201,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Write indented JSON whole or not at all; NaN and infinities are refused (ValueError)."""
     write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+SEAL = "sha256"
+"""Under this name a file of JSON or YAML holds the checksum of all else that it says."""
+
+
+def seal(data: Any) -> str:
+    """Return the checksum of what JSON can hold, however it is laid out in a file."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -53,6 +53,7 @@ class Group:
 
     def __init__(self, ranks: Ranks = ALONE, mesh: ProcessMesh | None = None) -> None:
         self.rank, self.world, self.leads, self.job = ranks.rank, ranks.world, ranks.leads, ranks.job
+        self.first_on_node = ranks.local_rank == 0
         self._ranks, self._mesh = ranks, mesh
 
     def device(self, kind: str) -> torch.device:
@@ -128,10 +129,10 @@ class Group:
     @contextmanager
     def one_a_node_first(self) -> Iterator[None]:
         """Let one worker of each node do something before the others find it done."""
-        if self._ranks.local_rank > 0:
+        if not self.first_on_node:
             self.wait()
         yield
-        if self._ranks.local_rank == 0:
+        if self.first_on_node:
             self.wait()
 
     def require_same(self, tensors: Mapping[str, Tensor], step: int) -> None:

@@ -23,13 +23,14 @@ DEFAULT_THRESHOLD_MEV = 0.001
 """Cells below 1e-6 GeV are not read out in the published data either."""
 
 
-def prepare_data(config: TrainingConfig, data: Sequence[Path]) -> ShowerStore:
+def prepare_data(config: TrainingConfig, data: Sequence[Path], *, verify: bool = True) -> ShowerStore:
     """Pack the showers of files, or find them packed. Raises as :func:`prepare_store` does."""
     threshold_MeV = config.threshold_MeV
     if threshold_MeV is None:
         with ShowerFile(data[0]) as file:
             threshold_MeV = file.grid.threshold_MeV or DEFAULT_THRESHOLD_MEV
-    return prepare_store(data, cache.cache_folder("stores"), threshold_MeV=threshold_MeV)
+    folder = cache.cache_folder("stores")
+    return prepare_store(data, folder, threshold_MeV=threshold_MeV, verify=verify)
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ class Trainer:
     def open_store(self) -> None:
         """Pack the showers, or find them packed. Raises CaloforgeError if the workers see different ones."""
         with self.group.one_a_node_first():
-            self.store = prepare_data(self.config, self.data)
+            self.store = prepare_data(self.config, self.data, verify=self.group.first_on_node)
         if self.group.from_first(lambda: self.store.checksum) != self.store.checksum:
             raise CaloforgeError(
                 f"{self.data[0]}: worker {self.group.rank} sees other showers than worker 0"

@@ -174,6 +174,8 @@ class _Reader:
         self._depth += 1
         if self._depth == 2:
             pdg_id = self._number(attributes, "pid")
+            if not -(1 << 31) <= pdg_id < 1 << 31:
+                self._refuse("pid", "a whole number of 32 bits")
             self.particles.append((attributes.get("name", f"pid{pdg_id}")[:60], pdg_id, []))
             self._ids = set()
         elif self._depth == 3 and tag == "Layer":

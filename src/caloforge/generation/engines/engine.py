@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caloforge.foundations.cache import cache_folder
-from caloforge.foundations.durable import write_json
+from caloforge.foundations.durable import SEAL, seal, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.generation.engines.onnx_file import INPUTS, fingerprint, library_versions, onnx_file
 from caloforge.models.base import Forward, ShowerModel
@@ -92,9 +92,15 @@ def make_forward(
         raise UsageError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
     library_versions(LIBRARIES[name], name)
     piece = min(batch, PIECE)
-    path = onnx_file(model, piece, name)
-    run = import_module(f"caloforge.generation.engines.{name}_engine").Compiled(path, callers, threads)
-    return _Exported(run, model.grid.shape, piece)
+    load = import_module(f"caloforge.generation.engines.{name}_engine").Compiled
+    for _ in range(2):  # a file that does not load is made again, once
+        path = onnx_file(model, piece, name)
+        try:
+            return _Exported(load(path, callers, threads), model.grid.shape, piece)
+        except Exception as error:  # noqa: BLE001 (each engine has kinds of its own)
+            path.unlink(missing_ok=True)
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    raise CaloforgeError(f"--engine {name}: {type(model).__name__} cannot be loaded: {reason}")
 
 
 def choose(
@@ -115,7 +121,7 @@ def choose(
     if not times:
         times = _measure(names, model, conditions, threads)
         with suppress(CaloforgeError):  # a cache that cannot be written delays the next run only
-            write_json(memory, times)
+            write_json(memory, {**times, SEAL: seal(times)})
     return min(times, key=lambda name: times[name]), times
 
 
@@ -137,7 +143,8 @@ def _measure(
 
 
 def _remembered(memory: Path, names: list[str]) -> dict[str, float]:
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, AttributeError):
         times = json.loads(memory.read_text(encoding="utf-8"))
-        return {name: float(times[name]) for name in names if name in times}
+        if times.pop(SEAL, "") == seal(times):
+            return {name: float(times[name]) for name in names if name in times}
     return {}

@@ -7,7 +7,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from caloforge.files.tensors import digest
-from caloforge.foundations.cache import cache_folder
-from caloforge.foundations.durable import atomic_path
+from caloforge.foundations.cache import cache_folder, is_ours
+from caloforge.foundations.durable import atomic_path, sha256
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
 from caloforge.foundations.units import GEV
 from caloforge.models.base import ShowerModel
@@ -32,22 +32,27 @@ INPUTS = ("energy", "theta", "noise")
 def onnx_file(model: ShowerModel, batch: int, extra: str) -> Path:
     """Return the file for batches of just this size, from the cache or made now, which takes seconds.
 
-    Constants are folded, and the file ends with the model's image: noise, transformations and threshold
+    Its name ends with its checksum: one whose content is another is made again. Constants are folded, and the file ends with the model's image: noise, transformations and threshold
     stay with the model. Raises MissingExtraError naming ``extra`` without the packages that write it,
     CaloforgeError for a model that does what ONNX cannot.
     """
     versions = library_versions(["torch", "onnx", "onnxscript"], extra)
-    path = cache_folder("onnx") / f"{fingerprint(model, [batch, versions])}.onnx"
-    if not path.is_file():
-        try:
-            content = _export(model, batch)
-        except RuntimeError as error:  # of which torch's errors of tracing and exporting are kinds
-            reason = str(error).strip().partition("\n")[0]
-            raise CaloforgeError(
-                f"--engine {extra}: {type(model).__name__} cannot be written as ONNX: {reason}"
-            ) from error
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
+    folder, name = cache_folder("onnx"), fingerprint(model, [batch, versions])
+    for path in folder.glob(f"{name}-*.onnx"):
+        with suppress(FileNotFoundError):  # another process was quicker to remove it
+            if is_ours(path.lstat()) and path.stem == f"{name}-{sha256(path)}":
+                return path
+            path.unlink()
+    try:
+        content = _export(model, batch)
+    except RuntimeError as error:  # of which torch's errors of tracing and exporting are kinds
+        reason = str(error).strip().partition("\n")[0]
+        raise CaloforgeError(
+            f"--engine {extra}: {type(model).__name__} cannot be written as ONNX: {reason}"
+        ) from error
+    path = folder / f"{name}-{hashlib.sha256(content).hexdigest()}.onnx"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
     return path
 
 
