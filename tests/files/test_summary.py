@@ -61,7 +61,8 @@ def test_figures_of_a_known_file(two: Path) -> None:
         "sampling_fraction": 60 / 3000,
         "warnings": [],
         "provenance": {"program": "by hand"},
-        "integrity": "every value read and checked",
+        "digest": cf.files.shower_file.ShowerFile(two).digest,
+        "integrity": "every value read and checked, and the digest compared",
     }
     assert reports[-1] == (2, 2)
 

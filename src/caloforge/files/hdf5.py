@@ -158,9 +158,9 @@ def _check_storage(dataset: h5py.Dataset, path: Path, name: str) -> None:
 
 
 def read_rows(dataset: h5py.Dataset, path: Path, rows: slice, dtype: DTypeLike) -> Numbers:
-    """Read rows of a dataset as ``dtype``; a value beyond its range becomes infinite.
+    """Read rows of a dataset as ``dtype``; beyond its range a number becomes infinite, a whole one is refused.
 
-    Raises CaloforgeError where the bytes cannot be read or do not fit into the memory.
+    Raises CaloforgeError also where the bytes cannot be read or do not fit into the memory.
     """
     name = str(dataset.name).lstrip("/")
     count = len(range(*rows.indices(dataset.shape[0])))
@@ -169,7 +169,16 @@ def read_rows(dataset: h5py.Dataset, path: Path, rows: slice, dtype: DTypeLike) 
     if n_bytes > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
         _refuse(path, name, f": {count} rows need {n_bytes / 2**30:.0f} GiB of memory")
     with _readable(path, f"field {name}"), np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(dataset[rows]).astype(dtype, copy=False)
+        values = np.asarray(dataset[rows])
+        cast = values.astype(dtype, copy=False)
+    if cast.dtype.kind == "i" and (cast != values).any():
+        row = int(np.argmax(cast != values))
+        _refuse(
+            path,
+            name,
+            f": expected whole numbers of {8 * cast.itemsize} bits, row {row} has {values[row]}",
+        )
+    return cast
 
 
 def rows_per_read(dataset: h5py.Dataset, length: int | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,11 +19,12 @@ LEVEL, MEMORY = 1, 9
 
 @dataclass(frozen=True)
 class PackedShowers:
-    """Showers for the rows from ``first`` of a file, and the chunks that they fill, by row, compressed."""
+    """Showers for the rows from ``first`` of a file, the chunks that they fill, by row, compressed, and each one's CRC."""
 
     showers: Showers
     first: int
     chunks: Mapping[int, bytes]
+    crcs: Sequence[int]
 
 
 def pieces(first: int, stop: int, size: int) -> Iterator[tuple[int, int]]:

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
+from caloforge.files.digest import ContentDigest, header_crc, is_digest, row_crcs
 from caloforge.files.hdf5 import (
     attribute,
     field_names,
@@ -51,6 +53,7 @@ UNITS = {
     "pdg_id": "1",
 }
 OPTIONAL = ("impact_xy", "pdg_id")
+TYPES = {name: np.dtype("<i4" if name == "pdg_id" else "<f4") for name in UNITS}
 CHUNK_BYTES = 1 << 20
 OTHER_KINDS = (
     ".root", ".parquet", ".feather", ".arrow", ".csv", ".tsv", ".txt", ".json", ".yaml",
@@ -91,8 +94,9 @@ class ShowerFile:
     """A shower file open for reading; deposits are read and checked chunk by chunk.
 
     Attributes: ``path``, ``grid``, ``provenance``, ``conditions`` (checked on opening), ``impact_xy``,
-    ``pdg_id`` where the file has them, and ``deposits``, the dataset itself, unchecked. Raises UsageError or CaloforgeError with the
-    file, the field and what was expected.
+    ``pdg_id`` where the file has them, ``deposits``, the dataset itself, unchecked, and ``digest``, which
+    whoever reads all of the file compares with what was read; None where the file has none. Raises
+    UsageError or CaloforgeError with the file, the field and what was expected.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -140,6 +144,27 @@ class ShowerFile:
                 self._refuse("field impact_xy: expected finite numbers")
         if "pdg_id" in present:
             self.pdg_id = self._column("pdg_id", (n,), np.int32)
+        self.digest = text_attribute(file, path, "digest")
+        if self.digest is not None:
+            self._check_header(self.digest)
+
+    def _check_header(self, digest: str) -> None:
+        """Compare with the digest what is known before any shower is read."""
+        if not is_digest(digest):
+            self._refuse("attribute digest: expected 24 hexadecimal digits")
+        texts = [
+            text_attribute(self._file, self.path, name) or "" for name in ("detector", "provenance")
+        ]
+        if header_crc(texts[0], texts[1], _columns(self)) != digest[16:]:
+            self._refuse(
+                "attribute digest: detector, provenance or the list of fields are not as they were written"
+            )
+
+    def _check_content(self, digest: ContentDigest) -> None:
+        if self.digest is not None and str(digest) != self.digest[:16]:
+            self._refuse(
+                "attribute digest: the showers are not as they were written, the file is damaged"
+            )
 
     def _refuse(self, problem: str) -> NoReturn:
         raise CaloforgeError(f"{self.path}: {problem}")
@@ -176,10 +201,17 @@ class ShowerFile:
     def read(self, start: int = 0, stop: int | None = None) -> Showers:
         """Read showers ``start`` to ``stop``, counted as a slice counts, and check every deposit."""
         rows = slice(*slice(start, stop).indices(len(self)))
+        digest = ContentDigest()
+        showers = self._read(rows, digest)
+        if len(showers) == len(self):
+            self._check_content(digest)
+        return showers
+
+    def _read(self, rows: slice, digest: ContentDigest) -> Showers:
         deposits = read_rows(self.deposits, self.path, rows, np.float32)
         check_deposits(deposits, self.path, rows.start)
         conditions = self.conditions[rows]
-        return Showers(
+        showers = Showers(
             deposits=deposits,
             incident_energy=conditions.incident_energy,
             incident_theta=conditions.incident_theta,
@@ -188,12 +220,21 @@ class ShowerFile:
             pdg_id=None if self.pdg_id is None else self.pdg_id[rows],
             provenance=self.provenance,
         )
+        if self.digest is not None:
+            crcs = row_crcs(deposits)
+            for values in _columns(showers).values():
+                crcs = row_crcs(values, crcs)
+            digest.add(crcs)
+        return showers
 
     def chunks(self, length: int = 256) -> Iterator[Showers]:
-        """Stream the file in order, about ``length`` showers at a time."""
-        step = rows_per_read(self.deposits, length)
+        """Stream the file in order, about ``length`` showers at a time; the digest is compared before the last."""
+        step, digest = rows_per_read(self.deposits, length), ContentDigest()
         for start in range(0, len(self), step):
-            yield self.read(start, start + step)
+            showers = self._read(slice(start, min(start + step, len(self))), digest)
+            if start + step >= len(self):
+                self._check_content(digest)
+            yield showers
 
     def close(self) -> None:
         """Close the file."""
@@ -224,6 +265,7 @@ class ShowerWriter:
         self._columns: dict[str, h5py.Dataset] = {}  # kept open, and with them their last chunk unpacked
         self._temporary = self.path
         self._length = 0
+        self._digest = ContentDigest()
 
     def __enter__(self) -> Self:
         check_output_path(self.path)
@@ -237,7 +279,9 @@ class ShowerWriter:
             self._reserve(0)
             self._file.attrs["format"] = FORMAT
             self._file.attrs["version"] = VERSION
-            self._file.attrs["detector"] = json.dumps(self.grid.to_json(), allow_nan=False)
+            self._file.attrs["detector"] = self._detector = json.dumps(
+                self.grid.to_json(), allow_nan=False
+            )
             stack.push(lambda kind, *_: None if kind else self._finish())
             self._stack = stack.pop_all()
         return self
@@ -263,12 +307,13 @@ class ShowerWriter:
                 f"{self.path}: expected showers of shape {self.grid.shape}, got {showers.grid.shape}"
             )
         chunks: dict[int, bytes] = {}
+        deposits = showers.deposits.astype(TYPES["showers"], copy=False)
         for row, stop in pieces(first, first + len(showers), len(self._begun)):
-            piece = showers.deposits[row - first : stop - first]
+            piece = deposits[row - first : stop - first]
             check_deposits(piece, self.path, row)
             if len(piece) == len(self._begun):
                 chunks[row] = deflate(piece)
-        return PackedShowers(showers, first, chunks)
+        return PackedShowers(showers, first, chunks, row_crcs(deposits))
 
     def append(self, showers: Showers | PackedShowers) -> None:
         """Add showers at the end.
@@ -280,7 +325,11 @@ class ShowerWriter:
         packed = self.pack(showers, self._length) if isinstance(showers, Showers) else showers
         if packed.first != self._length:
             raise ValueError(f"showers are packed for row {packed.first}, the next is {self._length}")
-        self._lengthen(_columns(packed.showers))
+        columns, crcs = _columns(packed.showers), packed.crcs
+        self._lengthen(columns)
+        for name, values in columns.items():
+            crcs = row_crcs(values, crcs) if name in self._columns else crcs
+        self._digest.add(crcs)
         deposits = packed.showers.deposits
         for row, stop in pieces(packed.first, self._length, len(self._begun)):
             chunk = packed.chunks.get(row)
@@ -318,14 +367,19 @@ class ShowerWriter:
         """Add all showers of a file that this class wrote for the same cells.
 
         Packed deposits are copied as they are where the last chunk is full, else unpacked and checked
-        as :meth:`append` does. Raises CaloforgeError.
+        as :meth:`append` does; the digest goes on with that of the part, so that what has changed since is
+        found. Raises CaloforgeError.
         """
+        if not len(part):
+            return
+        fields = self._columns.keys() - {"showers"}
+        if part.digest is None or (fields and fields != _columns(part).keys()):
+            raise CaloforgeError(f"{part.path}: expected the fields of {self.path}, and a digest")
         rows = len(self._begun)
         mine, theirs = self._columns.get("showers"), part.deposits
-        whole = 0
-        if mine is not None and _packed_alike(mine, theirs) and self._length % rows == 0:
+        whole, start, digest = 0, self._length, replace(self._digest)
+        if mine is not None and _packed_alike(mine, theirs) and start % rows == 0:
             whole = len(part) // rows * rows
-        start = self._length
         if whole:
             self._lengthen(_columns(part, slice(whole)))
         for row in range(0, whole, rows):
@@ -333,20 +387,23 @@ class ShowerWriter:
             self._write_chunk(start + row, packed, filters)
         for first in range(whole, len(part), rows):
             self.append(part.read(first, first + rows))
+        digest.join(part.digest, len(part))
+        self._digest = digest
 
     def _create(self, columns: Mapping[str, NDArray[Any]]) -> None:
         assert self._file is not None
         tails = {name: values.shape[1:] for name, values in columns.items()}
         for name, tail in ({"showers": self.grid.shape} | tails).items():
             rows = len(self._begun) if name == "showers" else 4096
+            # What is deflated carries a checksum already.
             packed = {"compression": "gzip", "compression_opts": LEVEL}
             dataset = self._file.create_dataset(
                 name,
                 shape=(0, *tail),
                 maxshape=(None, *tail),
-                dtype=np.int32 if name == "pdg_id" else np.float32,
+                dtype=TYPES[name],
                 chunks=(rows, *tail),
-                **(packed if name == "showers" else {}),
+                **(packed if name == "showers" else {"fletcher32": True}),
             )
             dataset.attrs["units"] = UNITS[name]
             self._columns[name] = dataset
@@ -362,6 +419,8 @@ class ShowerWriter:
         provenance = json.dumps(self.provenance, allow_nan=False)
         self._reserve(len(provenance))
         self._file.attrs["provenance"] = provenance
+        fields = self._columns.keys() - {"showers"}
+        self._file.attrs["digest"] = f"{self._digest}{header_crc(self._detector, provenance, fields)}"
         self._file.flush()
         os.truncate(self._temporary, self._file.id.get_filesize())  # give back what was reserved
 
@@ -385,7 +444,7 @@ def write(path: str | Path, showers: Showers) -> None:
 
 
 def _columns(showers: Showers | ShowerFile, rows: slice = slice(None)) -> dict[str, NDArray[Any]]:
-    """Return the columns beside the deposits that there are, by the name of the field."""
+    """Return the columns beside the deposits that there are, by the name of the field, as a file holds them."""
     conditions = showers.conditions
     columns = {
         "incident_energy": conditions.incident_energy,
@@ -393,7 +452,11 @@ def _columns(showers: Showers | ShowerFile, rows: slice = slice(None)) -> dict[s
         "impact_xy": showers.impact_xy,
         "pdg_id": showers.pdg_id,
     }
-    return {name: values[rows] for name, values in columns.items() if values is not None}
+    return {
+        name: values[rows].astype(TYPES[name], copy=False)
+        for name, values in columns.items()
+        if values is not None
+    }
 
 
 def _packed_alike(one: h5py.Dataset, other: h5py.Dataset) -> bool:

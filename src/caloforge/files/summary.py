@@ -22,7 +22,8 @@ __all__ = ["summarize"]
 def summarize(path: str | Path, report: Progress = silent) -> dict[str, Any]:
     """Read the whole file once and return shapes, ranges (MeV, rad, mm), occupancy and provenance.
 
-    Raises CaloforgeError if any part is missing or wrong, so a summary is also a proof of integrity.
+    Raises CaloforgeError if any part is missing or wrong, or not as the file's digest says, so a summary is
+    also a proof of integrity.
     """
     path = Path(path)
     with _open(path) as file:
@@ -66,7 +67,9 @@ def summarize(path: str | Path, report: Progress = silent) -> dict[str, Any]:
             "sampling_fraction": total_deposit / total_energy if total_energy else None,
             "warnings": [doubt] if (doubt := doubt_units(total_deposit, total_energy)) else [],
             "provenance": file.provenance,
-            "integrity": "every value read and checked",
+            "digest": file.digest,
+            "integrity": "every value read and checked, and "
+            + ("the digest compared" if file.digest else "the file has no digest to compare with"),
         }
 
 

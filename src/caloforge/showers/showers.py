@@ -56,6 +56,9 @@ class Showers:
         if self.impact_xy is not None:
             good_N = np.asarray(np.isfinite(self.impact_xy).all(axis=1))
             require(good_N, "impact_xy", "finite positions in mm", self.impact_xy)
+        if self.pdg_id is not None:
+            good_N = np.asarray((self.pdg_id >= -(1 << 31)) & (self.pdg_id < 1 << 31))
+            require(good_N, "pdg_id", "whole numbers of 32 bits", self.pdg_id)
 
     def __len__(self) -> int:
         return len(self.deposits)
