@@ -25,7 +25,7 @@ from caloforge.files import sparse_store as sparse
 from caloforge.files import training_store as store
 from caloforge.files.shower_file import ShowerFile, ShowerWriter, write
 from caloforge.files.training_store import ShowerStore, prepare_store
-from caloforge.foundations.durable import seal, sha256
+from caloforge.foundations.durable import sealed, sha256
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Showers
 
@@ -448,7 +448,7 @@ def test_what_others_may_have_written_is_made_again(tmp_path: Path, give_away: G
         manifest = json.loads((made.folder / sparse.MANIFEST).read_text())
         del manifest["sha256"]
         manifest["files"]["deposits"] = sha256(made.folder / "deposits")
-        (made.folder / sparse.MANIFEST).write_text(json.dumps(manifest | {"sha256": seal(manifest)}))
+        (made.folder / sparse.MANIFEST).write_text(json.dumps(sealed(manifest)))
         ShowerStore.open(made.folder).verify()
         open_up()
         again = prepare_store([path], tmp_path / "cache", threshold_MeV=0.0)

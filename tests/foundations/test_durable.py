@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import math
 import os
 import stat
@@ -11,12 +12,17 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from caloforge.foundations.durable import (
     atomic_folder,
     atomic_path,
     check_output_path,
+    sealed,
     sha256,
+    unsealed,
     write_json,
     write_text,
 )
@@ -237,3 +243,35 @@ def test_a_folder_that_cannot_be_synced_is_no_failure(
     monkeypatch.setattr(os, "fsync", fsync)
     write_text(tmp_path / "x", "content")
     assert (tmp_path / "x").read_text() == "content"
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="ascii")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text("abc", max_size=2), VALUES, max_size=4), VALUES)
+def test_sealed_data_come_back_however_they_are_laid_out_and_no_others(
+    data: dict[str, object], other: object
+) -> None:
+    whole = sealed(data)
+    assert unsealed(whole, "file") == data
+    assert unsealed(json.loads(json.dumps(whole, indent=3, sort_keys=True)), "file") == data
+    assert unsealed(yaml.safe_load(yaml.safe_dump(whole)), "file") == data
+    assert unsealed(data, "file") == data  # of before there were checksums
+    changed = {**whole, "a": other}
+    if json.dumps(changed, sort_keys=True) != json.dumps(whole, sort_keys=True):
+        with pytest.raises(CaloforgeError, match=r"^file: field sha256: changed or damaged"):
+            unsealed(changed, "file")
+
+
+@pytest.mark.parametrize("value", [{1, 2}, 1 + 2j, {"x": {1: 2, "a": 3}}, b"x"])
+def test_what_json_cannot_hold_was_not_sealed(value: object) -> None:
+    with pytest.raises(CaloforgeError, match="changed or damaged since it was written, alas"):
+        unsealed({**sealed({"a": 1}), "b": value}, "file", ", alas")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,50 @@ def test_a_damaged_record_is_never_taken_for_a_shower(data: st.DataObject) -> No
         content[where] ^= data.draw(st.integers(1, 255))
         path.write_bytes(content)
         assert readable(path, 6) == list(range(sum(size <= where for size in sizes)))
+
+
+@given(data=st.data())
+def test_a_damaged_first_line_decides_nothing(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "j"
+        write(path, *range(3))
+        content = bytearray(path.read_bytes())
+        where = data.draw(st.integers(0, content.index(b"\n") - 1))
+        content[where] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(content)
+        with suppress(CaloforgeError):
+            assert readable(path, 3) == [0, 1, 2]
+        for seed in range(12):  # nor does it make the showers those of another request
+            if seed != MANIFEST["seed"]:
+                with pytest.raises(CaloforgeError):
+                    Journal(path, {**MANIFEST, "seed": seed}).__enter__()
+
+
+def test_a_flipped_digit_in_the_first_line_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "j", 0)
+    content = (tmp_path / "j").read_bytes()
+    for line, words in ((b'{"seed": 3', "changed or damaged"), (b'{"seed": ?', "expected JSON")):
+        (tmp_path / "j").write_bytes(line + content[len(line) :])
+        with pytest.raises(CaloforgeError, match=rf"^{tmp_path}/j, line 1: .*{words}.*delete this file"):
+            readable(tmp_path / "j", 1)
+
+
+def test_a_journal_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    write(tmp_path / "j", 0)
+    _, newline, records = (tmp_path / "j").read_bytes().partition(b"\n")
+    (tmp_path / "j").write_bytes(json.dumps(MANIFEST).encode() + newline + records)
+    assert readable(tmp_path / "j", 1) == [0]
+
+
+@pytest.mark.parametrize(
+    ("cell", "deposit"), [(12, 1.0), (2**32 - 1, 1.0), (3, np.nan), (3, np.inf), (3, -1.0)]
+)
+def test_a_forged_shower_is_refused(tmp_path: Path, cell: int, deposit: float) -> None:
+    with Journal(tmp_path / "j", MANIFEST, 12) as journal:
+        journal.append(0, np.array([11], np.uint32), np.array([1], np.float32))
+        journal.append(7, np.array([cell], np.uint32), np.array([deposit], np.float32))
+    with pytest.raises(CaloforgeError, match=rf"^{tmp_path}/j: shower 7: expected .* in 12 cells"):
+        Journal(tmp_path / "j", MANIFEST, 12).__enter__()
 
 
 def test_other_showers_in_the_same_place_are_kept_and_the_user_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -136,6 +137,50 @@ def test_a_journal_cut_anywhere_in_its_last_lines_is_read_up_to_there(cut: int) 
         assert states in (["done"] * 2 + ["running"], ["done"] * 2)
         again.begin(Proposal(CHOICE), SPACE)
         assert len(Store(journal, 1).trials()) == len(states) + 1
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_a_flipped_bit_changes_no_trial_in_silence(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Path(folder) / "journal.log"
+        store = Store(journal, 1)
+        for number in range(2):
+            trial = store.begin(Proposal(CHOICE, part=0.5), SPACE)
+            store.note(trial, "plan", {"core_seconds": 2.5})
+            store.finish(trial, "done", [1.25 + number])
+        content = bytearray(journal.read_bytes())
+        where = data.draw(st.integers(0, len(content) - 2))
+        content[where] ^= 1 << data.draw(st.integers(0, 7))
+        journal.write_bytes(content)
+        try:
+            found = Store(journal, 1).trials()
+        except CaloforgeError as error:
+            assert str(error).startswith(str(journal))  # noqa: PT017
+        else:
+            assert found == store.trials()
+
+
+def test_a_flipped_digit_names_its_line(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    ours, theirs = Store(journal, 1), Store(journal, 1)
+    ours.finish(ours.begin(Proposal(CHOICE), SPACE), "done", [1.25])
+    whole = journal.read_text()
+    journal.write_text(whole.replace("1.25", "0.25"))
+    lines = whole.count("\n")
+    for read in (theirs.trials, lambda: Store(journal, 1)):
+        with pytest.raises(CaloforgeError, match=rf"^{journal}, line {lines}: field sha256: changed"):
+            read()
+
+
+def test_a_journal_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    store = Store(journal, 1)
+    store.finish(store.begin(Proposal(CHOICE), SPACE), "done", [1.25])
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert all(len(line.pop("sha256")) == 64 for line in lines)
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [trial.objectives for trial in Store(journal, 1).trials()] == [(1.25,)]
 
 
 @pytest.mark.parametrize("content", [b"no journal\n", b'{"op_code": 99}\n', b"[]\n", b"\xff\xfe\n"])

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,12 @@ import yaml
 from commands import PATIENCE_S, Caloforge
 
 from caloforge.files.shower_file import ShowerFile, write
-from caloforge.foundations.errors import UsageError
+from caloforge.foundations.durable import sealed
+from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import silent
 from caloforge.search.judge import OBJECTIVES, check_objectives
 from caloforge.search.study import Limits, Settings, Study
-from caloforge.search.trial import FIRST_STEPS
+from caloforge.search.trial import FIRST_STEPS, Plan, _planned
 from caloforge.search.worker import work
 
 KILLED = """
@@ -264,5 +265,20 @@ def test_wrong_use_is_told_in_one_line(
     assert not (tmp_path / "study").exists()
     Study.joined(tmp_path / "study", settings(core_showers, small_space))
     caloforge("search", "tpe", *out, "--trials", 1).refused(2, "random", "tpe")
-    (tmp_path / "study" / "study.json").write_text("{}")
+    path = tmp_path / "study" / "study.json"
+    path.write_text(path.read_text().replace('"seed": ', '"seed": 1'))
+    caloforge("search", "random", *out, "--trials", 1).refused(1, "study.json", "changed or damaged")
+    path.write_text("{}")
     caloforge("search", "random", *out, "--trials", 1).refused(1, "study.json")
+
+
+def test_a_changed_plan_is_refused(tmp_path: Path) -> None:
+    plan = Plan(40, 3, 0.25, 1.5)
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(sealed(asdict(plan))))
+    assert _planned(tmp_path) == plan
+    path.write_text(json.dumps(asdict(plan)))  # as an earlier version wrote it
+    assert _planned(tmp_path) == plan
+    path.write_text(json.dumps({**sealed(asdict(plan)), "steps": 90}))
+    with pytest.raises(CaloforgeError, match=rf"^{path}: field sha256: changed or damaged"):
+        _planned(tmp_path)

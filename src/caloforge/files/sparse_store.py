@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.files.shower_file import OPTIONAL, ShowerFile
-from caloforge.foundations.durable import SEAL, seal, sha256, write_json
+from caloforge.foundations.durable import SEAL, seal, sealed, sha256, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import Progress, silent
 from caloforge.observables.sparse_showers import SparseShowers
@@ -229,7 +229,7 @@ def write_store(
         "files": sums,
     }
     manifest["checksum"] = _checksum(manifest)
-    write_json(folder / MANIFEST, manifest | {SEAL: seal(manifest)})
+    write_json(folder / MANIFEST, sealed(manifest))
 
 
 def _common_form(files: Sequence[Path]) -> tuple[Grid, int, list[str]]:

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ __all__ = [
     "check_output_path",
     "clear_leftovers",
     "seal",
+    "sealed",
     "sha256",
     "sync_folder",
+    "unsealed",
     "write_json",
     "write_text",
 ]
@@ -210,6 +212,26 @@ SEAL = "sha256"
 def seal(data: Any) -> str:
     """Return the checksum of what JSON can hold, however it is laid out in a file."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return data with their checksum."""
+    return {**data, SEAL: seal(data)}
+
+
+def unsealed(data: Mapping[str, Any], source: str, advice: str = "") -> dict[str, Any]:
+    """Return data without their checksum; what was written before there were any has none.
+
+    Raises CaloforgeError naming the source where they are not what :func:`sealed` was given.
+    """
+    rest = {name: value for name, value in data.items() if name != SEAL}
+    try:
+        same = SEAL not in data or data[SEAL] == seal(rest)
+    except (TypeError, ValueError):  # nothing that JSON can hold
+        same = False
+    if not same:
+        raise CaloforgeError(f"{source}: field {SEAL}: changed or damaged since it was written{advice}")
+    return rest
 
 
 def sha256(path: Path) -> str:

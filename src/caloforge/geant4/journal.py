@@ -1,7 +1,7 @@
 """Showers of a run in progress, kept so that a killed run loses only what was under way.
 
 A journal is one file: a line of JSON that says what the run is, then a record for each finished
-shower, in any order. A record carries its checksum, so whatever a kill or a power cut left at the
+shower, in any order. Line and records carry their checksums, so whatever a kill or a power cut left at the
 end is recognised and dropped. It is locked while a process writes it; others may read what is complete.
 """
 
@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.foundations.durable import sync_folder
+from caloforge.foundations.durable import sealed, sync_folder, unsealed
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import lock
 
@@ -34,17 +34,18 @@ RECORD = struct.Struct("<4sIII")
 MARK = b"SHWR"
 SYNC_EVERY_S = 10.0
 MAX_HEADER = 1 << 20
+GONE = "delete this file to begin anew"
 
 
 class Records:
     """The complete records of a journal as they are at this moment, whoever writes it. A context manager.
 
-    ``manifest`` (JSON-ready) decides the showers. Raises UsageError if the file holds showers of
-    another manifest, naming what differs.
+    ``manifest`` (JSON-ready) decides the showers, on a grid of ``n_cells``. Raises UsageError if the file
+    holds showers of another manifest, naming what differs, CaloforgeError if it was changed.
     """
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: Path, manifest: Mapping[str, Any], n_cells: int = 1 << 32) -> None:
+        self.path, self.n_cells = path, n_cells
         self._manifest = json.loads(json.dumps(manifest))
         self._file: FileIO
         self._offsets: dict[int, int] = {}
@@ -61,14 +62,23 @@ class Records:
         end = self._file.tell()
         size = os.fstat(self._file.fileno()).st_size
         while (record := self._record(size)) is not None:
-            self._offsets[record[0]] = end
+            if not self._offsets:
+                self._check(line)
+            index, cell, deposit = record
+            possible = (deposit >= 0) & (deposit < np.inf) & (cell < self.n_cells)
+            if not possible.all():
+                raise CaloforgeError(
+                    f"{self.path}: shower {index}: expected finite deposits >= 0 in {self.n_cells} cells; {GONE}"
+                )
+            self._offsets[index] = end
             end = self._file.tell()
-        if self._offsets:
-            self._check(line)
         return end
 
     def _check(self, line: bytes) -> None:
-        found = json.loads(line)
+        try:
+            found = unsealed(json.loads(line), f"{self.path}, line 1", f"; {GONE}")
+        except (ValueError, AttributeError):
+            raise CaloforgeError(f"{self.path}, line 1: expected JSON; {GONE}") from None
         keys = {**found, **self._manifest}
         differs = [key for key in keys if found.get(key) != self._manifest.get(key)]
         if differs:
@@ -116,8 +126,8 @@ class Journal(Records):
     An empty journal does not outlive its block. Raises UsageError also if another process is writing it.
     """
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
-        super().__init__(path, manifest)
+    def __init__(self, path: Path, manifest: Mapping[str, Any], n_cells: int = 1 << 32) -> None:
+        super().__init__(path, manifest, n_cells)
         self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -135,7 +145,7 @@ class Journal(Records):
         self._file.seek(end if self._offsets else 0)
         self._file.truncate()
         if not self._offsets:
-            self._file.write(json.dumps(self._manifest).encode() + b"\n")
+            self._file.write(json.dumps(sealed(self._manifest)).encode() + b"\n")
             sync_folder(self.path.parent)
 
     def append(self, index: int, cell: NDArray[np.uint32], deposit: NDArray[np.float32]) -> None:

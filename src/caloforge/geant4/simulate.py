@@ -97,7 +97,7 @@ def simulate(
         "geant4_pybind": version("geant4-pybind"),
     }
     with (
-        Journal(journal_path(output, ranks.rank), manifest) as journal,
+        Journal(journal_path(output, ranks.rank), manifest, request.detector.grid.n_cells) as journal,
         RankMerge(output, ranks, manifest, request.events, progress) as merge,
     ):
         started = time.monotonic()
@@ -140,7 +140,7 @@ def _others(journal: Journal, output: Path, manifest: Mapping[str, Any]) -> Iter
         for path in _journals(output):
             if path != journal.path:
                 try:
-                    found.append(stack.enter_context(Records(path, manifest)))
+                    found.append(stack.enter_context(Records(path, manifest, journal.n_cells)))
                 except FileNotFoundError:  # it was empty, and its rank has left
                     continue
         yield found

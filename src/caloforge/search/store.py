@@ -2,18 +2,21 @@
 
 The journal is a file of lines that is only ever appended to, under a lock that goes with the process that
 holds it. A line that a killed process left half-written is cut off before the next one follows; readers
-pass over it. Also here: what else Optuna does for a search, its sampler and the importance of parameters.
+pass over it. Every line carries its checksum. Also here: what else Optuna does for a search, its sampler and the
+importance of parameters.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from caloforge.foundations.durable import sealed, unsealed
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
 from caloforge.foundations.locks import open_locked
 from caloforge.foundations.randomness import stream_seed
@@ -28,7 +31,7 @@ try:
         FloatDistribution,
         IntDistribution,
     )
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import BaseJournalBackend
     from optuna.trial import FrozenTrial, TrialState, create_trial
 except ImportError:
     raise MissingExtraError("search", "search") from None
@@ -55,28 +58,43 @@ OPTUNAS = {state: name for name, state in STATES.items()}
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-class _JournalLock:
-    """Lets one process append at a time; the kernel frees it when that process dies."""
+class _Journal(BaseJournalBackend):
+    """Lines of JSON, each with its checksum; one process appends at a time, and the kernel frees the lock when it dies."""
 
-    def __init__(self, journal: Path) -> None:
-        self._journal = journal
-        self._file: IO[str] | None = None
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._starts = [0]
+        path.touch()
 
-    def acquire(self) -> bool:
-        """Wait for the lock; then cut off what a killed process left of its line."""
-        self._file = open_locked(self._journal.with_suffix(".lock"))
-        with self._journal.open("rb+") as journal:
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Return the lines from this one on. Raises CaloforgeError naming one that is not as it was written."""
+        with self._path.open("rb") as journal:
+            journal.seek(self._starts[log_number_from])
+            for number, line in enumerate(journal, log_number_from + 1):
+                if not line.endswith(b"\n"):
+                    return  # being written, or left by a killed process
+                if number == len(self._starts):
+                    self._starts.append(self._starts[-1] + len(line))
+                where = f"{self._path}, line {number}"
+                try:
+                    log = unsealed(json.loads(line), where)
+                except (ValueError, AttributeError):
+                    raise CaloforgeError(f"{where}: expected an object in JSON") from None
+                yield log
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append lines, after what a killed process left of its own is cut off."""
+        lines = "".join(json.dumps(sealed(log), separators=(",", ":")) + "\n" for log in logs)
+        with open_locked(self._path.with_suffix(".lock")), self._path.open("rb+") as journal:
             end = journal.seek(0, os.SEEK_END)
             journal.seek(max(0, end - LONGEST))
             tail = journal.read()
             if tail and not tail.endswith(b"\n"):
                 journal.truncate(end - len(tail) + tail.rfind(b"\n") + 1)
-        return True
-
-    def release(self) -> None:
-        """Let the next one in."""
-        assert self._file is not None
-        self._file.close()
+            journal.seek(0, os.SEEK_END)
+            journal.write(lines.encode())
+            journal.flush()
+            os.fsync(journal.fileno())
 
 
 LONGEST = 1 << 20
@@ -87,9 +105,8 @@ class Store:
     """The trials of one study, with so many objectives, in a journal at ``path``."""
 
     def __init__(self, path: Path, objectives: int) -> None:
-        backend = JournalFileBackend(str(path), lock_obj=_JournalLock(path))  # type: ignore[arg-type]
         try:
-            self._storage = optuna.storages.JournalStorage(backend)
+            self._storage = optuna.storages.JournalStorage(_Journal(path))
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=NAME,

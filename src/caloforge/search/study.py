@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from caloforge.comparison.metrics import MIN_JUDGED
 from caloforge.files.shower_file import write
-from caloforge.foundations.durable import write_json
+from caloforge.foundations.durable import sealed, unsealed, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import BusyError, open_locked
 from caloforge.search.evolution import BURST, evolve_one
@@ -88,13 +88,13 @@ class Study:
         if not path.is_file():
             raise UsageError(f"{folder}: expected the folder of a search, {SETTINGS} is missing")
         try:
-            note = json.loads(path.read_text(encoding="utf-8"))
+            note = unsealed(json.loads(path.read_text(encoding="utf-8")), str(path))
             sequences = {name: tuple(note[name]) for name in ("objectives", "data", "first")}
             self.settings = Settings(**{**note, **sequences})
             self.propose, self.first_part = METHODS[self.settings.method]
         except OSError as error:
             raise CaloforgeError(f"{path}: cannot be read: {error.strerror}") from None
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise CaloforgeError(f"{path}: not the settings of a search") from None
         self.space = parse_space(self.settings.space, f"{path}, space")
         self.store = Store(folder / "journal.log", len(self.settings.objectives))
@@ -274,4 +274,4 @@ def _begin(folder: Path, wanted: Settings, earlier: Path | None) -> None:
             f"{VALIDATION_FRACTION:.0%} of them to judge by, got {len(store)}"
         )
     write(folder / "judge.h5", store.showers(kept_N))
-    write_json(folder / SETTINGS, asdict(wanted) | {"first": first})
+    write_json(folder / SETTINGS, sealed(asdict(wanted) | {"first": first}))

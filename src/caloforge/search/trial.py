@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from caloforge.foundations.durable import write_json
+from caloforge.foundations.durable import sealed, unsealed, write_json
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Progress, say_nothing
 from caloforge.training.checkpoint import checkpoints
@@ -147,7 +147,7 @@ def _plan(task: Task, folder: Path) -> Plan:
     left = task.core_seconds - (ended - started) - len(STAGES) * (start + check)
     steps = FIRST_STEPS + max(1, math.floor(left / (step + check / steps_per_epoch)))
     plan = Plan(steps, math.ceil(steps / steps_per_epoch), step, ended - started)
-    write_json(folder / PLAN, asdict(plan))
+    write_json(folder / PLAN, sealed(asdict(plan)))
     return plan
 
 
@@ -156,8 +156,8 @@ def _planned(folder: Path) -> Plan | None:
     if not path.is_file():
         return None
     try:
-        return Plan(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
+        return Plan(**unsealed(json.loads(path.read_text(encoding="utf-8")), str(path)))
+    except (ValueError, TypeError, AttributeError):
         raise CaloforgeError(f"{path}: not the plan of a trial") from None
 
 

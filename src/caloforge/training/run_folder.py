@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from caloforge.foundations.durable import atomic_folder, atomic_path, write_text
+from caloforge.foundations.durable import atomic_folder, atomic_path, sealed, unsealed, write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import open_locked
 from caloforge.models.base import ShowerModel
@@ -24,6 +24,7 @@ LOCK = ".lock"
 MODEL = ("model.safetensors", "model.json")
 OWN = (*MODEL, "config.yaml", "metrics.jsonl", "checkpoints", "events.out.tfevents")
 """How the names of what a training writes begin."""
+ADVICE = "; --resume --set NAME=VALUE changes a setting, --config FILE --out RUN begins another run"
 
 
 class RunFolder:
@@ -109,18 +110,22 @@ class RunFolder:
             "job": job,
         }
         resolved = {**config.model_dump(mode="json"), "resolved_from": sources}
-        write_text(self._config, yaml.safe_dump(resolved, sort_keys=False))
+        write_text(self._config, yaml.safe_dump(sealed(resolved), sort_keys=False))
 
     def read_config(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read the settings of a run and where its data came from."""
+        """Read the settings of a run and where its data came from.
+
+        Raises UsageError where there is none, CaloforgeError where it is not as the run wrote it.
+        """
         if not self._config.is_file():
             raise UsageError(f"{self.path}: nothing to resume, config.yaml is missing")
         try:
-            data = yaml.safe_load(self._config.read_text(encoding="utf-8"))
+            written = yaml.safe_load(self._config.read_text(encoding="utf-8"))
+            data = unsealed(written, str(self._config), ADVICE)
             sources = data.pop("resolved_from")
         except OSError as error:
             raise CaloforgeError(f"{self._config}: cannot be read: {error.strerror}") from None
-        except (yaml.YAMLError, AttributeError, KeyError):
+        except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError):
             raise CaloforgeError(f"{self._config}: not the configuration of a run") from None
         return data, sources
 
@@ -139,7 +144,9 @@ class RunFolder:
     def restore_model(self) -> None:
         """Take back the model of the last whole epoch: a run that goes on does not know that it was stopped."""
         if self.writes and self._of_epoch.is_dir():
-            (self.path / MODEL[1]).unlink(missing_ok=True)  # a kill must not leave the card of other weights
+            (self.path / MODEL[1]).unlink(
+                missing_ok=True
+            )  # a kill must not leave the card of other weights
             for name in MODEL:
                 with atomic_path(self.path / name) as temporary:
                     shutil.copy(self._of_epoch / name, temporary)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caloforge.foundations.cache import cache_folder
-from caloforge.foundations.durable import SEAL, seal, write_json
+from caloforge.foundations.durable import SEAL, seal, sealed, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.generation.engines.onnx_file import INPUTS, fingerprint, library_versions, onnx_file
 from caloforge.models.base import Forward, ShowerModel
@@ -121,7 +121,7 @@ def choose(
     if not times:
         times = _measure(names, model, conditions, threads)
         with suppress(CaloforgeError):  # a cache that cannot be written delays the next run only
-            write_json(memory, {**times, SEAL: seal(times)})
+            write_json(memory, sealed(times))
     return min(times, key=lambda name: times[name]), times
 
 
