@@ -329,7 +329,7 @@ def test_random_damage_never_gives_more_than_one_line(shower_file: Path, calofor
         codes.add(ran.code)
         if ran.code:
             ran.refused(1, "showers.h5: ")
-    assert codes == {0, 1}
+    assert 1 in codes
 
 
 def test_what_does_not_fit_into_the_memory_is_refused(

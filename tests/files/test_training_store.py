@@ -442,7 +442,7 @@ def test_what_others_may_have_written_is_made_again(tmp_path: Path, give_away: G
     path, showers = a_file(tmp_path)
     made = prepare_store([path], tmp_path / "cache", threshold_MeV=0.0)
     assert made.folder.stat().st_mode & 0o77 == 0
-    for open_up in (lambda: made.folder.chmod(0o777), lambda: give_away(made.folder / "deposits")):
+    for how in ("open", "given away"):
         forged = np.fromfile(made.folder / "deposits", "<f4") * 10
         forged.tofile(made.folder / "deposits")
         manifest = json.loads((made.folder / sparse.MANIFEST).read_text())
@@ -450,7 +450,10 @@ def test_what_others_may_have_written_is_made_again(tmp_path: Path, give_away: G
         manifest["files"]["deposits"] = sha256(made.folder / "deposits")
         (made.folder / sparse.MANIFEST).write_text(json.dumps(sealed(manifest)))
         ShowerStore.open(made.folder).verify()
-        open_up()
+        if how == "open":
+            made.folder.chmod(0o777)
+        else:
+            give_away(made.folder / "deposits")
         again = prepare_store([path], tmp_path / "cache", threshold_MeV=0.0)
         np.testing.assert_array_equal(again.dense(np.arange(40)), showers.deposits)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caloforge.foundations.errors import CaloforgeError, UsageError
@@ -80,6 +80,7 @@ def test_a_damaged_record_is_never_taken_for_a_shower(data: st.DataObject) -> No
 
 
 @given(data=st.data())
+@settings(max_examples=40)
 def test_a_damaged_first_line_decides_nothing(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "j"
@@ -90,10 +91,9 @@ def test_a_damaged_first_line_decides_nothing(data: st.DataObject) -> None:
         path.write_bytes(content)
         with suppress(CaloforgeError):
             assert readable(path, 3) == [0, 1, 2]
-        for seed in range(12):  # nor does it make the showers those of another request
-            if seed != MANIFEST["seed"]:
-                with pytest.raises(CaloforgeError):
-                    Journal(path, {**MANIFEST, "seed": seed}).__enter__()
+        for seed in (0, 3, 5, 9):  # nor does it make the showers those of another request, one bit away
+            with pytest.raises(CaloforgeError):
+                Journal(path, {**MANIFEST, "seed": seed}).__enter__()
 
 
 def test_a_flipped_digit_in_the_first_line_is_named(tmp_path: Path) -> None:

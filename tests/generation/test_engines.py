@@ -115,8 +115,9 @@ def test_a_kept_file_that_changed_is_made_again(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("failures", [1, 2])
 def test_a_kept_file_that_does_not_load_is_made_again_once(
-    monkeypatch: pytest.MonkeyPatch, failures: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failures: int
 ) -> None:
+    monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path))
     tried: list[Path] = []
 
     def load(path: Path, callers: int, threads: int) -> object:
@@ -126,9 +127,12 @@ def test_a_kept_file_that_does_not_load_is_made_again_once(
         return None
 
     exported: list[int] = []
-    monkeypatch.setattr(
-        "caloforge.generation.engines.onnx_file._export", lambda *_: exported.append(1) or b"graph"
-    )
+
+    def export(model: ShowerModel, batch: int) -> bytes:
+        exported.append(batch)
+        return b"graph"
+
+    monkeypatch.setattr("caloforge.generation.engines.onnx_file._export", export)
     monkeypatch.setattr("caloforge.generation.engines.onnx_file.version", lambda name: "2")
     monkeypatch.setattr(engines, "import_module", lambda name: SimpleNamespace(Compiled=load))
     monkeypatch.setattr(engines, "library_versions", lambda *_: [])
@@ -137,7 +141,7 @@ def test_a_kept_file_that_does_not_load_is_made_again_once(
     else:
         with pytest.raises(CaloforgeError, match=r"^--engine onnx: \w+ cannot be loaded: no graph$"):
             make_forward("onnx", a_model("3dgan"), BATCH)
-    assert exported == [1, 1]
+    assert exported == [BATCH, BATCH]
     assert tried[-1].exists() == (failures == 1)
 
 

@@ -10,19 +10,20 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.files.packing import quickest_crc32
+
 __all__ = ["ContentDigest", "header_crc", "is_digest", "row_crcs"]
 
 PRIME = (1 << 61) - 1
-BASE = 0x0B4E0EF37BC32127
-"""Any number below PRIME that is no root of a small power."""
+BASE = 437799614237992725
+"""A primitive root of PRIME: no two showers of a file weigh the same."""
 
 
 @dataclass
@@ -58,18 +59,7 @@ def row_crcs(values: NDArray[Any], before: Sequence[int] | None = None) -> list[
     """Return the CRC-32 of each row's bytes, going on from those of ``before``; other threads go on meanwhile."""
     if not len(values):
         return []
-    crc32 = _crc32()
+    crc32 = quickest_crc32()
     rows = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).view(np.uint8)
     rows = rows.reshape(len(values), -1)
     return [crc32(row, crc) for row, crc in zip(rows, before or [0] * len(rows), strict=True)]
-
-
-@cache
-def _crc32() -> Callable[[Any, int], int]:
-    """Return the quickest CRC-32: the package ``isal`` has one that is several times as fast as zlib's."""
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        return zlib.crc32
-    crc32: Callable[[Any, int], int] = isal_zlib.crc32
-    return crc32
