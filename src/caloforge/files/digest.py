@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from caloforge.files.packing import quickest_crc32
 
-__all__ = ["ContentDigest", "header_crc", "is_digest", "row_crcs"]
+__all__ = ["ContentDigest", "header_digest", "is_digest", "row_crcs"]
 
 PRIME = (1 << 61) - 1
 BASE = 437799614237992725
@@ -39,20 +39,20 @@ class ContentDigest:
 
     def join(self, digest: str, count: int) -> None:
         """Go on with the so many showers of a file that has this digest."""
-        self.value = (self.value * pow(BASE, count, PRIME) + int(digest[:16], 16)) % PRIME
+        self.value = (self.value * pow(BASE, count, PRIME) + int(digest, 16)) % PRIME
 
     def __str__(self) -> str:
         return f"{self.value:016x}"
 
 
-def header_crc(detector: str, provenance: str, fields: Iterable[str]) -> str:
-    """Return the digest's second part: of the attributes of a file and of which fields it has."""
+def header_digest(detector: str, provenance: str, fields: Iterable[str]) -> str:
+    """Return the CRC-32 of what a file says beside its numbers: its attributes, and which fields it has."""
     return f"{zlib.crc32(json.dumps([detector, provenance, sorted(fields)]).encode()):08x}"
 
 
 def is_digest(text: str) -> bool:
-    """Say whether a text has the form of a digest: :class:`ContentDigest`, then :func:`header_crc`."""
-    return re.fullmatch("[0-9a-f]{24}", text) is not None
+    """Say whether a text is one that a :class:`ContentDigest` gives."""
+    return re.fullmatch("[0-9a-f]{16}", text) is not None
 
 
 def row_crcs(values: NDArray[Any], before: Sequence[int] | None = None) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
-from caloforge.files.digest import ContentDigest, header_crc, is_digest, row_crcs
+from caloforge.files.digest import ContentDigest, header_digest, is_digest, row_crcs
 from caloforge.files.hdf5 import (
     attribute,
     field_names,
@@ -145,23 +145,17 @@ class ShowerFile:
         if "pdg_id" in present:
             self.pdg_id = self._column("pdg_id", (n,), np.int32)
         self.digest = text_attribute(file, path, "digest")
-        if self.digest is not None:
-            self._check_header(self.digest)
-
-    def _check_header(self, digest: str) -> None:
-        """Compare with the digest what is known before any shower is read."""
-        if not is_digest(digest):
-            self._refuse("attribute digest: expected 24 hexadecimal digits")
-        texts = [
-            text_attribute(self._file, self.path, name) or "" for name in ("detector", "provenance")
-        ]
-        if header_crc(texts[0], texts[1], _columns(self)) != digest[16:]:
+        header = text_attribute(file, path, "digest_header")
+        if self.digest is not None and not is_digest(self.digest):
+            self._refuse("attribute digest: expected 16 hexadecimal digits")
+        texts = [text_attribute(file, path, name) or "" for name in ("detector", "provenance")]
+        if header not in (None, header_digest(*texts, _columns(self))):
             self._refuse(
-                "attribute digest: detector, provenance or the list of fields are not as they were written"
+                "attribute digest_header: detector, provenance or the list of fields are not as they were written"
             )
 
     def _check_content(self, digest: ContentDigest) -> None:
-        if self.digest is not None and str(digest) != self.digest[:16]:
+        if self.digest is not None and str(digest) != self.digest:
             self._refuse(
                 "attribute digest: the showers are not as they were written, the file is damaged"
             )
@@ -420,7 +414,8 @@ class ShowerWriter:
         self._reserve(len(provenance))
         self._file.attrs["provenance"] = provenance
         fields = self._columns.keys() - {"showers"}
-        self._file.attrs["digest"] = f"{self._digest}{header_crc(self._detector, provenance, fields)}"
+        self._file.attrs["digest"] = str(self._digest)
+        self._file.attrs["digest_header"] = header_digest(self._detector, provenance, fields)
         self._file.flush()
         os.truncate(self._temporary, self._file.id.get_filesize())  # give back what was reserved
 
