@@ -14,7 +14,9 @@ from caloforge.foundations.errors import CaloforgeError
 from caloforge.training.config import TrainingConfig, load_config
 from caloforge.training.run_folder import RunFolder
 
-CONFIG = load_config(settings=["learning_rate=1.25e-5", "architecture.filters=5", "minutes=0.1"])
+CONFIG = load_config(
+    settings=["model=3dgan", "learning_rate=1.25e-5", "architecture.filters=5", "minutes=0.1"]
+)
 
 
 def written(path: Path) -> RunFolder:

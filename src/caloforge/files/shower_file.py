@@ -148,8 +148,8 @@ class ShowerFile:
         header = text_attribute(file, path, "digest_header")
         if self.digest is not None and not is_digest(self.digest):
             self._refuse("attribute digest: expected 16 hexadecimal digits")
-        texts = [text_attribute(file, path, name) or "" for name in ("detector", "provenance")]
-        if header not in (None, header_digest(*texts, _columns(self))):
+        detector, source = (text_attribute(file, path, x) or "" for x in ("detector", "provenance"))
+        if header not in (None, header_digest(detector, source, _columns(self))):
             self._refuse(
                 "attribute digest_header: detector, provenance or the list of fields are not as they were written"
             )
