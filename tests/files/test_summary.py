@@ -83,7 +83,7 @@ def test_inspect_tells_people_in_their_units(two: Path, caloforge: Caloforge) ->
     assert rows["showers"] == "2"
     assert rows["detector"] == "small, 3 x 4 x 5 cells (x, y, z)"
     assert rows["cell"] == "5.1 x 5.1 mm, a layer every 3.5 mm"
-    assert rows["energy"] == "1 to 2 GeV"
+    assert rows["incident energy"] == "1 to 2 GeV"
     assert rows["angle to the face"] == "71.6 to 85.9 degrees"
     assert rows["impact y"] == "-2 to 2 mm"
     assert rows["deposit of a hit"] == "10 to 30 MeV"

@@ -213,3 +213,20 @@ def test_every_energy_that_is_taken_gives_finite_showers(generator: Generator, p
     deposits = generator.generate([1.001 * 10**power * GEV], seed=3).deposits
     assert np.isfinite(deposits).all()
     assert (deposits >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "energy_MeV", "degrees"), [("clic-ecal", 1.0, 90.0), ("clic-ecal-angle", 5e4, 1.57)]
+)
+def test_far_from_its_training_a_model_says_so_instead_of_giving_nan(
+    name: str, energy_MeV: float, degrees: float, tmp_path: Path
+) -> None:
+    model = load(name)
+    words = rf"no finite showers at {energy_MeV / GEV:g} GeV and {degrees:g} degrees, too far from the training"
+    with pytest.raises(UsageError, match=words):
+        model.generate([energy_MeV] * 20, math.radians(degrees), seed=3)
+    theta = Spectrum("discrete", (math.radians(degrees),))
+    source = drawn(20, Spectrum("discrete", (energy_MeV,)), theta, 3)
+    with pytest.raises(UsageError, match=words):
+        generate_file(model, source, tmp_path / "x.h5", seed=3)
+    assert not list(tmp_path.iterdir())

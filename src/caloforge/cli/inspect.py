@@ -40,7 +40,7 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         depth = "" if pitch is None else f", a layer every {pitch:g} mm"
         yield "cell", f"{size[0]:g} x {size[1]:g} {units}{depth}"
     for name, title, unit_size, unit in (
-        ("incident_energy_MeV", "energy", GEV, "GeV"),
+        ("incident_energy_MeV", "incident energy", GEV, "GeV"),
         ("incident_theta_rad", "angle to the face", DEGREE, "degrees"),
         ("impact_x_mm", "impact x", 1.0, "mm"),
         ("impact_y_mm", "impact y", 1.0, "mm"),

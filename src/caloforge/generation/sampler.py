@@ -73,6 +73,22 @@ class Generator:
     engine: str = "torch"
     forward: Forward | None = None
 
+    def sample(
+        self, conditions: Conditions, seed: int, first: int
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Make showers ``first``, ``first + 1``, ... Raises UsageError where the model, far from its training, cannot."""
+        deposits = self.model.sample(conditions, seed, first, self.forward)
+        ranges = _range(conditions.incident_energy), _range(conditions.incident_theta)
+        if check_conditions(self, *ranges) and not np.isfinite(deposits.max()):
+            told, known = (
+                f"{_span(energy, GEV)} GeV and {_span(theta, DEGREE)} degrees"
+                for energy, theta in (ranges, (self.card.energy_MeV, self.card.theta_rad))
+            )
+            raise UsageError(
+                f"model {self.card.name}: no finite showers at {told}, too far from the training at {known}"
+            )
+        return deposits
+
     def generate(
         self,
         energy: object,
@@ -94,7 +110,7 @@ class Generator:
         check_conditions(self, _range(conditions.incident_energy), _range(conditions.incident_theta))
 
         def make(first: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-            return self.model.sample(conditions[first : first + batch], seed, first, self.forward)
+            return self.sample(conditions[first : first + batch], seed, first)
 
         firsts = range(0, len(conditions), batch)
         pieces = list((pool or ThreadPool(1)).map(make, firsts))
@@ -150,29 +166,24 @@ def check_conditions(
     trained_low, trained_high = (angle / DEGREE for angle in card.theta_rad)
     theta_low, theta_high = (angle / DEGREE for angle in theta_rad)
     if not MIN_INCIDENT_MEV <= energy_MeV[0] <= energy_MeV[1] <= MAX_INCIDENT_MEV:
-        limits, got = (
-            " to ".join(f"{value / GEV:.4g}" for value in pair)
-            for pair in ((MIN_INCIDENT_MEV, MAX_INCIDENT_MEV), energy_MeV)
-        )
-        raise UsageError(f"energy: expected {limits} GeV, got {got}")
+        limits = _span((MIN_INCIDENT_MEV, MAX_INCIDENT_MEV), GEV)
+        raise UsageError(f"energy: expected {limits} GeV, got {_span(energy_MeV, GEV)}")
     if not 0 < theta_low <= theta_high < 180:
         raise UsageError(
-            f"theta: expected angles between 0 and 180 degrees, got {theta_low:.4g} to {theta_high:.4g}"
+            f"theta: expected angles between 0 and 180 degrees, got {_span(theta_rad, DEGREE)}"
         )
     outside = theta_low < trained_low - 1 or theta_high > trained_high + 1
     if outside and not generator.model.conditioned_on_angle:
         raise UsageError(
             f"theta: model {card.name} was trained at {trained_low:.4g} degrees and is not conditioned on "
-            f"the angle, got {theta_low:.4g} to {theta_high:.4g} degrees"
+            f"the angle, got {_span(theta_rad, DEGREE)} degrees"
         )
     if outside:
-        return (
-            f"angles beyond the trained {trained_low:.4g} to {trained_high:.4g} degrees: extrapolation"
-        )
+        return f"angles beyond the trained {_span(card.theta_rad, DEGREE)} degrees: extrapolation"
     low, high = energy_MeV
     known_low, known_high = card.energy_MeV
     if low < known_low * (1 - EXTRAPOLATION) or high > known_high * (1 + EXTRAPOLATION):
-        return f"energies beyond the trained {known_low / GEV:.4g} to {known_high / GEV:.4g} GeV: extrapolation"
+        return f"energies beyond the trained {_span(card.energy_MeV, GEV)} GeV: extrapolation"
     return None
 
 
@@ -242,7 +253,7 @@ def generate_file(
             def make(first: int) -> PackedShowers:
                 conditions = source.piece(first, min(batch, source.count - first))
                 showers = Showers(
-                    deposits=generator.model.sample(conditions, seed, first, generator.forward),
+                    deposits=generator.sample(conditions, seed, first),
                     incident_energy=conditions.incident_energy,
                     incident_theta=conditions.incident_theta,
                     grid=generator.card.grid,
@@ -281,3 +292,8 @@ def _provenance(generator: Generator, seed: int) -> dict[str, Any]:
 
 def _range(values: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[float, float]:
     return float(values.min()), float(values.max())
+
+
+def _span(limits: tuple[float, float], unit: float) -> str:
+    """Write a range in a unit, or the one value that it is."""
+    return " to ".join(dict.fromkeys(f"{value / unit:.4g}" for value in limits))
