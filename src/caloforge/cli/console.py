@@ -38,6 +38,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print results as JSON on std
 
 PLAIN_LINE_EVERY_S = 10.0
 
+BAR = 12
+"""Characters of a bar: the words beside it say more."""
+
 FLAT = 5 * DEGREE
 """Angles to the face below which hardly anybody wants a shower; pi, in degrees, is below it too."""
 
@@ -122,9 +125,10 @@ def progress_of(ranks: Ranks, what: str, unit: str) -> Iterator[Progress]:
 
 @contextmanager
 def _bar(what: str, unit: str) -> Iterator[Progress]:
-    pace = _Pace(unit)
-    columns = (TextColumn("{task.description}"), BarColumn(20), pace)
-    with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=5) as bar:
+    console = Console(stderr=True)
+    pace = _Pace(unit, max(1, console.width - len(what) - BAR - 2))
+    columns = (TextColumn("{task.description}"), BarColumn(BAR), pace)
+    with RichProgress(*columns, console=console, refresh_per_second=5) as bar:
         task = bar.add_task(what, total=None)
 
         def callback(done: int, total: int, **figures: float | str) -> None:
@@ -152,8 +156,8 @@ def _plain_lines(what: str, unit: str) -> Iterator[Progress]:
 class _Pace(ProgressColumn):
     """How far work is, in words: ``12/40  30 %  1.3 showers/s  elapsed 0:10, left 0:23``."""
 
-    def __init__(self, unit: str) -> None:
-        super().__init__(Column(no_wrap=True))
+    def __init__(self, unit: str, width: int | None = None) -> None:
+        super().__init__(Column(no_wrap=True, max_width=width))
         self.unit, self.done, self.total = unit, 0, 0
         self.first: tuple[int, float] | None = None
         """What was done when the work itself began, after all that comes before, and when that was."""

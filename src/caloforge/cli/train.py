@@ -136,9 +136,9 @@ def _rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ratio, error = best["sampling_fraction_ratio"], best["sampling_fraction_error"]
         yield (
             "sampling fraction",
-            f"{ratio:.3f} of the data's, {100 * error:.2g} % off in a bin of energy",
+            f"{ratio:.3f} of the data's, {digits(100 * error)} % off in a bin of energy",
         )
         shapes = [name for name in best if name.startswith("shape_")]
-        off = ", ".join(f"{name.split('_')[1]} {100 * best[name]:.2g} %" for name in shapes)
+        off = ", ".join(f"{name.split('_')[1]} {digits(100 * best[name])} %" for name in shapes)
         yield "mean profiles", f"off by {off}"
-        yield "score", f"{best['score']:.3g}, 0 is perfect"
+        yield "score", f"{digits(best['score'])}, 0 is perfect"
