@@ -41,10 +41,12 @@ def alone(simulated: Simulated, sample: Sample) -> Path:
 
 
 def content(path: Path) -> dict[str, object]:
-    """Return all that a file holds but the time of its making."""
+    """Return all that a file holds but when and by which command it was made."""
     with h5py.File(path) as file:
         columns = {name: (file[name][:].tobytes(), dict(file[name].attrs)) for name in file}
-        texts = {name: re.sub(r'"date": "[^"]+"', "", str(file.attrs[name])) for name in file.attrs}
+        texts = {
+            name: re.sub(r'"(date|command)": "[^"]*"', "", str(file.attrs[name])) for name in file.attrs
+        }
         del texts["digest_header"]  # of the date, too
         return {**columns, "attributes": texts}
 

@@ -83,7 +83,7 @@ def test_a_run_of_two_workers_looks_like_that_of_one(undisturbed: Path) -> None:
 def test_mpirun_trains_the_same(undisturbed: Path, small_showers: Path, tmp_path: Path) -> None:
     code, out, err = ended(mpirun(2, *arguments(small_showers, tmp_path / "run", f"max_steps={STEPS}")))
     assert code == 0, err
-    assert out.count("best") == 1
+    assert out.count("score") == 1
     assert_same_weights(undisturbed, tmp_path / "run")
 
 
