@@ -50,9 +50,13 @@ def test_a_range_of_one_value_is_that_value(low: float, high: float, text: str) 
 
 
 def test_tables_hold_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_table("Speed", ("what", "ms"), [("generate", 1.23456), ("train", 7)])
+    console.print_table(
+        "Speed",
+        ("what", "ms"),
+        [("generate", 1.23456), ("train", 7), ("fill", 12345.6), ("read", 282312)],
+    )
     out = capsys.readouterr().out
-    for text in ("Speed", "what", "ms", "generate", "1.235", "train", "7"):
+    for text in ("Speed", "what", "ms", "generate", "1.235", "train", "7", "12,346", "282,312"):
         assert text in out
 
 

@@ -94,8 +94,14 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         numeric = any(isinstance(row[index], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*map(_cell, row))
     Console().print(table)
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, int) or (isinstance(cell, float) and 999.95 <= abs(cell) < 1e15):
+        return f"{cell:,.0f}"
+    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
 @contextmanager
