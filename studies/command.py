@@ -16,6 +16,7 @@ from caloforge.bench.machine import describe_machine, package_versions
 from caloforge.cli.program import run_program
 from caloforge.foundations.durable import check_output_path, write_text
 from caloforge.foundations.errors import UsageError
+from caloforge.foundations.texts import read_json
 
 __all__ = ["check_result_path", "provenance", "start", "write_result"]
 
@@ -54,8 +55,8 @@ def check_result_path(path: Path, study: str, *inputs: Path) -> None:
     check_output_path(path, *inputs)
     found = None
     if path.exists():
-        with suppress(OSError, ValueError, RecursionError, AttributeError):
-            found = json.loads(path.read_text(encoding="utf-8")).get("study")
+        with suppress(CaloforgeError):
+            found = read_json(path).get("study")
         if found != study:
             raise UsageError(f"{path}: exists and is no result of {study}; name another file")
 

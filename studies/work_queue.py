@@ -16,6 +16,7 @@ from typing import Any
 from caloforge.foundations.durable import clear_leftovers, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import BusyError, open_locked
+from caloforge.foundations.texts import read_json
 
 __all__ = ["WorkQueue"]
 
@@ -119,6 +120,6 @@ class WorkQueue:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise CaloforgeError(f"{path}: not JSON, the file is damaged; delete it") from None
+        return read_json(path)
+    except CaloforgeError as error:
+        raise CaloforgeError(f"{error}; the file is damaged, delete it") from None

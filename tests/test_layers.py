@@ -40,7 +40,6 @@ HEAVY = (
     "jinja2",
     "keras",
     "matplotlib",
-    "mplhep",
     "onnxruntime",
     "openvino",
     "optuna",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,11 +77,11 @@ def run(
 
 def _read(path: Path) -> dict[str, Any]:
     from caloforge.foundations.errors import UsageError
+    from caloforge.foundations.texts import read_json
 
     if not path.is_file():
         raise UsageError(f"{path}: no such file; `python -m {MODULE} measure` writes it")
-    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return dict(found)
+    return read_json(path)
 
 
 if __name__ == "__main__":

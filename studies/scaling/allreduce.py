@@ -30,6 +30,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.processes import end_with, start
 from caloforge.training.process_mesh import ProcessMesh
 from studies.scaling.calibration import Way
 
@@ -96,7 +97,7 @@ def allreduce_processes(hosts: Hosts, per_host: int = 1) -> Iterator[AllReduce]:
         for host in range(len(hosts))
         for _ in range(per_host)
     ]
-    process = subprocess.Popen(  # noqa: S603 (nothing here comes from outside)
+    process = start(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -131,11 +132,12 @@ def allreduce_processes(hosts: Hosts, per_host: int = 1) -> Iterator[AllReduce]:
 
 def main() -> None:
     """Fork the ranks, and hand on to all of them what stdin says, until it ends."""
-    places = json.loads(sys.stdin.readline())
+    places, parent = json.loads(sys.stdin.readline()), os.getpid()
     pipes: list[int] = []
     for rank, place in enumerate(places):
         reads, writes = os.pipe()
         if os.fork() == 0:
+            end_with(parent)
             for pipe in (*pipes, writes):
                 os.close(pipe)
             with os.fdopen(reads) as orders:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.processes import start
 
 __all__ = ["EmulatedHosts", "emulated_hosts", "why_not"]
 
@@ -97,7 +98,7 @@ def emulated_hosts(n: int) -> Iterator[EmulatedHosts]:
         for name in names:
             _ip("netns", "add", name)
             made.append(name)
-        switch = subprocess.Popen(  # noqa: S603 (nothing here comes from outside)
+        switch = start(
             [sys.executable, "-m", "studies.scaling.switch", *map(_interface, names)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from caloforge.files.shipped import shipped_showers
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.durable import check_output_path, write_json
 from caloforge.foundations.errors import UsageError
+from caloforge.foundations.texts import read_json
 from studies.command import check_result_path
 from studies.core_showers import write_core
 from studies.scaling.accuracy_minutes import (
@@ -83,8 +83,7 @@ def run(
 def _begun(output: Path, source: Path) -> Result:
     """Return the result in a file, or one without runs."""
     if output.is_file():
-        known: Result = json.loads(output.read_text(encoding="utf-8"))
-        return known
+        return read_json(output)
     with ShowerFile(source) as file:
         count = len(file)
     return {

@@ -122,7 +122,7 @@ ROWS: tuple[tuple[str, int, str], ...] = (
     ("train --out out --data core.h5 --set energy=900:901",     2, "setting energy: 900:901 GeV: 0 showers, expected at least 3"),
     ("train --out out --data core.h5 --set augment=[spin]",     2, "spin"),
     ("train --out out --data core.h5 --set augment=[rotate-phi]", 2, "rotate-phi"),
-    ("train --out out --data core.h5 --config none.yaml",       2, "none.yaml: cannot be read"),
+    ("train --out out --data core.h5 --config none.yaml",       2, "none.yaml: no such file"),
     ("train --out out --data core.h5 --config text.yaml",       2, "text.yaml: expected a mapping"),
     ("train --out out --data core.h5 --init-from folder",       2, "folder: expected a run folder"),
     ("train --out out --data core.h5 --init-from none",          2, "--init-from none: no such file or folder"),
@@ -171,7 +171,7 @@ ROWS: tuple[tuple[str, int, str], ...] = (
     ("validate core.h5 core.h5 -o model",                       2, "model"),
     ("validate core.h5 core.h5 -o report --labels one",         2, "labels: expected 2"),
     ("validate core.h5 core.h5 core.h5 -o report --labels a b", 2, "labels: expected 3"),
-    ("validate core.h5 core.h5 -o report --requirements no",    2, "no: cannot be read"),
+    ("validate core.h5 core.h5 -o report --requirements no",    2, "no: no such file"),
     ("validate core.h5 core.h5 -o report --training none.h5",   2, "none.h5: no such file"),
     ("validate core.h5 core.h5 -o report --training good.h5",   2, "same grid"),
 

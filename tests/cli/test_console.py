@@ -60,6 +60,24 @@ def test_tables_hold_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
         assert text in out
 
 
+def test_nothing_in_a_table_is_markup_or_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ("[/x]", "[red]a[/red]", "[link=file:x]", ":smile:", "\x1b[31mb", "\udcff", "a\nb")
+    console.print_table("[/title]", ("[/column]",), [(text,) for text in texts])
+    out = capsys.readouterr().out
+    for text in ("[/title]", "[/column]", *texts[:4], r"\x1b[31mb", r"\udcff", r"a\nb"):
+        assert text in out
+    assert "\x1b" not in out
+
+
+def test_results_and_remarks_are_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_result({"file": "\x1b]0;x\x07"}, as_json=False)
+    console.show("\x1b[2J")
+    console.say("a\nb\x1b")
+    captured = capsys.readouterr()
+    assert captured.out == "file  \\x1b]0;x\\x07\n\\x1b[2J\n"
+    assert captured.err == "a\\nb\\x1b\n"
+
+
 def test_away_from_a_terminal_progress_is_rare_plain_lines(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,7 +174,7 @@ def test_what_was_expected_is_told_in_the_words_of_the_file(
         ("- a\n- b", "expected a mapping"),
         ("a: 1\n---\nb: 2", "line 2"),
         ("name: !!python/object/apply:os.system [ls]", "field name"),
-        ("a: &a [*a]", "recursive"),
+        ("a: &a [*a]", "nested too deeply"),
         ("[" * 5000, "nested too deeply"),
         ("name: " + "9" * 5000, "field name"),
         (GOOD.replace("[4, 6]", "[1000, 1000]").replace("repeat: 3", "repeat: 30"), "read-out cells"),

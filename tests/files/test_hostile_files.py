@@ -113,6 +113,10 @@ CHANGED: dict[str, tuple[Change, str]] = {
     "detector that is no JSON": (set_attribute("detector", "{name: x}"), "attribute detector: expected JSON"),
     "detector that is not UTF-8": (set_attribute("detector", np.bytes_(b'"\xff"')), "attribute detector"),
     "detector nested too deep": (set_attribute("detector", "[" * 10**5), "attribute detector: expected JSON"),
+    "detector nested deeper than anybody needs": (set_attribute("detector", "[" * 99 + "]" * 99), "nested too deeply"),
+    "detector with a name twice": (set_attribute("detector", '{"name": "a", "name": "b"}'), "name is given twice"),
+    "cells of 10^400": (detector(shape=[10**400, 1, 1]), "a whole number of more than 20 digits"),
+    "detector of 17 MB": (set_attribute("detector", f'"{"x" * (17 << 20)}"'), "attribute detector: expected JSON"),
     "detector with a NaN": (set_attribute("detector", '{"name": NaN}'), "attribute detector: expected JSON"),
     "detector as a list": (set_attribute("detector", "[]"), "detector: expected a JSON object"),
     "detector of another shape": (detector(shape=[5, 4, 3]), "field shape: [5, 4, 3], but the showers have"),
@@ -140,6 +144,10 @@ CHANGED: dict[str, tuple[Change, str]] = {
     "NaN deposit": (set_value("showers", (2, 1, 0, 3), np.nan), "shower 2, cell (1, 0, 3) holds nan"),
     "infinite deposit": (set_value("showers", (2, 1, 0, 3), np.inf), "holds inf"),
     "negative deposit": (set_value("showers", (19, 2, 3, 4), -0.5), "shower 19, cell (2, 3, 4) holds -0.5"),
+    "deposit of more than any particle has": (
+        set_value("showers", (2, 1, 0, 3), 3e38),
+        "expected finite deposits >= 0 and <= 1e+09 MeV, shower 2, cell (1, 0, 3) holds 3.0",
+    ),
     "deposit beyond float32": (replaced("showers", data=np.full((N, 3, 4, 5), 1e39)), "holds inf"),
     "showers as one image": (replaced("showers", data=np.zeros((N, 60))), "expected shape (N, N, N, N)"),
     "showers as text": (replaced("showers", data=np.full((N, 3, 4, 5), b"x")), "found type |S1"),
@@ -337,3 +345,47 @@ def test_what_does_not_fit_into_the_memory_is_refused(
 ) -> None:
     monkeypatch.setattr(os, "sysconf", lambda _: 20)  # 20 pages of 20 bytes
     caloforge("inspect", shower_file).refused(1, "field showers: 20 rows need", "of memory")
+
+
+def test_surrogates_in_texts_are_data_like_any_other(shower_file: Path, caloforge: Caloforge) -> None:
+    with h5py.File(shower_file, "r+") as file:
+        file.attrs["provenance"] = r'{"model": "\ud800\u001b[31m"}'
+    ran = caloforge("inspect", shower_file)
+    assert ran.code == 0, ran.err
+    assert "\x1b" not in ran.out
+
+
+@pytest.mark.parametrize("kind", [np.longdouble, np.float64, ">f4", np.int16])
+def test_columns_of_any_type_are_read_piece_by_piece(
+    shower_file: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """The memory that takes is bounded by the pieces, whatever the type."""
+    with h5py.File(shower_file, "r+") as file:
+        energy = (1e4 + 100 * np.arange(N)).astype(kind)
+        replaced("incident_energy", data=energy)(file)
+        monkeypatch.setattr("caloforge.files.hdf5.READ_BYTES", 7 * energy.itemsize)
+        pieces = []
+        usual = h5py.Dataset.__getitem__
+
+        def noted(self: h5py.Dataset, rows: Any, **options: Any) -> Any:
+            found = usual(self, rows, **options)
+            pieces.append((self.name, getattr(found, "size", 0)))
+            return found
+
+        monkeypatch.setattr(h5py.Dataset, "__getitem__", noted)
+    with ShowerFile(shower_file) as read:
+        assert read.conditions.incident_energy.tolist() == energy.tolist()
+    assert [size for name, size in pieces if name == "/incident_energy"] == [7, 7, 6]
+
+
+def test_an_attribute_that_could_fill_the_memory_is_not_read(
+    shower_file: Path, tmp_path: Path, caloforge: Caloforge
+) -> None:
+    path = tmp_path / "large.h5"
+    with h5py.File(shower_file) as old, h5py.File(path, "w", libver="latest") as new:
+        for name in old:
+            old.copy(name, new)
+        for name, value in old.attrs.items():
+            new.attrs[name] = value
+        new.attrs["provenance"] = np.bytes_(b"x" * (17 << 20))
+    caloforge("inspect", path).refused(1, "attribute provenance: expected at most 16 MiB")

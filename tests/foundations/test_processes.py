@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S, Caloforge, wait_until
+from commands import PATIENCE_S, Caloforge, runs, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,13 +176,6 @@ def launcher(code: str, folder: Path, first: str = "") -> subprocess.Popen[str]:
     )
     wait_until(lambda: all((folder / r).exists() and (folder / r).read_text() for r in "01"))
     return process
-
-
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.process

@@ -30,6 +30,13 @@ SRUN = {
     "SLURM_STEP_ID": "0",
     "SLURM_STEP_TASKS_PER_NODE": "4,3",
 }
+SLURM_SHELL = {
+    **SLURM_BATCH,
+    "SLURM_NTASKS": "4",
+    "SLURM_STEP_ID": "4294967290",
+    "SLURM_STEP_NUM_TASKS": "1",
+    "SLURM_STEP_TASKS_PER_NODE": "1",
+}
 
 
 @pytest.mark.parametrize(
@@ -44,6 +51,10 @@ SRUN = {
         (SRUN | TORCHRUN, Ranks(5, 8, 1, 4, "run7-88", 2)),
         (SRUN | OPEN_MPI, Ranks(3, 4, 1, 2, "prterun-node1-93@1", 0)),
         (SRUN | INTEL_MPI, Ranks(6, 8, 2, 4, "88-0", 0)),
+        # The shell of `salloc` is a step of one task, and SLURM_NTASKS counts those that it may start.
+        (SLURM_SHELL, Ranks(0, 1, 0, 1, "88-4294967290", 0)),
+        (SLURM_SHELL | TORCHRUN, Ranks(5, 8, 1, 4, "run7-88", 2)),
+        (SRUN | {"SLURM_STEP_NUM_TASKS": "7", "SLURM_NTASKS": "99"}, Ranks(6, 7, 2, 4, "88-0", 0)),
         (SLURM_BATCH, ALONE),
         ({"WORLD_SIZE": "1"}, ALONE),
         ({}, ALONE),
@@ -57,6 +68,9 @@ SRUN = {
         "torchrun below srun",
         "mpirun below srun",
         "MPICH below srun",
+        "the shell of salloc",
+        "torchrun in the shell of salloc",
+        "srun of a part of the job",
         "a batch script without srun",
         "a world of one",
         "no launcher",
@@ -89,3 +103,19 @@ def test_what_contradicts_itself_is_named(environment: dict[str, str], words: tu
 def test_processes_of_one_parent_share_a_job_where_the_launcher_names_none() -> None:
     one, other = ({**TORCHRUN, "RANK": rank, "TORCHELASTIC_RUN_ID": "none"} for rank in ("0", "1"))
     assert Ranks.from_environment(one).job == Ranks.from_environment(other).job != ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "one_node"),
+    [
+        ({}, True),
+        (TORCHRUN, False),
+        (TORCHRUN | {"RANK": "1", "WORLD_SIZE": "4"}, True),
+        ({"RANK": "1", "WORLD_SIZE": "4"}, False),  # which nobody says
+        (OPEN_MPI, False),
+        (SRUN, False),
+        (SRUN | {"SLURM_STEP_TASKS_PER_NODE": "7"}, True),
+    ],
+)
+def test_one_node_is_one_that_the_launcher_said(environment: dict[str, str], one_node: bool) -> None:
+    assert Ranks.from_environment(environment).one_node is one_node

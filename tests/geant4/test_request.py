@@ -60,7 +60,7 @@ def test_conditions_are_what_a_float32_file_holds() -> None:
     ("change", "words"),
     [
         ({"events": 0}, "--events: expected at least 1"),
-        ({"seed": -1}, "--seed: expected 0 or more"),
+        ({"seed": -1}, "--seed: expected 0 to "),
         ({"energy": "1e-30"}, "--energy: expected at least 1e-06 GeV (1 keV), got 1e-30"),
         ({"energy": "9e-7:10"}, "--energy: expected at least 1e-06 GeV (1 keV), got 9e-07"),
         ({"energy": "10:2e5"}, "--energy: expected at most 100000 GeV, got 200000"),

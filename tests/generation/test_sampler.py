@@ -72,6 +72,20 @@ def test_the_same_seed_gives_the_same_showers_whatever_the_batch(
     assert not np.array_equal(one.incident_energy, another.incident_energy)
 
 
+def test_what_a_notebook_set_up_in_torch_has_no_say_and_stays(generator: Generator, run: Path) -> None:
+    expected = generator.generate([50e3, 60e3], seed=1).deposits
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        made = load(run).generate([50e3, 60e3], seed=1).deposits
+        assert torch.get_default_dtype() == torch.float64
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert np.array_equal(made, expected)
+
+
 def test_more_events_begin_with_the_same_showers(generator: Generator, tmp_path: Path) -> None:
     few = generated(generator, tmp_path / "few.h5", batch=10, count=10)
     many = generated(generator, tmp_path / "many.h5", batch=10, count=20)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from caloforge.foundations.errors import CaloforgeError
 from caloforge.search.space import load_space
 from caloforge.search.trials import Proposal, State, Trial, crowding, draw, front_ranks, standings
 
@@ -19,6 +23,12 @@ objectives = arrays(
 
 def trial(number: int, *values: float, state: State = "done") -> Trial:
     return Trial(number, Proposal({"model": "copula"}), state, values)
+
+
+@pytest.mark.parametrize("parent", [1, 2, -1, "0", 0.5])
+def test_a_parent_came_before_its_child(parent: Any) -> None:
+    with pytest.raises(CaloforgeError, match="trial 1: expected an earlier trial as its parent"):
+        Trial(1, Proposal({"model": "copula"}, parent=parent), "done")
 
 
 @given(objectives)

@@ -83,7 +83,9 @@ def test_other_work_in_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"a: holds unfinished work with other seed; finish it"):
         WorkQueue(tmp_path / "a", 3, {"seed": 2, "data": "x"})
     (tmp_path / "a" / "000001.json").write_text("{")
-    with pytest.raises(CaloforgeError, match=r"000001\.json: not JSON"):
+    with pytest.raises(
+        CaloforgeError, match=r"000001\.json: expected JSON.* the file is damaged, delete it"
+    ):
         WorkQueue(tmp_path / "a", 3, {"seed": 1, "data": "x"}).results()
     (tmp_path / "a" / "000001.json").write_text(json.dumps({"n": 1}))
     assert WorkQueue(tmp_path / "a", 3, {"seed": 1, "data": "x"}).results() == {1: {"n": 1}}

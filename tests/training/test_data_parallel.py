@@ -97,6 +97,20 @@ def test_workers_agree(together: Together, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # where they met is gone
 
 
+def _without_pickle(rank: int, meeting: Path) -> Any:
+    refused = mock.Mock(side_effect=AssertionError("pickled"))
+    names = ("loads", "load", "dumps", "dump", "Pickler", "Unpickler")
+    with mock.patch.multiple("pickle", **dict.fromkeys(names, refused)):
+        return _joined(Ranks(rank, 2, rank, 2, "job"), meeting, None, _values)
+
+
+@pytest.mark.process
+def test_nothing_is_pickled_between_workers(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+    """What another rank sent would otherwise be run."""
+    futures = [pool.submit(_without_pickle, rank, tmp_path / "run") for rank in range(2)]
+    assert [future.result(PATIENCE_S)[0] for future in futures] == [[1.5, 2.5]] * 2
+
+
 def test_a_lone_worker_agrees_with_itself() -> None:
     with join(Ranks(), Path("nowhere")) as group:
         assert _values(group) == ([1.0, 2.0], 10.0, False, False, {"from": 0}, 0)

@@ -176,7 +176,8 @@ def started(what: str, threads: int) -> Iterator[tuple[str, Callable[[int], floa
     backend = os.environ.get("KERAS_BACKEND", "tensorflow" if find_spec("tensorflow") else "torch")
     command = [sys.executable, "-m", "caloforge.bench.keras_baseline", what, str(threads)]
     environment = {
-        **os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"
+        **os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_HOME": os.devnull,  # a keras.json may ask for other numbers, or another order of axes
     }  # fmt: skip
     pipe = subprocess.PIPE
     with (

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +19,7 @@ from rich.text import Text
 from caloforge.foundations.errors import INTERRUPTED, CaloforgeError
 from caloforge.foundations.progress import Progress, silent
 from caloforge.foundations.ranks import Ranks
+from caloforge.foundations.texts import printable
 from caloforge.foundations.units import DEGREE, Spectrum
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "progress",
     "progress_of",
     "say",
+    "show",
     "span",
     "took",
     "warn_of_radians",
@@ -46,8 +48,14 @@ FLAT = 5 * DEGREE
 
 
 def say(text: str) -> None:
-    """Tell the user something on stderr, so that stdout holds results alone."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell the user something in one line on stderr, so that stdout holds results alone."""
+    with suppress(OSError):  # nobody listens any more: that must not end the work
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def show(result: object) -> None:
+    """Print a result, such as a path, in one line on stdout."""
+    print(printable(str(result)))
 
 
 def print_result(
@@ -59,9 +67,9 @@ def print_result(
         return
     named = list(rows)
     width = max((len(name) for name, _ in named), default=0)
-    print(title)
+    show(title)
     for name, text in named:
-        print(f"  {name:<{width}}  {text}")
+        show(f"  {name:<{width}}  {text}")
 
 
 def digits(value: float) -> str:
@@ -89,12 +97,13 @@ def warn_of_radians(theta: Spectrum) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on stdout; numbers are aligned right."""
-    table = Table(title=title, title_justify="left")
+    # As Text, in which nothing is markup: names of files and samples may hold brackets.
+    table = Table(title=Text(printable(title), "table.title"), title_justify="left")
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left")
+        table.add_column(Text(printable(column)), justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*map(_cell, row))
+        table.add_row(*(Text(printable(_cell(cell))) for cell in row))
     Console().print(table)
 
 
@@ -133,7 +142,7 @@ def progress_of(ranks: Ranks, what: str, unit: str) -> Iterator[Progress]:
 def _bar(what: str, unit: str) -> Iterator[Progress]:
     console = Console(stderr=True)
     pace = _Pace(unit, max(1, console.width - len(what) - BAR - 2))
-    columns = (TextColumn("{task.description}"), BarColumn(BAR), pace)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(BAR), pace)
     with RichProgress(*columns, console=console, refresh_per_second=5) as bar:
         task = bar.add_task(what, total=None)
 

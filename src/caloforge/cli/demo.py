@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from caloforge.cli.console import Json, print_result, progress, say
+from caloforge.cli.console import Json, print_result, progress, say, show
 from caloforge.cli.validate import print_report
 
 EXAMPLES = ("caloforge demo --minutes 3",)
@@ -31,4 +31,4 @@ def run(
         print_result({**report.numbers, "report": str(page)}, as_json=True)
         return
     print_report(report)
-    print(page)
+    show(page)

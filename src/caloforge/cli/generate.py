@@ -13,7 +13,7 @@ import typer
 from caloforge.cli.console import Json, print_result, progress_of, say, took, warn_of_radians
 from caloforge.cli.outputs import Overwrite, claim_showers, this_command
 from caloforge.foundations.errors import UsageError
-from caloforge.foundations.randomness import DEFAULT_SEED
+from caloforge.foundations.randomness import DEFAULT_SEED, MAX_SEED
 from caloforge.foundations.ranks import Ranks
 from caloforge.foundations.units import DEGREE, GEV, Spectrum
 
@@ -61,7 +61,9 @@ def run(
         typer.Option("--streams", min=1, max=1024, help="Batches made side by side; one a core."),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, max=65536, help="Showers at a time.")] = 128,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same showers.")] = DEFAULT_SEED,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="Same seed, same showers.")
+    ] = DEFAULT_SEED,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -112,7 +114,7 @@ def run(
     with progress_of(ranks, "generate", "showers") as report:
         generate_file(
             generator, source, output,
-            seed=seed, batch=batch, pool=pool, ranks=ranks, progress=report,
+            seed=seed, batch=batch, pool=pool, ranks=ranks, progress=report, say=say,
         )  # fmt: skip
     if not ranks.leads:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ import typer
 
 from caloforge.foundations.durable import check_output_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.texts import read_json
 
 __all__ = ["Overwrite", "claim_json", "claim_showers", "this_command"]
 
@@ -50,8 +50,8 @@ def claim_json(path: Path, *, overwrite: bool) -> None:
     check_output_path(path)
     made_by = None
     if path.exists():
-        with suppress(OSError, ValueError, RecursionError, AttributeError):
-            made_by = json.loads(path.read_text(encoding="utf-8")).get("command")
+        with suppress(CaloforgeError):
+            made_by = read_json(path).get("command")
     _require(path, made_by, overwrite)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caloforge.cli.console import Json, print_result, print_table, progress_of, say
+from caloforge.cli.console import Json, print_result, print_table, progress_of, say, show
 from caloforge.cli.multi_value_options import MultiValueData
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.randomness import MAX_SEED
 from caloforge.foundations.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def run(
     earlier: Annotated[
         Path | None, typer.Option("--from", help="Begin with the best of this study.", metavar="STUDY")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all randomness. [default: 1]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of all randomness. [default: 1]")
+    ] = None,
     only_report: Annotated[
         bool, typer.Option("--report", help="Write the report as things stand, and do nothing else.")
     ] = False,
@@ -183,4 +186,4 @@ def _show(study: Study, found: dict[str, Any], *, as_json: bool) -> None:
         for trial in best
     ]
     print_table(title, ("trial", *names, "model"), rows)
-    print(page)
+    show(page)

@@ -79,6 +79,7 @@ def run(
             ranks=ranks,
             command=this_command(),
             progress=report,
+            say=say,
         )
     if not ranks.leads:
         return

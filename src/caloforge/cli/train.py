@@ -86,7 +86,7 @@ def run(
     from caloforge.training.run_folder import RunFolder
     from caloforge.training.trainer import train
 
-    with join(ranks, output, backend) as group:
+    with join(ranks, output, backend, say) as group:
         # A launcher that starts a job again knows nothing of --resume.
         folder, again = RunFolder(output), resume
         if ranks.attempt > 0:

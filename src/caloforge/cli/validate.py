@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caloforge.cli.console import Json, print_result, print_table, progress
+from caloforge.cli.console import Json, print_result, print_table, progress, show
 from caloforge.cli.multi_value_options import MultiValueLabels
 from caloforge.cli.outputs import Overwrite, this_command
 from caloforge.foundations.errors import CaloforgeError, UsageError
@@ -88,7 +88,7 @@ def run(
         print_result({**report.numbers, "report": str(page)}, as_json=True)
     else:
         print_report(report)
-        print(page)
+        show(page)
     if require and not report.holds:
         failing = sum(not judgement.holds for verdict in report.verdicts for judgement in verdict)
         raise CaloforgeError(f"{page}: requirements not met: {failing}")

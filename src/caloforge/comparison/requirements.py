@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from caloforge.comparison.differences import Metrics
-from caloforge.foundations.errors import UsageError
+from caloforge.foundations.texts import read_text
 from caloforge.foundations.yaml_model import parse_yaml
 
 __all__ = ["Check", "Judgement", "Requirement", "Status", "judge", "load_requirements"]
@@ -128,10 +128,8 @@ def load_requirements(path: Path | None = None) -> tuple[Requirement, ...]:
             encoding="utf-8"
         )
         return parse_yaml(_Requirements, text, "requirements.yaml").requirements
-    try:
-        return parse_yaml(_Requirements, path.read_text(encoding="utf-8"), str(path)).requirements
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as text: {error}") from None
+    text = read_text(path, "requirements in YAML")
+    return parse_yaml(_Requirements, text, str(path)).requirements
 
 
 def judge(metrics: Metrics, requirements: Sequence[Requirement]) -> tuple[Judgement, ...]:

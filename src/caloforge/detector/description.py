@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from caloforge.detector.grid import MAX_CELLS, MAX_NAME, Grid
 from caloforge.foundations.errors import UsageError
+from caloforge.foundations.texts import read_text
 from caloforge.foundations.yaml_model import parse_yaml
 
 __all__ = ["Detector", "LayerStack", "Slab", "load_detector", "shipped_detectors"]
@@ -132,7 +133,4 @@ def load_detector(name_or_path: str | Path) -> Detector:
         raise UsageError(
             f"detector {text!r}: expected one of {', '.join(shipped_detectors())} or a YAML file"
         )
-    try:
-        return parse_yaml(Detector, path.read_text(encoding="utf-8"), text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{text}: cannot be read as text: {error}") from None
+    return parse_yaml(Detector, read_text(path, "a detector in YAML"), text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,8 +13,9 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.locks import warn_without_locks
+from caloforge.foundations.texts import MAX_BYTES, require_file
 
 __all__ = [
     "MAX_CHUNK_BYTES",
@@ -25,7 +25,6 @@ __all__ = [
     "numeric_dataset",
     "open_hdf5",
     "read_rows",
-    "require_file",
     "rows_per_read",
     "text_attribute",
 ]
@@ -37,22 +36,6 @@ READ_BYTES = 1 << 24
 """About how many bytes of a dataset are in memory while it is streamed."""
 
 Numbers = NDArray[Any]
-
-
-def require_file(path: Path, kind: str) -> None:
-    """Raise UsageError unless ``path`` is a regular file that may be read; ``kind`` was expected."""
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if stat.S_ISDIR(mode):
-        raise UsageError(f"{path}: expected {kind}, this is a folder")
-    if not stat.S_ISREG(mode):  # a pipe or a device would never end
-        raise UsageError(f"{path}: expected {kind}, this is not a regular file")
-    if not os.access(path, os.R_OK):
-        raise UsageError(f"{path}: no permission to read it")
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -160,25 +143,29 @@ def _check_storage(dataset: h5py.Dataset, path: Path, name: str) -> None:
 def read_rows(dataset: h5py.Dataset, path: Path, rows: slice, dtype: DTypeLike) -> Numbers:
     """Read rows of a dataset as ``dtype``; beyond its range a number becomes infinite, a whole one is refused.
 
-    Raises CaloforgeError also where the bytes cannot be read or do not fit into the memory.
+    Another type is converted a piece at a time. Raises CaloforgeError also where the bytes cannot be read or
+    do not fit into the memory.
     """
     name = str(dataset.name).lstrip("/")
-    count = len(range(*rows.indices(dataset.shape[0])))
-    item = max(dataset.dtype.itemsize, np.dtype(dtype).itemsize)
-    n_bytes = count * math.prod(dataset.shape[1:]) * item
+    wanted = range(*rows.indices(dataset.shape[0]))
+    n_bytes = len(wanted) * math.prod(dataset.shape[1:]) * np.dtype(dtype).itemsize
     if n_bytes > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        _refuse(path, name, f": {count} rows need {n_bytes / 2**30:.0f} GiB of memory")
+        _refuse(path, name, f": {len(wanted)} rows need {n_bytes / 2**30:.0f} GiB of memory")
     with _readable(path, f"field {name}"), np.errstate(over="ignore", invalid="ignore"):
-        values = np.asarray(dataset[rows])
-        cast = values.astype(dtype, copy=False)
-    if cast.dtype.kind == "i" and (cast != values).any():
-        row = int(np.argmax(cast != values))
-        _refuse(
-            path,
-            name,
-            f": expected whole numbers of {8 * cast.itemsize} bits, row {row} has {values[row]}",
-        )
-    return cast
+        if dataset.dtype == dtype:
+            return np.asarray(dataset[rows])
+        found = np.empty((len(wanted), *dataset.shape[1:]), dtype)
+        step = rows_per_read(dataset)
+        for first in range(0, len(wanted), step):
+            part = wanted[first : first + step]
+            values = np.asarray(dataset[part.start : part.stop])
+            cast = found[first : first + step]
+            cast[...] = values
+            if cast.dtype.kind == "i" and (cast != values).any():
+                row = int(np.argmax(cast != values))
+                limit = f"expected whole numbers of {8 * cast.itemsize} bits"
+                _refuse(path, name, f": {limit}, row {part.start + row} has {values[row]}")
+        return found
 
 
 def rows_per_read(dataset: h5py.Dataset, length: int | None = None) -> int:
@@ -197,7 +184,11 @@ def rows_per_read(dataset: h5py.Dataset, length: int | None = None) -> int:
 def attribute(file: h5py.File | h5py.Dataset, path: Path, name: str) -> Any:
     """Get an attribute; None if there is none. Raises CaloforgeError where it cannot be read."""
     with _readable(path, f"attribute {name}"):
-        return file.attrs.get(name)
+        if name not in file.attrs:
+            return None
+        if file.attrs.get_id(name).get_storage_size() > MAX_BYTES:
+            raise CaloforgeError(f"{path}: attribute {name}: expected at most {MAX_BYTES >> 20} MiB")
+        return file.attrs[name]
 
 
 def text_attribute(file: h5py.File | h5py.Dataset, path: Path, name: str) -> str | None:

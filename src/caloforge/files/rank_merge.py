@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from glob import escape
@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from caloforge.foundations.errors import CaloforgeError
-from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.ranks import Ranks
+from caloforge.foundations.texts import parse_json
 
 __all__ = ["RankMerge"]
 
@@ -33,6 +34,9 @@ TELL_EVERY_S = 2.0
 
 SILENCE_S = 60.0
 """Whoever told something and then nothing for so long is gone."""
+
+SILENT_S = 5.0
+"""So long the first process waits before it says for whom."""
 
 MEETING_S = 300.0
 """Whoever told nothing yet may take so long to start."""
@@ -64,8 +68,10 @@ class RankMerge:
         work: Mapping[str, Any],
         total: int,
         progress: Progress = silent,
+        say: Say = say_nothing,
     ) -> None:
         self._output, self._ranks, self._total, self._progress = output, ranks, total, progress
+        self._say = say
         text = json.dumps([ranks.job, ranks.attempt, ranks.world, total, work], sort_keys=True)
         self._key = hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
         self._done, self._beats, self._shown = 0, 0, -1
@@ -115,6 +121,7 @@ class RankMerge:
             self._stop()
             self._tell("done", result)
             return [result]
+        said, began = False, time.monotonic()
         while True:
             self._look()
             if self._others:
@@ -123,6 +130,10 @@ class RankMerge:
             if not waiting:
                 return [result, *(heard.result for heard in self._others.values())]
             self._require_alive(waiting)
+            absent = [rank for rank, heard in waiting.items() if heard.state == "absent"]
+            if absent and not said and time.monotonic() - began > SILENT_S:
+                said = True
+                self._say(f"waiting for {self._named(absent)}, which has not come yet")
             time.sleep(LOOK_EVERY_S)
 
     def _show(self, **figures: float | str) -> None:
@@ -154,12 +165,20 @@ class RankMerge:
         for rank, heard in self._others.items():
             # Opened anew, so that a network's file system shows what is there now. A line may be read
             # while it is written; the next look sees all of it.
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, KeyError, TypeError):
                 text = self._path(rank, "rank").read_text(encoding="utf-8")
                 if text != heard.text:
-                    told = json.loads(text)
+                    told = parse_json(text, finite=False)
+                    heard.state, heard.done, heard.result = (
+                        told["state"],
+                        int(told["done"]),
+                        told["result"],
+                    )
                     heard.text, heard.last_s = text, time.monotonic()
-                    heard.state, heard.done, heard.result = told["state"], told["done"], told["result"]
+
+    def _named(self, ranks: Sequence[int]) -> str:
+        more = ", ..." if len(ranks) > 8 else ""
+        return f"rank {', '.join(map(str, ranks[:8]))}{more} of {self._ranks.world}"
 
     def _require_alive(self, waiting: Mapping[int, _Heard]) -> None:
         now = time.monotonic()
@@ -169,8 +188,9 @@ class RankMerge:
             if heard.state == "failed" or (heard.state == "works" and now - heard.last_s > SILENCE_S)
         ]
         if gone:
-            who = f"rank {', '.join(map(str, gone))} of {self._ranks.world}"
-            raise CaloforgeError(f"{who} is gone (it failed or was killed, or its node was lost)")
+            raise CaloforgeError(
+                f"{self._named(gone)} is gone (it failed or was killed, or its node was lost)"
+            )
         late = [
             r
             for r, heard in waiting.items()
@@ -178,8 +198,7 @@ class RankMerge:
         ]
         if late:
             raise CaloforgeError(
-                f"rank {', '.join(map(str, late))} of {self._ranks.world} did not come within "
-                f"{MEETING_S:.0f} s; all ranks must see the folder {self._output.resolve().parent} "
+                f"{self._named(late)} did not come within {MEETING_S:.0f} s; all ranks must see the folder {self._output.resolve().parent} "
                 "and share the name of a job (torchrun: --rdzv-id)"
             )
 

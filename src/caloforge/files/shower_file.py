@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -30,7 +29,8 @@ from caloforge.files.hdf5 import (
 from caloforge.files.packing import LEVEL, PackedShowers, deflate, pieces
 from caloforge.foundations.durable import atomic_path, check_output_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
-from caloforge.showers import Conditions, Showers
+from caloforge.foundations.texts import parse_json
+from caloforge.showers import MAX_INCIDENT_MEV, Conditions, Showers
 
 __all__ = [
     "FORMAT",
@@ -67,14 +67,16 @@ MAX_SHOWERS = 10**8
 
 
 def check_deposits(deposits: NDArray[np.float32], path: Path, first: int, name: str = "showers") -> None:
-    """Raise CaloforgeError at the first deposit that is negative or not finite."""
-    # A NaN fails both comparisons, and the infinities one of them.
-    if deposits.size and not (deposits.min() >= 0 and deposits.max() < np.inf):
-        good = (deposits >= 0) & (deposits < np.inf)
+    """Raise CaloforgeError at the first deposit that is negative, not finite, or more than any particle has."""
+    # A NaN fails both comparisons, and all others that are wrong one of them.
+    if deposits.size and not (deposits.min() >= 0 and deposits.max() <= MAX_INCIDENT_MEV):
+        good = (deposits >= 0) & (deposits <= MAX_INCIDENT_MEV)
         shower, *cell = (int(i) for i in np.argwhere(~good)[0])
+        found = deposits[(shower, *cell)]
+        limit = f" and <= {MAX_INCIDENT_MEV:g} MeV" if np.isfinite(found) and found > 0 else ""
         raise CaloforgeError(
-            f"{path}: field {name}: expected finite deposits >= 0, shower {first + shower}, "
-            f"cell {tuple(cell)} holds {deposits[(shower, *cell)]}"
+            f"{path}: field {name}: expected finite deposits >= 0{limit}, shower {first + shower}, "
+            f"cell {tuple(cell)} holds {found}"
         )
 
 
@@ -173,9 +175,9 @@ class ShowerFile:
         if text is None:
             self._refuse(f"attribute {name} is missing")
         try:
-            return json.loads(text, parse_constant=_no_json, parse_float=_finite)
-        except (TypeError, ValueError, RecursionError):
-            self._refuse(f"attribute {name}: expected JSON")
+            return parse_json(text)
+        except ValueError as error:
+            self._refuse(f"attribute {name}: expected JSON: {error}")
 
     def _column(self, name: str, shape: tuple[int, ...], dtype: type[Any]) -> NDArray[Any]:
         kinds = "iu" if np.issubdtype(dtype, np.integer) else "fiu"
@@ -462,12 +464,3 @@ def _packed_alike(one: h5py.Dataset, other: h5py.Dataset) -> bool:
 def _no_showers(grid: Grid) -> Showers:
     none = np.zeros(0, np.float32)
     return Showers(np.zeros((0, *grid.shape), np.float32), none, none, grid)
-
-
-def _no_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON, though Python reads it")
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    return value if math.isfinite(value) else _no_json(number)

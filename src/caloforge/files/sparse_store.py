@@ -1,4 +1,4 @@
-"""Showers as lists of hits: a folder of flat arrays, written once and mapped into memory.
+"""Showers as lists of hits: a folder of flat arrays, written once and read where they are wanted.
 
 The hits of shower i are the items ``offsets[i]`` to ``offsets[i + 1]`` of ``cells`` (index into the
 flattened grid) and ``deposits`` (MeV); every column of labels has a file of its own, all of them
@@ -8,9 +8,9 @@ little-endian. ``manifest.json`` says what was stored, from where, and the check
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -25,10 +25,11 @@ from caloforge.files.shower_file import OPTIONAL, ShowerFile
 from caloforge.foundations.durable import SEAL, seal, sealed, sha256, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.texts import read_json
 from caloforge.observables.sparse_showers import SparseShowers
 from caloforge.showers import Conditions, Showers
 
-__all__ = ["FORMAT", "VERSION", "ShowerStore", "read_json", "write_store"]
+__all__ = ["FORMAT", "VERSION", "ShowerStore", "write_store"]
 
 FORMAT = "caloforge-store"
 VERSION = 1
@@ -56,14 +57,14 @@ class ShowerStore:
         self.provenance: dict[str, Any] = dict(manifest["provenance"])
         self._manifest = manifest
         n, hits = int(manifest["showers"]), int(manifest["hits"])
-        columns = {
-            name: self._map(name, dtype, shape)
+        files = {
+            name: _Flat(folder / name, dtype, shape)
             for name, (dtype, shape) in _columns(self.grid, n, hits).items()
             if name in manifest["files"] or name not in OPTIONAL
         }
-        self._cells, self._deposits, self._offsets = (
-            columns[f] for f in ("cells", "deposits", "offsets")
-        )
+        self._cells, self._deposits = files.pop("cells"), files.pop("deposits")
+        columns = {name: file.read() for name, file in files.items()}
+        self._offsets = columns["offsets"]
         if self._offsets[0] != 0 or self._offsets[-1] != hits or (np.diff(self._offsets) < 0).any():
             raise CaloforgeError(f"{folder / 'offsets'}: expected offsets from 0 up to {hits}, damaged")
         self.conditions = Conditions(columns["incident_energy"], columns["incident_theta"])
@@ -89,17 +90,6 @@ class ShowerStore:
             return cls(folder, manifest)
         except (KeyError, TypeError, ValueError) as error:
             raise CaloforgeError(f"{path}: damaged: {error!r}") from None
-
-    def _map(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        path = self.folder / name
-        expected = math.prod(shape) * dtype.itemsize
-        found = path.stat().st_size if path.is_file() else None
-        if found != expected:
-            have = "is missing" if found is None else f"has {found}"
-            raise CaloforgeError(f"{path}: expected {expected} bytes, the file {have}: damaged store")
-        if not expected:  # an empty file cannot be mapped
-            return np.zeros(shape, dtype)
-        return np.asarray(np.memmap(path, dtype, "r", shape=shape))
 
     def verify(self) -> None:
         """Read every byte. Raises CaloforgeError naming the file that is not as it was written."""
@@ -140,8 +130,8 @@ class ShowerStore:
         try:
             # One shower at a time stays in the cache: faster than any vectorised gather of a batch.
             for b, (row_C, start, stop) in enumerate(zip(rows_BC, starts, stops, strict=True)):
-                cells = self._cells[start:stop].astype(np.intp)  # numpy is slow to index with less
-                row_C[cells if moves is None else moves[b][cells]] = self._deposits[start:stop]
+                cells = self._cells.read(start, stop).astype(np.intp)  # numpy is slow to index with less
+                row_C[cells if moves is None else moves[b][cells]] = self._deposits.read(start, stop)
         except IndexError:
             raise CaloforgeError(f"{self.folder / 'cells'}: a cell outside the grid, damaged") from None
         return out
@@ -170,7 +160,7 @@ class ShowerStore:
             offsets = self._offsets[first : first + BLOCK + 1]
             counts = np.diff(offsets)
             shower = np.repeat(np.arange(len(counts)), counts)
-            deposits = self._deposits[offsets[0] : offsets[-1]]
+            deposits = self._deposits.read(int(offsets[0]), int(offsets[-1]))
             sums_N[first : first + BLOCK] = np.bincount(shower, deposits, minlength=len(counts))
         return sums_N
 
@@ -268,6 +258,29 @@ def _columns(grid: Grid, n: int, hits: int) -> dict[str, tuple[np.dtype[Any], tu
     }
 
 
+class _Flat:
+    """A flat file that is read where it is wanted. Mapped, one that is cut short would end this process by a signal."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        expected = math.prod(shape) * dtype.itemsize
+        found = path.stat().st_size if path.is_file() else None
+        if found != expected:
+            have = "is missing" if found is None else f"has {found}"
+            raise CaloforgeError(f"{path}: expected {expected} bytes, the file {have}: damaged store")
+        self._path, self._dtype, self._shape = path, dtype, shape
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Read rows. Raises CaloforgeError where the file no longer has them."""
+        stop = self._shape[0] if stop is None else stop
+        row = self._dtype.itemsize * math.prod(self._shape[1:])
+        content = os.pread(self._descriptor, row * (stop - start), row * start)
+        if len(content) < row * (stop - start):
+            raise CaloforgeError(f"{self._path}: somebody cut it short while it was read: damaged store")
+        return np.frombuffer(content, self._dtype).reshape(stop - start, *self._shape[1:])
+
+
 class _Column:
     """A flat file that is written piece by piece, and its checksum."""
 
@@ -289,19 +302,6 @@ class _Column:
 
     def close(self) -> None:
         self._file.close()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises CaloforgeError if the file holds anything else."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CaloforgeError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise CaloforgeError(f"{path}: expected JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise CaloforgeError(f"{path}: expected a JSON object")
-    return data
 
 
 def _checksum(manifest: Mapping[str, Any]) -> str:

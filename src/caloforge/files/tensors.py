@@ -15,6 +15,7 @@ from torch import nn
 
 from caloforge.foundations.durable import atomic_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.texts import parse_json
 
 __all__ = ["digest", "load_into", "load_tensors", "require_shapes", "save_tensors"]
 
@@ -44,8 +45,10 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     text = metadata.get("note", "")
     if metadata.get("sha256") != digest(tensors, text):
         raise CaloforgeError(f"{path}: the checksum does not fit the content, the file is damaged")
-    note = json.loads(text)
-    return tensors, note
+    try:
+        return tensors, parse_json(text)
+    except ValueError as error:
+        raise CaloforgeError(f"{path}: note: expected JSON: {error}") from None
 
 
 def load_into(network: nn.Module, tensors: Mapping[str, torch.Tensor], prefix: str = "") -> None:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from caloforge.files.hdf5 import require_file
-from caloforge.files.sparse_store import FORMAT, VERSION, ShowerStore, read_json, write_store
+from caloforge.files.sparse_store import FORMAT, VERSION, ShowerStore, write_store
 from caloforge.foundations.cache import OTHERS_WRITE, is_ours, private_folder
 from caloforge.foundations.durable import atomic_folder, sha256, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import open_locked
 from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.texts import read_json, require_file
 
 __all__ = ["ShowerStore", "prepare_store"]
 

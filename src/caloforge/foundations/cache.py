@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from caloforge.foundations.errors import UsageError
 
-__all__ = ["cache_folder", "is_ours", "private_folder"]
+__all__ = ["cache_folder", "home", "is_ours", "private_folder"]
 
 ELSEWHERE = "CALOFORGE_CACHE names another place"
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def home() -> Path | None:
+    """Return the user's own folder; None for the nameless users that containers have."""
+    with suppress(RuntimeError):
+        return Path.home()
+    return None
 
 
 def cache_folder(kind: str) -> Path:
     """Make and return the folder for one kind of result.
 
     ``CALOFORGE_CACHE`` names the place (a node's local disk on a cluster), else
-    ``XDG_CACHE_HOME/caloforge``, else ``~/.cache/caloforge``. Raises UsageError if it cannot be made, or
-    is not for us alone to write to.
+    ``XDG_CACHE_HOME/caloforge``, else ``~/.cache/caloforge``; for users who cannot make that a folder of
+    their own among the temporary ones. Raises UsageError if it cannot be made, or is not for us alone to
+    write to.
     """
-    place = os.environ.get("CALOFORGE_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = (Path(place) if place else home / "caloforge") / kind
+    named, shared = os.environ.get("CALOFORGE_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    own = home()
     try:
-        return private_folder(folder)
+        if named or shared:
+            return private_folder((Path(named) if named else Path(str(shared)) / "caloforge") / kind)
+        with suppress(OSError):
+            if own is not None:
+                return private_folder(own / ".cache" / "caloforge" / kind)
+        place = Path(tempfile.gettempdir()) / f"caloforge-{os.geteuid()}"
+        return private_folder(private_folder(place) / kind)
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be made ({error.strerror}); {ELSEWHERE}") from None
+        raise UsageError(f"{error.filename}: cannot be made ({error.strerror}); {ELSEWHERE}") from None
 
 
 def private_folder(folder: Path) -> Path:

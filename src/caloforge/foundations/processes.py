@@ -71,7 +71,7 @@ def end_with(parent: int) -> None:
     """Let Linux kill this process when its parent, the process of this id, ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the line above
-        sys.exit(1)
+        os._exit(1)
 
 
 def how_it_ended(code: int) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise, repeat
 from typing import Protocol
 
-__all__ = ["Part", "Progress", "say_nothing", "silent"]
+__all__ = ["Part", "Progress", "Say", "say_nothing", "silent"]
 
 
 class Progress(Protocol):
@@ -19,6 +19,10 @@ class Progress(Protocol):
 
 def silent(done: int, total: int, **figures: float | str) -> None:
     """Show nothing."""
+
+
+Say = Callable[[str], None]
+"""Tells the user a line."""
 
 
 def say_nothing(text: str) -> None:

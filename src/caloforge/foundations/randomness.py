@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "DEFAULT_SEED", "rows", "stream", "stream_seed", "words"]
+__all__ = ["BLOCK", "DEFAULT_SEED", "MAX_SEED", "rows", "stream", "stream_seed", "words"]
 
 
 DEFAULT_SEED = 1
 """Of Python and of the command line, where nobody chooses another."""
+
+MAX_SEED = (1 << 63) - 1
+"""Other programs that read it from a file's provenance know no larger number."""
 
 
 def stream_seed(seed: int, *address: str | int) -> int:

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from caloforge.foundations.errors import UsageError
 
@@ -18,7 +18,8 @@ class Ranks:
     """The place of this process (0 to ``world`` - 1), and on its node (0 to ``local_world`` - 1).
 
     ``job`` is a text that all processes of a launch share, and those started again in their place;
-    ``attempt`` counts these restarts. Without a launcher it is empty.
+    ``attempt`` counts these restarts. Without a launcher it is empty. ``one_node``: all are on this one, and
+    the launcher said so.
     """
 
     rank: int = 0
@@ -27,6 +28,7 @@ class Ranks:
     local_world: int = 1
     job: str = ""
     attempt: int = 0
+    one_node: bool = field(default=True, compare=False)
 
     @property
     def leads(self) -> bool:
@@ -57,7 +59,7 @@ class Launcher:
     """The names of a launcher's variables; several names: the first that is set."""
 
     rank: str
-    world: str
+    world: tuple[str, ...]
     local_rank: tuple[str, ...]
     local_world: tuple[str, ...]
     job: tuple[str, ...]
@@ -67,19 +69,18 @@ class Launcher:
 
     def read(self, environment: Mapping[str, str]) -> Ranks:
         """Read the variables. Raises UsageError naming one that cannot be."""
-        if self.world not in environment:
+        total = _first(environment, self.world)
+        if total not in environment:
             text = f"{self.rank}={environment[self.rank]}"
-            raise UsageError(f"environment variable {text}: expected {self.world} beside it")
-        rank, world = _number(environment, self.rank), _number(environment, self.world)
+            raise UsageError(f"environment variable {text}: expected {total} beside it")
+        rank, world = _number(environment, self.rank), _number(environment, total)
         if rank >= world:
             raise UsageError(
-                f"environment variable {self.rank}={rank}: expected less than {self.world}={world}"
+                f"environment variable {self.rank}={rank}: expected less than {total}={world}"
             )
         asked = _number(environment, "WORLD_SIZE", world)
         if asked != world:
-            raise UsageError(
-                f"environment variable WORLD_SIZE={asked}: contradicts {self.world}={world}"
-            )
+            raise UsageError(f"environment variable WORLD_SIZE={asked}: contradicts {total}={world}")
         # One node, where nobody says more.
         local_rank = _number(environment, _first(environment, self.local_rank), rank)
         local_world = _number(environment, _first(environment, self.local_world), world)
@@ -98,20 +99,21 @@ class Launcher:
             local_world,
             known or f"{socket.gethostname()}-{os.getppid()}",
             sum(_number(environment, name, 0) for name in restarts),
+            one_node=local_world == world and any(name in environment for name in self.local_world),
         )
 
 
 LAUNCHERS = (
     Launcher(
         "RANK",
-        "WORLD_SIZE",
+        ("WORLD_SIZE",),
         ("LOCAL_RANK",),
         ("LOCAL_WORLD_SIZE",),
         ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID"),  # the first is "none" where nobody chose it
     ),
     Launcher(
         "OMPI_COMM_WORLD_RANK",
-        "OMPI_COMM_WORLD_SIZE",
+        ("OMPI_COMM_WORLD_SIZE",),
         ("OMPI_COMM_WORLD_LOCAL_RANK",),
         ("OMPI_COMM_WORLD_LOCAL_SIZE",),
         ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"),
@@ -119,15 +121,16 @@ LAUNCHERS = (
     # Before SLURM: MPICH starts its daemons with srun, whose variables its processes inherit.
     Launcher(
         "PMI_RANK",
-        "PMI_SIZE",
+        ("PMI_SIZE",),
         ("MPI_LOCALRANKID", "SLURM_LOCALID"),
         ("MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE"),
         ("PMI_JOBID", "SLURM_JOB_ID", "SLURM_STEP_ID", "PBS_JOBID", "LSB_JOBID"),
     ),
-    # A batch script has a SLURM_PROCID of its own; only what srun starts is a step.
+    # A batch script has a SLURM_PROCID of its own; only what srun starts is a step. The shell of salloc is one of
+    # a single task, in which SLURM_NTASKS counts those that it may start.
     Launcher(
         "SLURM_PROCID",
-        "SLURM_NTASKS",
+        ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"),
         ("SLURM_LOCALID",),
         ("SLURM_STEP_TASKS_PER_NODE",),
         ("SLURM_JOB_ID", "SLURM_STEP_ID"),

@@ -8,12 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["STOP_SIGNALS", "collected", "handled"]
+__all__ = ["STOP_SIGNALS", "collected", "handled", "heard"]
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C, and a batch system's end of time."""
 
 Handler = Callable[[int, FrameType | None], object]
+
+
+def heard() -> list[signal.Signals]:
+    """List the signals to stop that this process was not told to ignore, as ``nohup`` and ``&`` do."""
+    return [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager

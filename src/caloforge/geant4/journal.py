@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from caloforge.foundations.durable import sealed, sync_folder, unsealed
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import lock
+from caloforge.foundations.texts import parse_json
 
 __all__ = ["Journal", "Records"]
 
@@ -76,7 +77,7 @@ class Records:
 
     def _check(self, line: bytes) -> None:
         try:
-            found = unsealed(json.loads(line), f"{self.path}, line 1", f"; {GONE}")
+            found = unsealed(parse_json(line), f"{self.path}, line 1", f"; {GONE}")
         except (ValueError, AttributeError):
             raise CaloforgeError(f"{self.path}, line 1: expected JSON; {GONE}") from None
         keys = {**found, **self._manifest}

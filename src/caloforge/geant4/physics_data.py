@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from caloforge.foundations.cache import home
 from caloforge.foundations.errors import UsageError
 from caloforge.geant4.em_tables import EMLOW, EMPTY, ENSDFSTATE, create_cache, has_tables
 
@@ -86,7 +87,8 @@ def find_physics_data(
         if _is_complete(emlow):
             return _official(emlow, environment)
         remark = f"G4LEDATA={emlow} is not a complete G4EMLOW data set and is not used"
-    for parent in (environment.get("GEANT4_DATA_DIR"), Path.home() / ".geant4_pybind"):
+    own = home()
+    for parent in (environment.get("GEANT4_DATA_DIR"), own and own / ".geant4_pybind"):
         found = _complete_emlow(Path(parent)) if parent else None
         if found is not None:
             return _official(found, environment)

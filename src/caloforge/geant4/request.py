@@ -10,7 +10,7 @@ import numpy as np
 
 from caloforge.detector import Detector
 from caloforge.foundations.errors import UsageError
-from caloforge.foundations.randomness import DEFAULT_SEED, stream, stream_seed
+from caloforge.foundations.randomness import DEFAULT_SEED, MAX_SEED, stream, stream_seed
 from caloforge.foundations.units import DEGREE, GEV, Spectrum
 from caloforge.showers import MIN_INCIDENT_MEV
 
@@ -51,8 +51,8 @@ class SimulationRequest:
     def __post_init__(self) -> None:
         if self.events < 1:
             raise UsageError(f"--events: expected at least 1, got {self.events}")
-        if self.seed < 0:
-            raise UsageError(f"--seed: expected 0 or more, got {self.seed}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise UsageError(f"--seed: expected 0 to {MAX_SEED}, got {self.seed}")
         if self.energy.low < MIN_INCIDENT_MEV:
             least, got = MIN_INCIDENT_MEV / GEV, self.energy.low / GEV
             raise UsageError(f"--energy: expected at least {least:g} GeV (1 keV), got {got:.4g}")

@@ -26,7 +26,7 @@ import numpy as np
 from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shower_file import ShowerWriter, check_shower_path
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
-from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.ranks import ALONE, Ranks
 from caloforge.geant4.journal import Journal, Records
 from caloforge.geant4.physics_data import PhysicsData, find_physics_data
@@ -77,6 +77,7 @@ def simulate(
     ranks: Ranks = ALONE,
     command: str = "",
     progress: Progress = silent,
+    say: Say = say_nothing,
 ) -> SimulationResult:
     """Simulate the requested showers into ``output``, continuing an interrupted run of the same request.
 
@@ -98,7 +99,7 @@ def simulate(
     }
     with (
         Journal(journal_path(output, ranks.rank), manifest, request.detector.grid.n_cells) as journal,
-        RankMerge(output, ranks, manifest, request.events, progress) as merge,
+        RankMerge(output, ranks, manifest, request.events, progress, say) as merge,
     ):
         started = time.monotonic()
         try:

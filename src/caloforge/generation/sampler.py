@@ -19,7 +19,7 @@ from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shipped import pretrained_weights
 from caloforge.files.shower_file import ShowerFile, ShowerWriter, check_shower_path
 from caloforge.foundations.errors import UsageError
-from caloforge.foundations.progress import Progress, silent
+from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.randomness import DEFAULT_SEED, rows
 from caloforge.foundations.ranks import ALONE, Ranks
 from caloforge.foundations.units import DEGREE, GEV, Spectrum
@@ -27,6 +27,7 @@ from caloforge.generation.engines.engine import choose, make_forward
 from caloforge.generation.threads import ThreadPool
 from caloforge.models.base import Forward, ShowerModel
 from caloforge.models.saved import ModelCard, load_model
+from caloforge.models.shared.defaults import usual_torch
 from caloforge.showers import (
     MAX_INCIDENT_MEV,
     MIN_INCIDENT_MEV,
@@ -89,6 +90,7 @@ class Generator:
             )
         return deposits
 
+    @usual_torch()
     def generate(
         self,
         energy: object,
@@ -123,6 +125,7 @@ class Generator:
         )
 
 
+@usual_torch()
 def load(name_or_run: str | Path) -> Generator:
     """Load a pretrained model by name, or the model of a run folder.
 
@@ -220,6 +223,7 @@ def like_file(path: Path, count: int | None = None) -> ConditionSource:
     )
 
 
+@usual_torch()
 def generate_file(
     generator: Generator,
     source: ConditionSource,
@@ -230,6 +234,7 @@ def generate_file(
     pool: ThreadPool | None = None,
     ranks: Ranks = ALONE,
     progress: Progress = silent,
+    say: Say = say_nothing,
 ) -> None:
     """Stream showers to a file in bounded memory; the file appears when it is complete.
 
@@ -246,7 +251,7 @@ def generate_file(
     total = sum(min(batch, source.count - first) for first in share)
     # The day may change between two ranks.
     work = {**provenance, "date": None, "batch": batch}
-    with RankMerge(out, ranks, work, source.count, progress) as merge:
+    with RankMerge(out, ranks, work, source.count, progress, say) as merge:
         path = out if ranks.leads else merge.part(ranks.rank)
         with ShowerWriter(path, generator.card.grid, provenance) as writer:
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
-from caloforge.files.sparse_store import read_json
 from caloforge.files.tensors import load_into, load_tensors, require_shapes, save_tensors
 from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.texts import read_json
 from caloforge.models.base import ShowerModel
 from caloforge.models.family import Family
 from caloforge.models.registry import MODELS

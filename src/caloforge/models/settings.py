@@ -6,18 +6,20 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from caloforge.foundations.randomness import MAX_SEED
+
 __all__ = ["Count", "Fraction", "Positive", "Sizes", "Strict", "TrainingConfig", "Weight"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
 class Strict(BaseModel):
     """A group of settings that refuses what it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Sizes(Strict):
@@ -55,7 +57,9 @@ class TrainingConfig(Strict):
     )
     decay_factor: Fraction = Field(0.1, description="of the learning rate in a plateau or step")
     decay_epochs: Count = Field(10, description="epochs a step, or without a better check, a plateau")
-    seed: Annotated[int, Field(ge=0)] = Field(1, description="all randomness derives from it")
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
+        1, description="all randomness derives from it"
+    )
     energy: str | None = Field(None, description="train on these incident energies only, a:b in GeV")
     threshold_MeV: Weight | None = Field(
         None, description="read-out threshold; None: the file's, or 0.001 where it states none"

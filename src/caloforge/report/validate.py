@@ -21,6 +21,7 @@ from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.durable import atomic_folder, write_json, write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import Part, Progress, silent
+from caloforge.foundations.texts import printable
 from caloforge.report.caveats import caveats_on
 from caloforge.report.page.content import Report, Source
 
@@ -96,7 +97,7 @@ def validate(
         copied = [keep_hits(file, grid) for file in library]
         shown = list(displays(files, grid.threshold_MeV))
         sources = tuple(
-            Source(label, file.path.name, file.provenance)
+            Source(label, printable(file.path.name), file.provenance)
             for label, file in zip(names, files, strict=True)
         )
         caveats = tuple(caveats_on(samples, names, [file.grid for file in files], thin, quick=quick))
@@ -168,10 +169,10 @@ def _check_folder(folder: Path) -> None:
 
 def _labels(labels: Sequence[str] | None, files: Sequence[ShowerFile]) -> tuple[str, ...]:
     if labels is None:
-        stems = [file.path.stem[:MAX_LABEL] or "showers" for file in files]
+        stems = [printable(file.path.stem)[:MAX_LABEL] or "showers" for file in files]
         numbered = [f"candidate {i}" if len(files) > 2 else "candidate" for i in range(1, len(files))]
         return tuple(stems if len(set(stems)) == len(stems) else ["reference", *numbered])
-    texts = [" ".join(label.split()) for label in labels]
+    texts = [printable(" ".join(label.split())) for label in labels]
     right = len(texts) == len(files) == len(set(texts))
     if not right or not all(0 < len(text) <= MAX_LABEL for text in texts):
         raise UsageError(

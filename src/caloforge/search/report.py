@@ -7,10 +7,10 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from caloforge.foundations.durable import write_json, write_text
+from caloforge.foundations.yaml_model import dump_yaml
 from caloforge.search.judge import OBJECTIVES
 from caloforge.search.space import MODEL
 from caloforge.search.store import importances
@@ -88,7 +88,7 @@ def write_report(study: Study) -> dict[str, Any]:
 
     found, trials = results(study), study.store.trials()
     best, objectives = front(trials), study.settings.objectives
-    text = yaml.safe_dump(study.settings_of(best[0]), sort_keys=False) if best else ""
+    text = dump_yaml(study.settings_of(best[0])) if best else ""
     figures = [("Every trial that is done, and the best until then", _history, 3.2 * len(objectives))]
     if len(objectives) > 1:
         figures.append(("Objectives against each other", _front, 4.5))

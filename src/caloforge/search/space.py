@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from caloforge.foundations.errors import UsageError
+from caloforge.foundations.texts import read_text
 from caloforge.foundations.yaml_model import parse_yaml
 from caloforge.models.registry import MODELS
 from caloforge.training.config import load_config
@@ -200,11 +201,7 @@ def load_space(path: Path | None = None) -> Space:
     if path is None:
         text, source = (resources.files(__package__) / "space.yaml").read_text("utf-8"), "space.yaml"
     else:
-        source = str(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: cannot be read: {error}") from None
+        text, source = read_text(path, "a search space in YAML"), str(path)
     return parse_space(text, source)
 
 

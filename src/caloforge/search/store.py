@@ -20,6 +20,7 @@ from caloforge.foundations.durable import sealed, unsealed
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
 from caloforge.foundations.locks import open_locked
 from caloforge.foundations.randomness import stream_seed
+from caloforge.foundations.texts import parse_json
 from caloforge.search.space import MODEL, Choice, Parameter, Space, Value
 from caloforge.search.trials import Proposal, State, Trial
 
@@ -77,7 +78,7 @@ class _Journal(BaseJournalBackend):
                     self._starts.append(self._starts[-1] + len(line))
                 where = f"{self._path}, line {number}"
                 try:
-                    log = unsealed(json.loads(line), where)
+                    log = unsealed(parse_json(line, finite=False), where)
                 except (ValueError, AttributeError):
                     raise CaloforgeError(f"{where}: expected an object in JSON") from None
                 yield log

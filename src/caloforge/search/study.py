@@ -8,7 +8,6 @@ that is running in the journal and whose lock is free was left by a worker that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from caloforge.files.shower_file import write
 from caloforge.foundations.durable import sealed, unsealed, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import BusyError, open_locked
+from caloforge.foundations.texts import fill, read_json
 from caloforge.search.evolution import BURST, evolve_one
 from caloforge.search.judge import check_objectives
 from caloforge.search.policy import policy
@@ -88,14 +88,12 @@ class Study:
         if not path.is_file():
             raise UsageError(f"{folder}: expected the folder of a search, {SETTINGS} is missing")
         try:
-            note = unsealed(json.loads(path.read_text(encoding="utf-8")), str(path))
-            sequences = {name: tuple(note[name]) for name in ("objectives", "data", "first")}
-            self.settings = Settings(**{**note, **sequences})
+            note = unsealed(read_json(path), str(path))
+            self.settings = fill(Settings, note, str(path))
             self.propose, self.first_part = METHODS[self.settings.method]
-        except OSError as error:
-            raise CaloforgeError(f"{path}: cannot be read: {error.strerror}") from None
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise CaloforgeError(f"{path}: not the settings of a search") from None
+        except (CaloforgeError, KeyError) as error:
+            text = str(error).removeprefix(str(path))
+            raise CaloforgeError(f"{path}: not the settings of a search{text}") from None
         self.space = parse_space(self.settings.space, f"{path}, space")
         self.store = Store(folder / "journal.log", len(self.settings.objectives))
 

@@ -7,7 +7,6 @@ decides whether it goes on. Whatever is done is noted, so a trial that was left 
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -19,8 +18,8 @@ from statistics import median
 from typing import Any
 
 from caloforge.foundations.durable import sealed, unsealed, write_json
-from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Progress, say_nothing
+from caloforge.foundations.texts import fill, read_json
 from caloforge.training.checkpoint import checkpoints
 from caloforge.training.config import load_config
 from caloforge.training.physics_check import WORST_SCORE
@@ -155,10 +154,7 @@ def _planned(folder: Path) -> Plan | None:
     path = folder / PLAN
     if not path.is_file():
         return None
-    try:
-        return Plan(**unsealed(json.loads(path.read_text(encoding="utf-8")), str(path)))
-    except (ValueError, TypeError, AttributeError):
-        raise CaloforgeError(f"{path}: not the plan of a trial") from None
+    return fill(Plan, unsealed(read_json(path), str(path)), str(path))
 
 
 def _train(task: Task, folder: Path, progress: Progress, **limits: int) -> dict[str, Any]:

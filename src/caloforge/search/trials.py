@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.randomness import stream
 from caloforge.search.space import Choice, Space
 
@@ -40,6 +41,11 @@ class Trial:
     state: State
     objectives: tuple[float, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parent: object = self.proposal.parent
+        if parent is not None and not (isinstance(parent, int) and 0 <= parent < self.number):
+            raise CaloforgeError(f"trial {self.number}: expected an earlier trial as its parent")
 
     @property
     def choice(self) -> Choice:

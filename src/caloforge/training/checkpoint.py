@@ -9,14 +9,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from caloforge.files.tensors import load_into, load_tensors, save_tensors
 from caloforge.foundations.durable import clear_leftovers
 from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.texts import fill
 
 __all__ = ["Checkpoint", "TrainState", "TrainingProgress", "newest_valid", "save_checkpoint"]
 
@@ -62,10 +64,10 @@ class TrainingProgress:
     the best check, ``scores`` the score of every epoch's.
     """
 
-    step: int = 0
-    position: int = 0
-    steps_per_epoch: int = 0
-    workers: int = 1
+    step: Annotated[int, Field(ge=0)] = 0
+    position: Annotated[int, Field(ge=0)] = 0
+    steps_per_epoch: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=1)] = 1
     best: Mapping[str, float] = field(default_factory=lambda: {"score": math.inf})
     scores: Sequence[float] = ()
 
@@ -91,10 +93,12 @@ class TrainingProgress:
         return {**asdict(self), "best": known}
 
     @classmethod
-    def of(cls, note: Mapping[str, Any]) -> TrainingProgress:
-        """Read a note; one of an older checkpoint has ``step`` and ``best`` alone."""
+    def of(cls, note: Any, source: str) -> TrainingProgress:
+        """Read a note; one of an older checkpoint has ``step`` and ``best`` alone. Raises CaloforgeError."""
+        if not (isinstance(note, dict) and isinstance(note.get("best"), dict) and "step" in note):
+            raise CaloforgeError(f"{source}: note: expected step and best")
         best = {"score": math.inf, **note["best"]}
-        return cls(**{"position": note["step"], **note, "best": best})
+        return fill(cls, {"position": note["step"], **note, "best": best}, f"{source}: note")
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def newest_valid(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     for path in reversed(checkpoints(folder)):
         try:
             tensors, note = load_tensors(path)
-            return Checkpoint(path, tensors, TrainingProgress.of(note)), complaints
+            return Checkpoint(path, tensors, TrainingProgress.of(note, str(path))), complaints
         except CaloforgeError as error:
             complaints.append(str(error))
     return None, complaints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache, reduce
@@ -9,11 +10,11 @@ from operator import or_
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from caloforge.foundations.errors import UsageError
-from caloforge.foundations.yaml_model import PlainLoader, did_you_mean, first_error
+from caloforge.foundations.texts import read_text, shortened
+from caloforge.foundations.yaml_model import did_you_mean, first_error, load_yaml
 from caloforge.models.registry import MODELS
 from caloforge.models.settings import TrainingConfig
 
@@ -80,14 +81,7 @@ def _any_config(names: tuple[str, ...]) -> TypeAdapter[TrainingConfig]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        loaded = PlainLoader(path.read_text(encoding="utf-8")).get_single_data()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise UsageError(f"{path}{where}: not YAML") from None
+    loaded = load_yaml(read_text(path, "settings in YAML"), str(path))
     if not isinstance(loaded, dict | None):
         raise UsageError(f"{path}: expected a mapping of settings")
     return loaded or {}
@@ -102,10 +96,7 @@ def _set(data: dict[str, Any], setting: str) -> None:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
             raise UsageError(f"--set {setting}: {parent} has no settings below it")
-    try:
-        data[last] = PlainLoader(text).get_single_data()
-    except yaml.YAMLError:
-        raise UsageError(f"--set {setting}: the value is not YAML") from None
+    data[last] = load_yaml(text, f"--set {shortened(setting, 100)}")
 
 
 def _complaint(error: ValidationError, model: str) -> tuple[str, str]:
@@ -113,7 +104,7 @@ def _complaint(error: ValidationError, model: str) -> tuple[str, str]:
     first = first_error(error)
     _, *path = map(str, first["loc"])  # after the model's name
     if first["type"] != "extra_forbidden":
-        return ".".join(path), f"{first['msg']}, got {first['input']!r}"
+        return ".".join(path), f"{first['msg']}, got {reprlib.repr(first['input'])}"
     known = _names(model, path[:-1])
     if isinstance(first["input"], dict) and first["input"]:
         path.append(next(iter(first["input"])))  # as it was typed

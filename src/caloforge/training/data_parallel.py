@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,19 +18,16 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional  # its defaults keep for good the group there is when it is first loaded
 from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.distributed_c10d import Store
 
-from caloforge.foundations.durable import write_text
 from caloforge.foundations.errors import INTERRUPTED, CaloforgeError, UsageError
+from caloforge.foundations.progress import Say, say_nothing
 from caloforge.foundations.ranks import ALONE, Ranks
+from caloforge.foundations.texts import parse_json
+from caloforge.training.meeting import address, gather, met
 from caloforge.training.process_mesh import ProcessMesh
 
 __all__ = ["Group", "join"]
-
-MEETING_S = 300.0
-"""All workers must have come within this time."""
 
 ANSWER = timedelta(hours=1)
 """A worker that is alive may be busy for so long, packing showers; one that died is noticed at once."""
@@ -72,7 +67,8 @@ class Group:
         """Return all workers what ``make`` gives on the first: of lists, dicts and such, as JSON holds it."""
         if self.world == 1:
             return make()
-        result: T = json.loads(self._bytes_from_first(lambda: json.dumps(make()).encode()))
+        text = self._bytes_from_first(lambda: json.dumps(make()).encode())
+        result: T = parse_json(text, finite=False)
         return result
 
     def tensors_from_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -158,16 +154,19 @@ def _checksum(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def join(ranks: Ranks, meeting: Path, backend: str | None = None) -> Iterator[Group]:
+def join(
+    ranks: Ranks, meeting: Path, backend: str | None = None, say: Say = say_nothing
+) -> Iterator[Group]:
     """Meet the other workers, and leave them at the end of the block, however it ends.
 
     Where the launcher names no MASTER_ADDR and MASTER_PORT (torchrun does) they meet through a short-lived
     file beside ``meeting``, in a folder that all of them see. ``backend`` is one that this torch has; None
     means nccl for tensors on GPUs and gloo for others. An error is raised by the first worker that has
-    one; the others end with the same exit code and say nothing (SystemExit).
+    one; the others end with the same exit code and say nothing (SystemExit). ``say`` hears of workers that are
+    waited for.
     """
     try:
-        backend = _known_backend(backend)
+        backend, given = _known_backend(backend), address(ranks)
         if ranks.world > 1 and not meeting.parent.is_dir():
             raise UsageError(f"{meeting}: the folder {meeting.parent} does not exist")
     except UsageError:
@@ -179,9 +178,10 @@ def join(ranks: Ranks, meeting: Path, backend: str | None = None) -> Iterator[Gr
         return
     with ExitStack() as stack:
         until_all_came = stack.enter_context(ExitStack())
-        store = until_all_came.enter_context(_met(ranks, meeting))
+        store = until_all_came.enter_context(met(ranks, meeting, given))
         stack.enter_context(_heard_by_all(ranks, store))
         try:
+            gather(ranks, store, say)
             _init(backend, ranks, store)
             stack.callback(dist.destroy_process_group)
             mesh = ProcessMesh.of(ranks) if "gloo" in backend else None
@@ -215,6 +215,8 @@ def _known_backend(name: str | None) -> str:
 
 
 def _init(backend: str, ranks: Ranks, store: Store) -> None:
+    if ranks.one_node:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if backend == "mpi":  # knows rank and world itself
         dist.init_process_group(backend, timeout=ANSWER)
     else:
@@ -252,48 +254,14 @@ def _leave_lost(ranks: Ranks, store: Store) -> NoReturn:
 
 @contextmanager
 def _heard_by_all(ranks: Ranks, store: Store) -> Iterator[None]:
-    """Keep the first worker, with which the store may go, after an error until all know why they end."""
+    """Keep the first worker, with which the store may go, after an error until all who came know why they end."""
     try:
         yield
     except BaseException:
         end = time.monotonic() + LAST_WORDS_S
         with suppress(RuntimeError):
-            while ranks.leads and store.add("heard", 0) < ranks.world and time.monotonic() < end:
+            while (
+                ranks.leads and store.add("heard", 0) < store.add("came", 0) and time.monotonic() < end
+            ):
                 time.sleep(0.05)
         raise
-
-
-@contextmanager
-def _met(ranks: Ranks, meeting: Path) -> Iterator[Store]:
-    """Return the store through which the workers find each other, for as long as they have not."""
-    wait, name = timedelta(seconds=MEETING_S), f"caloforge-{ranks.attempt}"
-    if {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
-        store, *_ = next(rendezvous("env://", ranks.rank, ranks.world, timeout=wait))
-        yield PrefixStore(name, store)
-        return
-    job = re.sub(r"[^\w.@-]", "-", f"{ranks.job}.{ranks.attempt}")
-    file = meeting.with_name(f".{meeting.name}.{job}.meeting")
-    if ranks.leads:
-        host = "localhost" if ranks.local_world == ranks.world else socket.gethostname()
-        server = TCPStore(host, 0, ranks.world, True, wait, wait_for_workers=False)
-        try:
-            write_text(file, f"{host} {server.port}\n")
-            yield PrefixStore(name, server)
-        finally:
-            file.unlink(missing_ok=True)
-    else:
-        yield PrefixStore(name, _find(file, ranks))
-
-
-def _find(file: Path, ranks: Ranks) -> Store:
-    """Connect to what the first worker wrote into ``file``, once it has."""
-    end = time.monotonic() + MEETING_S
-    while time.monotonic() < end:
-        with suppress(OSError, ValueError, RuntimeError):  # not there yet, or of a job that was killed
-            host, port = file.read_text(encoding="utf-8").split()
-            return TCPStore(host, int(port), ranks.world, False, timedelta(seconds=10))
-        time.sleep(0.05)
-    raise CaloforgeError(
-        f"{file}: rank 0 of {ranks.world} did not come within {MEETING_S:.0f} s; "
-        "all workers must see this folder"
-    )

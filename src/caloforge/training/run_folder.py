@@ -6,14 +6,15 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from caloforge.foundations.durable import atomic_folder, atomic_path, sealed, unsealed, write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import open_locked
+from caloforge.foundations.texts import fill, parse_json, read_text
+from caloforge.foundations.yaml_model import dump_yaml, load_yaml
 from caloforge.models.base import ShowerModel
 from caloforge.models.saved import ModelCard, has_model, save_model, write_lost_card
 from caloforge.training.config import TrainingConfig
@@ -25,6 +26,16 @@ MODEL = ("model.safetensors", "model.json")
 OWN = (*MODEL, "config.yaml", "metrics.jsonl", "checkpoints", "events.out.tfevents")
 """How the names of what a training writes begin."""
 ADVICE = "; --resume --set NAME=VALUE changes a setting, --config FILE --out RUN begins another run"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where showers and first weights of a run came from, the checksum of the showers, and a launcher's job."""
+
+    data: list[str]
+    checksum: str
+    init_from: list[str]
+    job: str = ""
 
 
 class RunFolder:
@@ -103,14 +114,10 @@ class RunFolder:
         """Write every setting as resolved, where showers and first weights came from, and a launcher's job."""
         if not self.writes:
             return
-        sources = {
-            "data": [str(path.resolve()) for path in data],
-            "checksum": checksum,
-            "init_from": [str(path.resolve()) for path in init_from],
-            "job": job,
-        }
+        files, weights = ([str(path.resolve()) for path in paths] for paths in (data, init_from))
+        sources = asdict(Sources(files, checksum, weights, job))
         resolved = {**config.model_dump(mode="json"), "resolved_from": sources}
-        write_text(self._config, yaml.safe_dump(sealed(resolved), sort_keys=False))
+        write_text(self._config, dump_yaml(sealed(resolved)))
 
     def read_config(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read the settings of a run and where its data came from.
@@ -119,15 +126,14 @@ class RunFolder:
         """
         if not self._config.is_file():
             raise UsageError(f"{self.path}: nothing to resume, config.yaml is missing")
+        name = str(self._config)
         try:
-            written = yaml.safe_load(self._config.read_text(encoding="utf-8"))
-            data = unsealed(written, str(self._config), ADVICE)
-            sources = data.pop("resolved_from")
-        except OSError as error:
-            raise CaloforgeError(f"{self._config}: cannot be read: {error.strerror}") from None
-        except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError):
-            raise CaloforgeError(f"{self._config}: not the configuration of a run") from None
-        return data, sources
+            written = load_yaml(read_text(self._config, "settings in YAML"), name)
+            data = unsealed(written, name, ADVICE)
+            return data, asdict(fill(Sources, data.pop("resolved_from"), f"{name}: resolved_from"))
+        except (UsageError, AttributeError, KeyError) as error:
+            text = str(error).removeprefix(name)
+            raise CaloforgeError(f"{name}: not the configuration of a run{text}") from None
 
     def write_model(self, model: ShowerModel, card: ModelCard) -> None:
         """Write the model of the run, in place of the one before."""
@@ -167,9 +173,9 @@ class RunFolder:
         if not (self.writes and self._metrics.is_file()):
             return
         kept = []
-        for line in self._metrics.read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError, KeyError):
-                if json.loads(line)["step"] <= step:
+        for line in self._metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, KeyError, TypeError):
+                if parse_json(line, finite=False)["step"] <= step:
                     kept.append(line)
         with atomic_path(self._metrics) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

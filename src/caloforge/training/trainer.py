@@ -21,6 +21,7 @@ from caloforge.foundations.randomness import stream_seed
 from caloforge.foundations.signals import STOP_SIGNALS, collected
 from caloforge.models.objective import LossStep
 from caloforge.models.saved import ModelCard
+from caloforge.models.shared.defaults import usual_torch
 from caloforge.showers.batch import Batch
 from caloforge.training.augmentation import allowed_symmetries
 from caloforge.training.begin import build_objective, initialise_from, require_sources
@@ -44,6 +45,7 @@ SKIPS_IN_A_ROW = 10
 """A broken shower or a rare overflow costs a single step; weights that went astray fail in every one."""
 
 
+@usual_torch()
 def train(
     config: TrainingConfig,
     data: Sequence[Path],
@@ -490,7 +492,7 @@ def newest_checkpoint(folder: RunFolder, group: Group) -> tuple[Checkpoint | Non
     )
     for path, note in known:
         tensors = group.tensors_from_first(found.tensors if found else {})
-        found = Checkpoint(Path(path), tensors, TrainingProgress.of(note))
+        found = Checkpoint(Path(path), tensors, TrainingProgress.of(note, path))
     return found, complaints
 
 

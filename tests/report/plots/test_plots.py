@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
+import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
@@ -13,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import PATIENCE_S, runs, wait_until
 from PIL import Image
 from shower_samples import random_showers
 
@@ -442,3 +447,104 @@ def test_scores_are_shown_for_each_candidates_own_classifier(geant4: Made) -> No
     assert "B: " in table(plot, ("Geant4", "A", "B"))
     assert "A: " not in table(plot, ("Geant4", "A", "B"))
     assert render(plot, ("Geant4", "A", "B")) != render(plot, ("Geant4", "A", "C"))
+
+
+DRAWN = """
+import pickle, sys
+from caloforge.report.plots.draw import render
+plot = pickle.loads(sys.stdin.buffer.read())
+sys.stdout.buffer.write(render(plot, ("Geant4", "3DGAN")))
+assert "matplotlib.pyplot" not in sys.modules
+"""
+
+MATPLOTLIBRC = """
+backend: nosuch
+text.usetex: True
+font.size: 40
+lines.linewidth: 9
+axes.formatter.use_locale: True
+axes.facecolor: red
+savefig.dpi: 5
+nosuch.setting: 3
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("where", ["cwd", "MATPLOTLIBRC", "MPLCONFIGDIR", "XDG_CONFIG_HOME"])
+def test_a_plot_is_the_same_whatever_is_set_up_for_other_figures(
+    plots: dict[str, Plot], tmp_path: Path, where: str
+) -> None:
+    """A notebook sets a backend that is nowhere else; a matplotlibrc may be in four places."""
+    plot = plots["total_deposit_all"]
+    folder = tmp_path / ("matplotlib" if where == "XDG_CONFIG_HOME" else "")
+    folder.mkdir(exist_ok=True)
+    (folder / "matplotlibrc").write_text(MATPLOTLIBRC)
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.nosuch"}
+    if where != "cwd":
+        environment[where] = str(tmp_path)
+    drawn = subprocess.run(
+        [sys.executable, "-c", DRAWN],
+        input=pickle.dumps(plot),
+        cwd=tmp_path if where == "cwd" else None,
+        env=environment,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert drawn.stderr == b""
+    assert drawn.stdout == render(plot, LABELS)
+
+
+def test_settings_of_this_process_have_no_say_and_stay(plots: dict[str, Plot]) -> None:
+    import matplotlib as mpl
+
+    plot = plots["total_deposit_all"]
+    expected = render(plot, LABELS)
+    with mpl.rc_context({"text.usetex": True, "font.size": 40, "axes.facecolor": "red"}):
+        assert render(plot, LABELS) == expected
+        assert mpl.rcParams["font.size"] == 40
+
+
+DRAWS = """
+import pickle, sys
+from multiprocessing import active_children
+from caloforge.report.plots.draw import render_all
+
+if __name__ == "__main__":
+    plot = pickle.loads(sys.stdin.buffer.read())
+    drawn = render_all([plot] * 1000, ("Geant4", "3DGAN"), workers=2)
+    next(drawn)
+    print(*(child.pid for child in active_children()), flush=True)
+    for _ in drawn:
+        pass
+"""
+
+
+@pytest.mark.process
+def test_drawing_processes_end_with_the_one_that_wants_the_plots(
+    plots: dict[str, Plot], tmp_path: Path
+) -> None:
+    script = tmp_path / "draws.py"
+    script.write_text(DRAWS)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, str(script)], stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(pickle.dumps(plots["total_deposit_all"]))
+        process.stdin.close()
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        process.kill()
+        assert len(pids) == 2
+        wait_until(lambda: not any(map(runs, pids)))
+
+
+def test_a_table_holds_no_formula(plots: dict[str, Plot]) -> None:
+    """A spreadsheet works out a text that begins like one; numbers stay numbers."""
+    labels = ('=HYPERLINK("http://x")', "@x")
+    rows = list(csv.reader(io.StringIO(table(plots["total_deposit_relative_error_all"], labels))))
+    assert any(cell.startswith("'=HYPERLINK") for cell in rows[0])
+    assert any(cell.startswith("'@x") for cell in rows[0])
+    assert not any(cell[:1] in ("=", "+", "-", "@") for cell in rows[0])
+    numbers = [cell for row in rows[1:] for cell in row if cell]
+    assert any(cell.startswith("-") for cell in numbers)
+    assert all(math.isfinite(float(cell)) for cell in numbers)

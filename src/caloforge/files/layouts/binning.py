@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector.grid import CYLINDRICAL, Grid
-from caloforge.files.hdf5 import require_file
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.texts import read_text
 from caloforge.showers import ELECTRON
 
 __all__ = ["Binning", "Layer", "binning_by_size", "read_binning"]
@@ -138,13 +138,7 @@ def read_binning(path: Path, n_voxels: int, data_path: Path) -> Binning:
 
 
 def _parse(path: Path) -> list[Binning]:
-    require_file(path, "a binning XML file")
-    if path.stat().st_size > MAX_XML_BYTES:
-        raise UsageError(f"{path}: expected a binning XML file of at most {MAX_XML_BYTES >> 20} MiB")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: expected a binning XML file in UTF-8") from None
+    text = read_text(path, "a binning XML file", MAX_XML_BYTES)
     if "<!DOCTYPE" in text:  # and with it entities, which can reach for other files or never end
         raise UsageError(f"{path}: expected a binning XML file without a DOCTYPE")
     reader = _Reader(path)

@@ -6,7 +6,6 @@ Noise, transformations and the threshold stay with the model, so they are the sa
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -25,6 +24,7 @@ from torch import Tensor
 from caloforge.foundations.cache import cache_folder
 from caloforge.foundations.durable import SEAL, seal, sealed, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.texts import read_json
 from caloforge.generation.engines.onnx_file import INPUTS, fingerprint, library_versions, onnx_file
 from caloforge.models.base import Forward, ShowerModel
 from caloforge.showers import Conditions
@@ -143,8 +143,8 @@ def _measure(
 
 
 def _remembered(memory: Path, names: list[str]) -> dict[str, float]:
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        times = json.loads(memory.read_text(encoding="utf-8"))
+    with suppress(CaloforgeError, ValueError, TypeError):
+        times = read_json(memory)
         if times.pop(SEAL, "") == seal(times):
             return {name: float(times[name]) for name in names if name in times}
     return {}

@@ -11,11 +11,14 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
+from logging import getLogger
 from multiprocessing import get_context
 from typing import Any
 
@@ -30,15 +33,31 @@ from caloforge.report.plots import panels
 from caloforge.report.plots.histograms import Plot
 from caloforge.report.plots.style import BAND, REFERENCE, STYLE, THIN, fitted, heading, look, plain
 
+# What a notebook or a user has set up for other figures has no say in these, and needs no telling.
+_backend, _loaded, _logger = (
+    os.environ.pop("MPLBACKEND", None),
+    "matplotlib" in sys.modules,
+    getLogger("matplotlib"),
+)
+_level = _logger.level
+_logger.setLevel("ERROR")
 try:
     import matplotlib as mpl
-    import mplhep
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
     from PIL import Image
 except ImportError:
     raise MissingExtraError("a report or a figure", "report") from None
+except (OSError, ValueError) as error:
+    raise CaloforgeError(f"matplotlib cannot read its configuration: {error}") from None
+finally:
+    _logger.setLevel(_level)
+    if _backend is not None:
+        os.environ["MPLBACKEND"] = _backend
+if _backend is not None and not _loaded:
+    with suppress(ValueError):
+        mpl.rcParams["backend"] = _backend  # for figures that this process draws elsewhere
 
 __all__ = ["few_ticks", "picture", "render", "render_all"]
 
@@ -47,6 +66,11 @@ FAINT = 0.45
 """Opacity of what rests on few showers."""
 
 RATIO_RANGES = (0.05, 0.1, 0.25, 0.5, 1.0)
+
+LOOK: Any = {
+    name: mpl.rcParamsDefault[name] for name in mpl.rcParamsDefault if not name.startswith("backend")
+} | STYLE
+"""Every setting, matplotlib's own where ours has none: a matplotlibrc may ask for LaTeX."""
 
 
 def render(plot: Plot, labels: Sequence[str]) -> bytes:
@@ -68,7 +92,7 @@ def picture(fill: Callable[[Figure], None], inches: tuple[float, float] | None =
 
     A function that sets size and layout itself is given no ``inches``.
     """
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with mpl.rc_context(LOOK), warnings.catch_warnings():
         # A label may hold characters that the font lacks: they show as boxes, and that is all.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=inches, dpi=DPI, layout="constrained" if inches else None)
@@ -147,8 +171,7 @@ def _curves(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
     for axes in (main, below):
         _hatch(axes, edges, np.isnan(sum(values)))
 
-    step = {"edges": False, "histtype": "step", "ax": main}
-    mplhep.histplot(values[0], edges, color=REFERENCE, zorder=3, **step)
+    main.stairs(values[0], edges, baseline=None, color=REFERENCE, zorder=3)
     _band(main, edges, values[0], errors[0], label=labels[0])
     places = [_inside(edges, i, len(values) - 1, log=plot.log_x) for i in range(len(values) - 1)]
     for index, place in enumerate(places):
@@ -156,7 +179,7 @@ def _curves(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
         value, error = values[index + 1], errors[index + 1]
         style: Any = {"color": colour, "linestyle": line, "label": labels[index + 1], "zorder": 4}
         style["alpha"] = FAINT if plot.showers[index + 1] < MIN_SHOWERS else 1.0
-        mplhep.histplot(value, edges, **style, **step)
+        main.stairs(value, edges, baseline=None, **style)
         main.errorbar(
             place,
             value,

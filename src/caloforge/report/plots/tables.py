@@ -43,12 +43,17 @@ def table(plot: Plot, labels: Sequence[str]) -> str:
             columns[f"{label}: error"] = np.sqrt(histogram.variances().ravel()) * scale
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow(map(_text, columns))
     writer.writerows(zip(*(_texts(column[keep]) for column in columns.values()), strict=True))
     return text.getvalue()
 
 
 def _texts(column: NDArray[Any]) -> list[str]:
     if column.dtype.kind == "U":
-        return [str(text) for text in column]
+        return [_text(str(text)) for text in column]
     return ["" if np.isnan(number) else f"{number:.7g}" for number in column.tolist()]
+
+
+def _text(text: str) -> str:
+    """Quote a text that a spreadsheet would take for a formula and work out."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
