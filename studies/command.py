@@ -15,7 +15,7 @@ import typer
 from caloforge.bench.machine import describe_machine, package_versions
 from caloforge.cli.program import run_program
 from caloforge.foundations.durable import check_output_path, write_text
-from caloforge.foundations.errors import UsageError
+from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.texts import read_json
 
 __all__ = ["check_result_path", "provenance", "start", "write_result"]

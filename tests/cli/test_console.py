@@ -70,11 +70,11 @@ def test_nothing_in_a_table_is_markup_or_steers_the_terminal(capsys: pytest.Capt
 
 
 def test_results_and_remarks_are_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_result({"file": "\x1b]0;x\x07"}, as_json=False)
+    console.print_result({}, "a\x1b", [("file", "\x1b]0;x\x07")], as_json=False)
     console.show("\x1b[2J")
     console.say("a\nb\x1b")
     captured = capsys.readouterr()
-    assert captured.out == "file  \\x1b]0;x\\x07\n\\x1b[2J\n"
+    assert captured.out == "a\\x1b\n  file  \\x1b]0;x\\x07\n\\x1b[2J\n"
     assert captured.err == "a\\nb\\x1b\n"
 
 

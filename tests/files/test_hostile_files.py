@@ -350,6 +350,8 @@ def test_what_does_not_fit_into_the_memory_is_refused(
 def test_surrogates_in_texts_are_data_like_any_other(shower_file: Path, caloforge: Caloforge) -> None:
     with h5py.File(shower_file, "r+") as file:
         file.attrs["provenance"] = r'{"model": "\ud800\u001b[31m"}'
+        for name in [name for name in file.attrs if name.startswith("digest")]:
+            del file.attrs[name]  # as in files of before
     ran = caloforge("inspect", shower_file)
     assert ran.code == 0, ran.err
     assert "\x1b" not in ran.out
