@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from operator import sub
 from pathlib import Path
 from typing import Any, Self
 
@@ -127,11 +128,16 @@ class ShowerStore:
             out[...] = 0
         rows_BC = out.reshape(len(index_N), self.grid.n_cells)
         starts, stops = self._hits_of(index_N)
+        most = max(map(sub, stops, starts), default=0)
+        cells_C, deposits_C = (np.empty(most, file.dtype) for file in (self._cells, self._deposits))
         try:
             # One shower at a time stays in the cache: faster than any vectorised gather of a batch.
             for b, (row_C, start, stop) in enumerate(zip(rows_BC, starts, stops, strict=True)):
-                cells = self._cells.read(start, stop).astype(np.intp)  # numpy is slow to index with less
-                row_C[cells if moves is None else moves[b][cells]] = self._deposits.read(start, stop)
+                read_H, deposits_H = cells_C[: stop - start], deposits_C[: stop - start]
+                self._cells.fill(read_H, start)
+                self._deposits.fill(deposits_H, start)
+                cells = read_H.astype(np.intp)  # numpy is slow to index with less
+                row_C[cells if moves is None else moves[b][cells]] = deposits_H
         except IndexError:
             raise CaloforgeError(f"{self.folder / 'cells'}: a cell outside the grid, damaged") from None
         return out
@@ -267,18 +273,22 @@ class _Flat:
         if found != expected:
             have = "is missing" if found is None else f"has {found}"
             raise CaloforgeError(f"{path}: expected {expected} bytes, the file {have}: damaged store")
-        self._path, self._dtype, self._shape = path, dtype, shape
+        self._path, self.dtype, self._shape = path, dtype, shape
         self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Read rows. Raises CaloforgeError where the file no longer has them."""
+        """Read rows. Raises CaloforgeError as :meth:`fill` does."""
         stop = self._shape[0] if stop is None else stop
-        row = self._dtype.itemsize * math.prod(self._shape[1:])
-        content = os.pread(self._descriptor, row * (stop - start), row * start)
-        if len(content) < row * (stop - start):
+        rows = np.empty((stop - start, *self._shape[1:]), self.dtype)
+        self.fill(rows, start)
+        return rows
+
+    def fill(self, rows: NDArray[Any], start: int) -> None:
+        """Fill an array of this type from row ``start`` on. Raises CaloforgeError where the file no longer has them."""
+        place = start * self.dtype.itemsize * math.prod(self._shape[1:])
+        if rows.nbytes and os.preadv(self._descriptor, (rows,), place) < rows.nbytes:
             raise CaloforgeError(f"{self._path}: somebody cut it short while it was read: damaged store")
-        return np.frombuffer(content, self._dtype).reshape(stop - start, *self._shape[1:])
 
 
 class _Column:
