@@ -287,7 +287,7 @@ class _Flat:
     def fill(self, rows: NDArray[Any], start: int) -> None:
         """Fill an array of this type from row ``start`` on. Raises CaloforgeError where the file no longer has them."""
         place = start * self.dtype.itemsize * math.prod(self._shape[1:])
-        if rows.nbytes and os.preadv(self._descriptor, (rows,), place) < rows.nbytes:
+        if rows.nbytes and os.preadv(self._descriptor, [rows.data], place) < rows.nbytes:
             raise CaloforgeError(f"{self._path}: somebody cut it short while it was read: damaged store")
 
 
