@@ -61,6 +61,14 @@ def minimums(session: nox.Session) -> None:
     session.run("pytest", "-n", "2", "-W", "default::DeprecationWarning", *session.posargs)
 
 
+@nox.session(python="3.11", default=False)
+def robustness(session: nox.Session) -> None:
+    """Read a thousand damaged files and kill a hundred commands; the seeds are printed."""
+    install(session, "test")
+    session.run("python", "tests/robustness/damage.py", "--inputs", "1000", *session.posargs)
+    session.run("python", "tests/robustness/kills.py", "--kills", "100", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error. `nox -s docs -- serve` shows it while you write."""

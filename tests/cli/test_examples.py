@@ -44,7 +44,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_plots: None) 
     with ShowerFile(shipped_showers("test")) as file:
         write(few, file.read(0, 40))
     monkeypatch.setattr("caloforge.demo.shipped_showers", lambda _: few)
-    monkeypatch.setattr("caloforge.demo.FRESH_SHOWERS", 1)
+    monkeypatch.setattr("caloforge.demo.FRESH_SHOWERS", 2)
     put_srun(tmp_path / "bin", monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path / "cache"))
