@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from caloforge.files.shower_file import ShowerFile, write
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import write
 
 __all__ = ["CORES", "write_core"]
 

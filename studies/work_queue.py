@@ -107,10 +107,11 @@ class WorkQueue:
             except BusyError:
                 continue
             with claim:
-                if self.path(number).exists():  # done while we opened the file
-                    continue
-                yield number
+                free = not self.path(number).exists()  # it may have been done while we opened the file
+                if free:
+                    yield number
                 path.unlink(missing_ok=True)
+            if free:
                 return
         yield None
 

@@ -76,7 +76,8 @@ def made_once(shared_folder: Path) -> MadeOnce:
 @pytest.fixture(scope="session")
 def small_showers(made_once: MadeOnce) -> Path:
     """Return a small detector's real showers: the core of the Geant4 showers that ship, 9 x 9 x 11 cells."""
-    from caloforge.files.shower_file import ShowerFile, write
+    from caloforge.files.shower_file import ShowerFile
+    from caloforge.files.shower_writer import write
 
     def fill(folder: Path) -> None:
         with ShowerFile(Path(str(resources.files("caloforge"))) / "data" / "clic-ecal-train.h5") as file:

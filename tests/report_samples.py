@@ -17,7 +17,7 @@ from caloforge.comparison.differences import Comparison, Metrics
 from caloforge.comparison.requirements import judge, load_requirements
 from caloforge.comparison.samples import accumulate
 from caloforge.comparison.selections import INCLUSIVE, Selection
-from caloforge.files import shower_file
+from caloforge.files import shower_file, shower_writer
 from caloforge.files.shower_file import ShowerFile
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.page.content import Report, Source
@@ -59,7 +59,7 @@ def small_report(folder: Path, *candidates: Metrics, labels: tuple[str, ...] = (
     samples = []
     for number in range(len(names)):
         path = folder / f"file{number}.h5"
-        shower_file.write(path, showers[40 * number : 40 * number + 40])
+        shower_writer.write(path, showers[40 * number : 40 * number + 40])
         edges = (0, 3e5, np.inf)
         bins = [
             Selection(f"E{low}", f"from {low:g} MeV", "energy", energy=(low, high))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.files.shipped import shipped_showers
-from caloforge.files.shower_file import ShowerFile, write
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import write
 from caloforge.showers import Showers
 
 SMALL_GRID = Grid("small", (3, 4, 5), cell_size=(5.1, 5.1), layer_pitch_mm=3.5, threshold_MeV=0.001)

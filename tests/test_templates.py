@@ -18,7 +18,8 @@ from launchers import put_srun
 from typer.main import get_command
 
 from caloforge.cli.main import app
-from caloforge.files.shower_file import ShowerFile, read, write
+from caloforge.files.shower_file import ShowerFile, read
+from caloforge.files.shower_writer import write
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / "templates"

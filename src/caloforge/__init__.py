@@ -11,7 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from caloforge.files.shower_file import read, write
+    from caloforge.files.shower_file import read
+    from caloforge.files.shower_writer import write
     from caloforge.generation.sampler import Generator, load
     from caloforge.showers import Showers
 
@@ -28,7 +29,7 @@ HOMES = {
     "Generator": "caloforge.generation.sampler",
     "load": "caloforge.generation.sampler",
     "read": "caloforge.files.shower_file",
-    "write": "caloforge.files.shower_file",
+    "write": "caloforge.files.shower_writer",
     "Showers": "caloforge.showers",
 }
 

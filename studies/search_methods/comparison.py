@@ -19,7 +19,8 @@ import numpy as np
 
 from caloforge.bench import Row
 from caloforge.files.shipped import shipped_showers
-from caloforge.files.shower_file import ShowerFile, write
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import write
 from caloforge.foundations.durable import atomic_path
 from caloforge.foundations.progress import Progress, silent
 from studies.work_queue import WorkQueue

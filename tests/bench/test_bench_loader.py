@@ -11,7 +11,8 @@ import pytest
 
 from caloforge.bench.loader import measure
 from caloforge.detector import Grid
-from caloforge.files.shower_file import ShowerFile, write
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import write
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Showers
 

@@ -312,7 +312,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(place: Path) -> None:
 STOPPED_HALFWAY = """
 import os, sys
 from caloforge.cli.main import main
-from caloforge.files.shower_file import ShowerWriter
+from caloforge.files.shower_writer import ShowerWriter
 
 number, append = int(sys.argv.pop(1)), ShowerWriter.append
 

@@ -15,7 +15,8 @@ from shower_samples import PHOTON_LAYERS, binning_xml, write_calochallenge, writ
 
 from caloforge.cli import bench, main, validate
 from caloforge.files.shipped import shipped_showers
-from caloforge.files.shower_file import ShowerFile, write
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import write
 
 # What an example trains, measures or draws for minutes is cut short; all else is as in the help.
 SHORTER = {

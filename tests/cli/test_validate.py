@@ -14,7 +14,7 @@ from commands import PATIENCE_S, Caloforge, wait_until
 from shower_samples import random_showers, write_core
 
 from caloforge.detector import Grid
-from caloforge.files import shower_file
+from caloforge.files import shower_writer
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     }
     paths = {name: tmp_path / f"{name}.h5" for name in samples}
     for name, showers in samples.items():
-        shower_file.write(paths[name], showers)
+        shower_writer.write(paths[name], showers)
     whole = paths["small"].read_bytes()
     paths["cut"] = tmp_path / "cut.h5"
     paths["cut"].write_bytes(whole[: len(whole) // 2])

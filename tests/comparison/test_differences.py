@@ -19,7 +19,7 @@ from caloforge.comparison.differences import Comparison, Metrics, bin_edges, sep
 from caloforge.comparison.samples import accumulate, assign_groups
 from caloforge.comparison.selections import INCLUSIVE, choose_selections
 from caloforge.detector import Grid
-from caloforge.files import shower_file
+from caloforge.files import shower_file, shower_writer
 from caloforge.files.shower_file import ShowerFile
 from caloforge.observables.definitions import observables
 from caloforge.showers import Showers
@@ -38,7 +38,7 @@ def compare(tmp_path: Path, reference: Showers, candidate: Showers) -> Compariso
     files = []
     for name, showers in (("reference", reference), ("candidate", candidate)):
         path = tmp_path / f"{name}.h5"
-        with shower_file.ShowerWriter(path, showers.grid, {}) as writer:
+        with shower_writer.ShowerWriter(path, showers.grid, {}) as writer:
             writer.append(showers)
         files.append(ShowerFile(path))
     grid = replace(reference.grid, threshold_MeV=THRESHOLD, layer_pitch_mm=3.5)
@@ -61,11 +61,11 @@ def test_streaming_gives_what_the_whole_array_gives(
 ) -> None:
     """Chunks of the file do not matter: means, spreads and values equal those of one array."""
     monkeypatch.setattr("caloforge.comparison.samples.CELLS_AT_ONCE", 40 * 25**3)
-    monkeypatch.setattr("caloforge.files.shower_file.CHUNK_BYTES", 4 * 25**3 * 8)
+    monkeypatch.setattr("caloforge.files.shower_writer.CHUNK_BYTES", 4 * 25**3 * 8)
     calls: list[tuple[int, int]] = []
     grid = replace(geant4().grid, threshold_MeV=THRESHOLD, layer_pitch_mm=3.5)
     path = tmp_path / "showers.h5"
-    shower_file.write(path, geant4())
+    shower_writer.write(path, geant4())
     with ShowerFile(path) as file:
         selections, _ = choose_selections(file.conditions, file.conditions)
         sample = accumulate(

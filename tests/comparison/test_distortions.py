@@ -21,7 +21,7 @@ from caloforge.comparison.differences import Comparison, Metrics
 from caloforge.comparison.metrics import measure
 from caloforge.comparison.samples import Sample, accumulate, keep_hits
 from caloforge.comparison.selections import choose_selections
-from caloforge.files import shower_file
+from caloforge.files import shower_file, shower_writer
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.randomness import stream
 from caloforge.showers import Showers
@@ -106,7 +106,7 @@ COLUMNS = (
 
 
 def kept(path: Path, showers: Showers, reference: ShowerFile) -> Sample:
-    with shower_file.ShowerWriter(path, showers.grid, {}) as writer:
+    with shower_writer.ShowerWriter(path, showers.grid, {}) as writer:
         writer.append(showers)
     with ShowerFile(path) as file:
         selections, _ = choose_selections(reference.conditions, file.conditions)

@@ -24,7 +24,8 @@ import caloforge as cf
 from caloforge.comparison.samples import keep_hits
 from caloforge.files import digest as digests
 from caloforge.files.digest import BASE, PRIME, ContentDigest, row_crcs
-from caloforge.files.shower_file import ShowerFile, ShowerWriter
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import ShowerWriter
 from caloforge.files.summary import summarize
 from caloforge.files.training_store import prepare_store
 from caloforge.foundations.errors import CaloforgeError
@@ -35,7 +36,7 @@ N = 48
 @pytest.fixture
 def path(tmp_path: Path, made_once: MadeOnce) -> Path:
     def fill(folder: Path) -> None:
-        with patch("caloforge.files.shower_file.CHUNK_BYTES", 16 * 4 * SMALL_GRID.n_cells):
+        with patch("caloforge.files.shower_writer.CHUNK_BYTES", 16 * 4 * SMALL_GRID.n_cells):
             cf.write(folder / "x.h5", random_showers(N))
 
     return Path(shutil.copy(made_once("digested", fill) / "x.h5", tmp_path / "x.h5"))
@@ -60,7 +61,7 @@ def test_pieces_chunks_and_parts_have_the_digest_of_the_whole(
     ends = np.cumsum([0, *sizes])
     pieces = [whole[a:b] for a, b in pairwise(ends)]
     with (
-        patch("caloforge.files.shower_file.CHUNK_BYTES", rows * 4 * SMALL_GRID.n_cells),
+        patch("caloforge.files.shower_writer.CHUNK_BYTES", rows * 4 * SMALL_GRID.n_cells),
         ShowerWriter(tmp_path / "x.h5", SMALL_GRID, whole.provenance) as writer,
     ):
         for number, piece in enumerate(pieces):
@@ -244,7 +245,7 @@ def test_a_flip_in_a_column_is_named(path: Path, name: str) -> None:
 def test_a_part_that_changed_before_it_was_joined_is_found(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
 ) -> None:
-    monkeypatch.setattr("caloforge.files.shower_file.CHUNK_BYTES", 16 * 4 * SMALL_GRID.n_cells)
+    monkeypatch.setattr("caloforge.files.shower_writer.CHUNK_BYTES", 16 * 4 * SMALL_GRID.n_cells)
     with h5py.File(path, "r+") as file:
         CHANGES["a deposit"](file)
     with ShowerWriter(tmp_path / "all.h5", SMALL_GRID, {}) as writer, ShowerFile(path) as part:

@@ -9,7 +9,7 @@ import pytest
 from shower_samples import random_showers
 
 from caloforge.files import packing
-from caloforge.files.shower_file import ShowerWriter
+from caloforge.files.shower_writer import ShowerWriter
 
 
 @pytest.fixture(params=["zlib", "best"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -20,7 +21,8 @@ from shower_samples import SMALL_GRID, random_showers
 import caloforge as cf
 from caloforge.detector import Grid
 from caloforge.detector.grid import CYLINDRICAL
-from caloforge.files.shower_file import ShowerFile, ShowerWriter
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import ShowerWriter
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Showers
 
@@ -76,7 +78,7 @@ def test_pieces_written_and_read_are_the_whole(
     whole = random_showers(sum(sizes))
     first = 0
     with (
-        patch("caloforge.files.shower_file.CHUNK_BYTES", rows * 4 * SMALL_GRID.n_cells),
+        patch("caloforge.files.shower_writer.CHUNK_BYTES", rows * 4 * SMALL_GRID.n_cells),
         ShowerWriter(tmp_path / "x.h5", SMALL_GRID, {}) as writer,
     ):
         for size in sizes:
@@ -203,7 +205,7 @@ def test_space_taken_ahead_is_given_back(tmp_path: Path) -> None:
 WRITES_UNTIL = """
     import os, resource, sys
     import caloforge as cf
-    from caloforge.files.shower_file import ShowerWriter
+    from caloforge.files.shower_writer import ShowerWriter
     from caloforge.foundations.errors import CaloforgeError
     sys.path.insert(0, {tests!r})
     from shower_samples import random_showers
@@ -279,3 +281,22 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="is not writable"):
         cf.write(tmp_path / "x.h5", random_showers(1))
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524])
+def test_a_file_system_without_locks_is_read_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    whole = h5py.File
+
+    def without_locks(*arguments: object, locking: object = None, **options: object) -> h5py.File:
+        if locking is not False:
+            raise OSError(number, "unable to lock file")
+        return whole(*arguments, locking=locking, **options)
+
+    monkeypatch.setattr(h5py, "File", without_locks)
+    cf.write(tmp_path / "x.h5", random_showers(3))
+    for _ in range(2):
+        assert len(cf.read(tmp_path / "x.h5")) == 3
+    (said,) = caplog.messages
+    assert f"{tmp_path}: the file system has no locks" in said

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from caloforge.detector import Grid
 from caloforge.files import sparse_store as sparse
 from caloforge.files import training_store as store
-from caloforge.files.shower_file import ShowerFile, ShowerWriter, write
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import ShowerWriter, write
 from caloforge.files.training_store import ShowerStore, prepare_store
 from caloforge.foundations.durable import sealed, sha256
 from caloforge.foundations.errors import CaloforgeError, UsageError

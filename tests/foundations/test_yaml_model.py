@@ -74,8 +74,8 @@ class Outer(BaseModel):
         ),
         ("inner: []\nzzz: 1", "line 2, field zzz: no such field; expected one of cells, inner"),
         (
-            "cells: [1, 2]\ninner:\n  - widht: 3",
-            "line 3, field inner.0.widht: no such field; did you mean width?",
+            "cells: [1, 2]\ninner:\n  - widths: 3",
+            "line 3, field inner.0.widths: no such field; did you mean width?",
         ),
         ("inner: []", "line 1, field cells: is missing"),
         ("cells: 3", "line 1, field cells: expected a list such as [3, 3], got 3"),

@@ -180,3 +180,23 @@ def test_a_full_disk_is_one_line_and_loses_only_the_last_shower(tmp_path: Path) 
     assert str(refusal.value).startswith(f"{path}: cannot be written: ")
     with Journal(path, MANIFEST) as journal:
         assert [index for index in range(99) if index in journal] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("content", [b"my notes", b"{\n", b'{"energies": [1, 2]}\n', b"\x89HDF\r\n"])
+def test_what_is_no_journal_is_not_touched(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "notes").write_bytes(content)
+    (tmp_path / "link").symlink_to("notes")
+    with pytest.raises(UsageError, match="notes: expected a journal, this is another file"):
+        write(tmp_path / "notes", 1)
+    with pytest.raises(UsageError, match="link: expected a journal, this is a link"):
+        write(tmp_path / "link", 1)
+    assert (tmp_path / "notes").read_bytes() == content
+
+
+def test_a_header_that_was_half_written_is_ours(tmp_path: Path) -> None:
+    write(tmp_path / "whole", 1)
+    header = (tmp_path / "whole").read_bytes().partition(b"\n")[0]
+    for size in (0, 1, 5, len(header) - 1):
+        (tmp_path / "torn").write_bytes(header[:size])
+        assert write(tmp_path / "torn", 2)
+        assert readable(tmp_path / "torn", 3) == [2]

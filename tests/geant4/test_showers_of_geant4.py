@@ -103,7 +103,7 @@ def test_blocks_are_deep_enough(name: str) -> None:
 
 @pytest.mark.geant4
 def test_clic_ecal_samples_20_to_23_mev_per_gev(sample: Sample) -> None:
-    showers = read(sample("clic-ecal", "10:110", 24))
+    showers = read(sample("clic-ecal", "10:110", 64))
     per_gev = showers.deposits.sum(axis=(1, 2, 3)) / showers.incident_energy * GEV
     assert 20 < per_gev.mean() < 23
 

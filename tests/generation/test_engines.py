@@ -54,7 +54,7 @@ def a_model(name: str) -> ShowerModel:
     [
         "copula",
         pytest.param("copula-angle", marks=pytest.mark.slow),
-        "mixer",
+        pytest.param("mixer", marks=pytest.mark.slow),
         "3dgan",
         pytest.param("3dgan-angle", marks=pytest.mark.slow),
     ],

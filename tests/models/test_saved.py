@@ -52,7 +52,13 @@ def leaves(value: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
 
 
 CARD = json.loads((pretrained_weights()["clic-ecal-angle"] / "model.json").read_text())
-ELSE = st.floats() | st.integers() | st.text(max_size=5) | st.none() | st.booleans()
+ELSE = (
+    st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers(-(10**18), 10**18)
+    | st.text(max_size=5)
+    | st.none()
+    | st.booleans()
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

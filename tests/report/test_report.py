@@ -22,7 +22,7 @@ from shower_samples import random_showers
 from caloforge.comparison.differences import Metrics
 from caloforge.comparison.key_metrics import key_metrics, perfect, with_error
 from caloforge.detector import Grid
-from caloforge.files import shower_file
+from caloforge.files import shower_file, shower_writer
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.validate import validate
@@ -61,8 +61,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Metrics]:
     """A report of 60 real showers against 50 others, with labels that mean harm."""
     folder = tmp_path_factory.mktemp("report")
     showers = shower_file.read(DATA / "clic-ecal-test.h5")
-    shower_file.write(folder / "a.h5", showers[:60])
-    shower_file.write(folder / "b&c.h5", showers[60:110])
+    shower_writer.write(folder / "a.h5", showers[:60])
+    shower_writer.write(folder / "b&c.h5", showers[60:110])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("caloforge.report.plots.catalogue.catalogue", few_plots)
         made = validate(
@@ -74,7 +74,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Metrics]:
 @pytest.fixture
 def two_files(tmp_path: Path) -> tuple[Path, Path]:
     for seed, name in enumerate(("a", "b")):
-        shower_file.write(tmp_path / f"{name}.h5", random_showers(4, seed=seed))
+        shower_writer.write(tmp_path / f"{name}.h5", random_showers(4, seed=seed))
     return tmp_path / "a.h5", tmp_path / "b.h5"
 
 
@@ -173,8 +173,8 @@ def test_metrics_json_holds_what_was_measured(report: tuple[Path, Metrics]) -> N
 @pytest.mark.usefixtures("no_plots")
 def test_the_larger_threshold_holds_for_both(tmp_path: Path) -> None:
     grid = Grid("g", (3, 4, 5), threshold_MeV=0.5)
-    shower_file.write(tmp_path / "a.h5", random_showers(30, grid))
-    shower_file.write(tmp_path / "b.h5", random_showers(30, Grid("g", (3, 4, 5), threshold_MeV=1.0)))
+    shower_writer.write(tmp_path / "a.h5", random_showers(30, grid))
+    shower_writer.write(tmp_path / "b.h5", random_showers(30, Grid("g", (3, 4, 5), threshold_MeV=1.0)))
     metrics = validate(tmp_path / "a.h5", tmp_path / "b.h5", tmp_path / "out", quick=True).metrics[0]
     assert metrics["threshold_MeV"] == 1.0
     assert metrics["mean_ratio.hits"] == 1.0

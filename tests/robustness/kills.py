@@ -80,7 +80,8 @@ def prepare(folder: Path) -> None:
     """Make what the commands read."""
     from shower_samples import write_core, write_lemurs
 
-    from caloforge.files.shower_file import read, write
+    from caloforge.files.shower_file import read
+    from caloforge.files.shower_writer import write
 
     write_lemurs(folder / "lemurs.h5", 400)
     write_core(folder / "many.h5", 170)

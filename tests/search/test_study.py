@@ -15,7 +15,8 @@ import pytest
 import yaml
 from commands import PATIENCE_S, Caloforge
 
-from caloforge.files.shower_file import ShowerFile, write
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import write
 from caloforge.foundations.durable import sealed
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import silent

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
-from caloforge.files.shower_file import write
+from caloforge.files.shower_writer import write
 from caloforge.files.training_store import ShowerStore, prepare_store
 from caloforge.foundations.errors import UsageError
 from caloforge.showers import Showers

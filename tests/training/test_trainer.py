@@ -180,7 +180,7 @@ def wait_for_step(run: Path, step: int) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(("fault", "when"), [("rank0", 13), ("torn", 4), ("unnamed", 4), ("named", 4)])
+@pytest.mark.parametrize(("fault", "when"), [("rank0", 13), ("torn", 4)])
 def test_a_killed_run_resumes_to_the_same_weights(
     undisturbed: Path, small_showers: Path, tmp_path: Path, fault: str, when: int
 ) -> None:

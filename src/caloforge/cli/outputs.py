@@ -35,7 +35,8 @@ def this_command() -> str:
 
 def claim_showers(path: Path, *inputs: Path, overwrite: bool) -> None:
     """Raise UsageError where a shower file cannot be written, or would replace what this command has not made."""
-    from caloforge.files.shower_file import ShowerFile, check_shower_path
+    from caloforge.files.shower_file import ShowerFile
+    from caloforge.files.shower_writer import check_shower_path
 
     check_shower_path(path, *inputs)
     made_by = None

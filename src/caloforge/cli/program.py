@@ -26,7 +26,7 @@ WrongUse: Any = typer.BadParameter.__base__
 LONGEST = 900
 """Characters of an error: two names of files at most, and what is wrong."""
 
-NO_MEMORY = re.compile("allocat|out of memory|start new thread|failed to map segment", re.IGNORECASE)
+NO_MEMORY = re.compile("alloc|out of memory|start new thread|failed to map segment", re.IGNORECASE)
 """How torch, C++, the system's threads and its loader say what is a MemoryError elsewhere."""
 
 

@@ -133,9 +133,15 @@ class Journal(Records):
 
     def __enter__(self) -> Self:
         # Unbuffered: a record is with the system, or not written, when append returns.
-        self._file = FileIO(
-            self.path, "r+", opener=lambda path, flags: os.open(path, flags | os.O_CREAT, 0o644)
-        )
+        create = os.O_CREAT | os.O_NOFOLLOW
+        try:
+            self._file = FileIO(
+                self.path, "r+", opener=lambda path, flags: os.open(path, flags | create, 0o644)
+            )
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise UsageError(f"{self.path}: expected a journal, this is a link") from None
         with _closed_on_error(self._file):
             self._open()
         return self
@@ -143,10 +149,18 @@ class Journal(Records):
     def _open(self) -> None:
         lock(self._file, f"{self.path}: another process is simulating into this file")
         end = self._find()
+        header = json.dumps(sealed(self._manifest)).encode() + b"\n"
+        if not self._offsets:
+            ours = header.partition(b":")[0]  # as every journal begins
+            self._file.seek(0)
+            if not ours.startswith(self._file.read(len(ours))):
+                raise UsageError(
+                    f"{self.path}: expected a journal, this is another file; choose another output"
+                )
         self._file.seek(end if self._offsets else 0)
         self._file.truncate()
         if not self._offsets:
-            self._file.write(json.dumps(sealed(self._manifest)).encode() + b"\n")
+            self._file.write(header)
             sync_folder(self.path.parent)
 
     def append(self, index: int, cell: NDArray[np.uint32], deposit: NDArray[np.float32]) -> None:

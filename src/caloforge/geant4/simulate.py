@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from caloforge.files.rank_merge import RankMerge
-from caloforge.files.shower_file import ShowerWriter, check_shower_path
+from caloforge.files.shower_writer import ShowerWriter, check_shower_path
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.ranks import ALONE, Ranks

@@ -17,7 +17,8 @@ from caloforge.detector import Grid
 from caloforge.files.packing import PackedShowers
 from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shipped import pretrained_weights
-from caloforge.files.shower_file import ShowerFile, ShowerWriter, check_shower_path
+from caloforge.files.shower_file import ShowerFile
+from caloforge.files.shower_writer import ShowerWriter, check_shower_path
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.randomness import DEFAULT_SEED, rows

@@ -16,7 +16,7 @@ from statistics import median
 from typing import IO, Any
 
 from caloforge.comparison.metrics import MIN_JUDGED
-from caloforge.files.shower_file import write
+from caloforge.files.shower_writer import write
 from caloforge.foundations.durable import sealed, unsealed, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import BusyError, open_locked

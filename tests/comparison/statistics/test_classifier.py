@@ -180,7 +180,7 @@ def test_cells_do_not_tell_geant4_from_geant4() -> None:
 
 @pytest.mark.training
 def test_cells_tell_a_shift_by_one_layer() -> None:
-    reference, candidate = geant4()[:200], geant4()[200:]
+    reference, candidate = geant4()[:120], geant4()[280:]
     moved = np.roll(candidate.deposits, 1, axis=3)
     moved[..., 0] = 0
     candidate = replace(candidate, deposits=moved)

@@ -24,7 +24,7 @@ from shower_samples import random_showers
 from caloforge.comparison.samples import Sample, accumulate
 from caloforge.comparison.selections import choose_selections
 from caloforge.detector import Grid
-from caloforge.files import shower_file
+from caloforge.files import shower_file, shower_writer
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.units import DEGREE, GEV
 from caloforge.observables.definitions import OBSERVABLES
@@ -47,7 +47,7 @@ Made = tuple[list[Sample], list[Plot]]
 def read(folder: Path, *parts: Showers) -> Made:
     """Write some showers, the reference first; give what is read of them, and their event displays."""
     for index, showers in enumerate(parts):
-        shower_file.write(folder / f"{index}.h5", showers)
+        shower_writer.write(folder / f"{index}.h5", showers)
     files = [ShowerFile(folder / f"{index}.h5") for index in range(len(parts))]
     selections, _ = choose_selections(*(file.conditions for file in files))
     grid = replace(parts[0].grid, threshold_MeV=0.001)

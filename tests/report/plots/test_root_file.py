@@ -12,7 +12,7 @@ from shower_samples import random_showers
 
 from caloforge.comparison.samples import accumulate
 from caloforge.comparison.selections import choose_selections
-from caloforge.files import shower_file
+from caloforge.files import shower_writer
 from caloforge.files.shower_file import ShowerFile
 from caloforge.report.plots.catalogue import catalogue, displays
 from caloforge.report.plots.histograms import Plot
@@ -22,7 +22,7 @@ from caloforge.report.plots.root_file import write_root
 @pytest.fixture(scope="module")
 def plots(tmp_path_factory: pytest.TempPathFactory) -> list[Plot]:
     path = tmp_path_factory.mktemp("root") / "showers.h5"
-    shower_file.write(path, random_showers(60))
+    shower_writer.write(path, random_showers(60))
     with ShowerFile(path) as file:
         selections, _ = choose_selections(file.conditions, file.conditions)
         sample = accumulate(file, selections, grid=file.grid)

@@ -10,7 +10,7 @@ import pytest
 from shower_samples import random_showers
 
 from caloforge.detector import Grid
-from caloforge.files.shower_file import write
+from caloforge.files.shower_writer import write
 from studies.evolution.projections import EnergyData, project
 
 GRID = Grid("small", (8, 7, 10), cell_size=(5.1, 5.1), layer_pitch_mm=3.5, threshold_MeV=0.001)

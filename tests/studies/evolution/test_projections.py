@@ -7,7 +7,8 @@ import pytest
 import torch
 from shower_samples import random_showers
 
-from caloforge.files.shower_file import read, write
+from caloforge.files.shower_file import read
+from caloforge.files.shower_writer import write
 from caloforge.foundations.errors import CaloforgeError
 from studies.evolution.projections import EnergyData, accuracy, project
 

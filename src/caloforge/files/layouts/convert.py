@@ -16,7 +16,8 @@ import numpy as np
 
 from caloforge.files.hdf5 import field_names, open_hdf5, text_attribute
 from caloforge.files.layouts.formats import LAYOUTS, PublicFile, dataset_of
-from caloforge.files.shower_file import FORMAT, ShowerWriter, check_shower_path
+from caloforge.files.shower_file import FORMAT
+from caloforge.files.shower_writer import ShowerWriter, check_shower_path
 from caloforge.foundations.durable import sha256
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import Progress, silent
