@@ -134,7 +134,8 @@ def validate(
         write_text(temporary / "report.html", build_page(report, drawn))
         write_text(temporary / "report.md", build_summary(report))
         write_json(temporary / "metrics.json", report.numbers)
-        write_text(temporary / COMMAND, command + "\n")
+        if command:
+            write_text(temporary / COMMAND, command + "\n")
     return report
 
 
