@@ -30,6 +30,7 @@ def test_a_large_sample_has_the_exact_p_value() -> None:
         assert ks_test(a, b)[1] == pytest.approx(expected, rel=0.1, abs=0.01)
 
 
+@pytest.mark.long
 def test_corrected_for_their_number_tests_raise_no_false_alarm_and_find_what_differs() -> None:
     rng = np.random.default_rng(2)
     alarms = 0

@@ -361,6 +361,7 @@ def test_thin_samples_are_said(geant4: Made, plots: dict[str, Plot], name: str) 
     assert len(np.unique(changed[:, 0])) > 15  # a line of text beside the legend's changed digit
 
 
+@pytest.mark.long
 def test_six_candidates_are_told_apart(plots: dict[str, Plot], geant4: Made) -> None:
     labels = ("Geant4", *(f"model {i}" for i in range(6)))
 
@@ -382,6 +383,7 @@ def test_six_candidates_are_told_apart(plots: dict[str, Plot], geant4: Made) -> 
         assert seven.height > 2 * one.height  # a row for each
 
 
+@pytest.mark.long
 def test_three_samples_make_plots_of_three(tmp_path: Path) -> None:
     samples, displayed = read(tmp_path, *(random_showers(60, seed=seed) for seed in range(3)))
     for plot in (*catalogue(samples), *displayed):
@@ -417,6 +419,7 @@ def test_curves_are_small_files(plots: dict[str, Plot]) -> None:
     assert max(map(len, images)) < 25_000
 
 
+@pytest.mark.process
 def test_several_processes_draw_the_same_plots_in_order(geant4: Made, plots: dict[str, Plot]) -> None:
     chosen = [plots[f"profile_{axis}_all_linear"] for axis in "xyz"] + geant4[1][:1]
     calls: list[tuple[int, int]] = []
