@@ -71,9 +71,8 @@ class EmulatedHosts:
 
 def why_not() -> str | None:
     """Say in a few words why this process cannot emulate hosts; None where it can."""
-    tools = [name for name in ("ip", "sysctl") if shutil.which(name) is None]
-    if not sys.platform.startswith("linux") or tools:
-        return f"needs Linux and the commands ip and sysctl; not found: {', '.join(tools) or 'Linux'}"
+    if not sys.platform.startswith("linux") or not (shutil.which("ip") and shutil.which("sysctl")):
+        return "needs Linux and the commands ip (package iproute2) and sysctl (procps)"
     if os.geteuid() != 0:
         return "needs root, for network namespaces"
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
