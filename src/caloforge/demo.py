@@ -31,19 +31,30 @@ EPOCHS, LEARNING_RATE = 2, 3e-4
 ProgressBar = Callable[[str, str], AbstractContextManager[Progress]]
 
 
-def demo(folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[str], None]) -> Report:
+def demo(
+    folder: Path,
+    *,
+    minutes: float,
+    overwrite: bool = False,
+    progress: ProgressBar,
+    say: Callable[[str], None],
+) -> Report:
     """Simulate, train pretrained weights further, generate, validate; all lies in ``folder`` afterwards.
 
     The report is in ``folder / "report"``.
 
-    Raises UsageError when the folder holds anything already.
+    Raises UsageError when the folder holds anything already; with ``overwrite`` anything but an earlier demo.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: expected an empty or new folder, -o names another")
-    folder.mkdir(parents=True, exist_ok=True)
     fresh, generated = folder / "fresh-geant4.h5", folder / "generated.h5"
-    workers = len(os.sched_getaffinity(0))
     run, report = folder / "run", folder / "report"
+    found = set(folder.glob("[!.]*"))
+    if folder.is_file() or (found and not overwrite) or found - {fresh, generated, run, report}:
+        advice = (
+            "-o names another" if overwrite else "-o names another, --overwrite replaces an earlier demo"
+        )
+        raise UsageError(f"{folder}: expected an empty or new folder; {advice}")
+    folder.mkdir(parents=True, exist_ok=True)
+    workers = len(os.sched_getaffinity(0))
 
     say(f"1/4 simulating {FRESH_SHOWERS} fresh showers with Geant4")
     request = SimulationRequest(
@@ -70,6 +81,7 @@ def demo(folder: Path, *, minutes: float, progress: ProgressBar, say: Callable[[
             [shipped_showers("train"), fresh],
             run,
             init_from=[Path(WEIGHTS)],
+            overwrite=overwrite,
             progress=callback,
             say=say,
         )

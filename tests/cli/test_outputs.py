@@ -11,6 +11,7 @@ from shower_samples import random_showers, write_lemurs
 
 import caloforge as cf
 from caloforge.files import shower_writer
+from caloforge.foundations.errors import CaloforgeError
 
 GENERATE = ("generate", "clic-ecal", "--energy", "20", "--streams", "1")
 
@@ -104,3 +105,22 @@ def test_another_run_stays(caloforge: Caloforge, small_showers: Path, tmp_path: 
     assert caloforge(*command(2, "--overwrite")).code == 0
     assert (run / "model.safetensors").read_bytes() != model
     assert "seed: 2" in (run / "config.yaml").read_text()
+
+
+def test_an_earlier_demo_stays_and_so_does_a_folder_of_other_files(
+    caloforge: Caloforge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun(*_: object, **__: object) -> None:
+        raise CaloforgeError("the demo has begun")
+
+    monkeypatch.setattr("caloforge.demo.simulate", begun)
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / "generated.h5").touch()
+    caloforge("demo", "-o", folder).refused(
+        2, "demo: expected an empty or new folder", "--overwrite replaces"
+    )
+    assert "the demo has begun" in caloforge("demo", "-o", folder, "--overwrite").err
+    (folder / "mine").touch()
+    caloforge("demo", "-o", folder, "--overwrite").refused(2, "demo: expected an empty or new folder")
+    assert sorted(path.name for path in folder.iterdir()) == ["generated.h5", "mine"]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from caloforge.cli.console import Json, print_result, progress, say, show
+from caloforge.cli.outputs import Overwrite
 from caloforge.cli.validate import print_report
 
 EXAMPLES = ("caloforge demo --minutes 3",)
@@ -20,12 +21,13 @@ def run(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for all that is made.", metavar="DIR")
     ] = Path("demo"),
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Run the whole chain once: simulate, train a pretrained model further, generate, validate."""
     from caloforge.demo import demo
 
-    report = demo(output, minutes=minutes, progress=progress, say=say)
+    report = demo(output, minutes=minutes, overwrite=overwrite, progress=progress, say=say)
     page = output / "report" / "report.html"
     if json:
         print_result({**report.numbers, "report": str(page)}, as_json=True)
