@@ -98,10 +98,11 @@ def test_another_run_stays(caloforge: Caloforge, small_showers: Path, tmp_path: 
     caloforge(*command(2)).refused(
         2, "is not empty; --resume continues a run, --overwrite begins it anew"
     )
-    (run / "mine.txt").touch()
-    caloforge(*command(2, "--overwrite")).refused(2, "expected a run to overwrite, it holds mine.txt")
+    for name in ("mine.txt", "config.yaml.bak", "checkpoints/best.safetensors"):
+        (run / name).touch()
+        caloforge(*command(2, "--overwrite")).refused(2, f"expected a run to overwrite, it holds {name}")
+        (run / name).unlink()
     assert (run / "model.safetensors").read_bytes() == model
-    (run / "mine.txt").unlink()
     assert caloforge(*command(2, "--overwrite")).code == 0
     assert (run / "model.safetensors").read_bytes() != model
     assert "seed: 2" in (run / "config.yaml").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,8 +24,10 @@ __all__ = ["RunFolder"]
 
 LOCK = ".lock"
 MODEL = ("model.safetensors", "model.json")
-OWN = (*MODEL, "config.yaml", "metrics.jsonl", "checkpoints", "events.out.tfevents")
-"""How the names of what a training writes begin."""
+OWN = re.compile(
+    r"model\.(safetensors|json)|config\.yaml|metrics\.jsonl|checkpoints(/step-\d+\.safetensors)?|events\.out\.tfevents\..*"
+)
+"""What a training writes into its folder; hidden names aside."""
 ADVICE = "; --resume --set NAME=VALUE changes a setting, --config FILE --out RUN begins another run"
 
 
@@ -81,27 +84,30 @@ class RunFolder:
         """Make the folder. Raises UsageError where that is not possible, or it has content."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path}: expected a folder for the run, this is a file")
-        found = sorted(p.name for p in self.path.glob("[!.]*"))
+        found = sorted(path.relative_to(self.path).as_posix() for path in self._content())
         if found and not resume and not overwrite:
             raise UsageError(
                 f"{self.path}: is not empty; --resume continues a run, --overwrite begins it anew"
             )
-        foreign = [name for name in found if not name.startswith(OWN)]
+        foreign = [name for name in found if not OWN.fullmatch(name)]
         if overwrite and foreign:
             raise UsageError(f"{self.path}: expected a run to overwrite, it holds {foreign[0]}")
         if not self.path.parent.is_dir():
             raise UsageError(f"{self.path}: the folder {self.path.parent} does not exist")
         self.path.mkdir(exist_ok=True)
 
+    def _content(self) -> list[Path]:
+        """List what lies in the folder and among its checkpoints, hidden names aside."""
+        return [*self.path.glob("[!.]*"), *self.checkpoints.glob("[!.]*")]
+
     def clear(self) -> None:
         """Remove the run that is there."""
         if not self.writes:
             return
-        for path in [*self.path.glob("[!.]*"), self._of_epoch]:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        for path in self._content():
+            if path.is_file():
+                path.unlink()
+        shutil.rmtree(self._of_epoch, ignore_errors=True)
 
     def write_config(
         self,
