@@ -24,7 +24,8 @@ def test_showers_of_another_command_stay(caloforge: Caloforge, tmp_path: Path) -
         2, "showers.h5: exists", "--overwrite replaces"
     )
     assert out.read_bytes() == before
-    assert caloforge(*GENERATE, "--events", 3, "-o", out, "--json").code == 0  # the same showers
+    for spelling in (("-o", out, "--json"), ("--out", out), (f"--output={out}",)):  # the same showers
+        assert caloforge(*GENERATE, "--events", 3, *spelling).code == 0
     assert len(cf.read(out)) == 3
     assert caloforge(*GENERATE, "--events", 1, "-o", out, "--overwrite").code == 0
     assert len(cf.read(out)) == 1

@@ -26,9 +26,9 @@ def this_command() -> str:
     """Return the command line, without the output's name and what changes nothing of the result."""
     words, given = list[str](), iter(sys.argv[1:])
     for word in given:
-        if word in ("-o", "--output"):
+        if word in ("-o", "--output", "--out"):
             next(given, None)
-        elif word not in ("--overwrite", "--json") and not word.startswith("--output="):
+        elif word not in ("--overwrite", "--json") and not word.startswith(("--output=", "--out=")):
             words.append(word)
     return os.fsencode(shlex.join(["caloforge", *words])).decode("utf-8", "backslashreplace")
 
