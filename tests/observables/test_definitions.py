@@ -25,7 +25,10 @@ from caloforge.observables.definitions import (
 )
 from caloforge.showers import Showers
 
-CLIC = Grid("clic", (4, 3, 7), cell_size=(5.1, 6.0), layer_pitch_mm=3.5, threshold_MeV=0.1)
+CLIC = Grid(
+    "clic", (4, 3, 7), cell_size=(5.1, 6.0), layer_pitch_mm=3.5, threshold_MeV=0.1,
+    extra={"layer_stack": [["G4_W", 2.4], ["G4_Si", 0.5, "sensitive"], ["G4_Galactic", 0.6]]},
+)  # fmt: skip
 CYLINDER = Grid(
     "cylinder", (3, 4, 6), ("r", "phi", "layer"), cell_size=(4.65, math.pi / 2), layer_pitch_mm=3.4
 )
@@ -51,6 +54,7 @@ def slow(deposit: NDArray[np.float32], grid: Grid, energy: float) -> dict[str, f
         "total_deposit": total,
         "sampling_fraction": total / energy,
         "hits": float(sum(e >= grid.threshold_MeV for _, e in cells)),
+        "hits_100keV": float(sum(e >= np.float32(0.1) for _, e in cells)),
         "hits_300keV": float(sum(e >= np.float32(0.3) for _, e in cells)),
     }
     found |= {f"hits_{t}MeV": float(sum(e >= t for _, e in cells)) for t in (1, 10, 100)}
@@ -80,6 +84,9 @@ def slow(deposit: NDArray[np.float32], grid: Grid, energy: float) -> dict[str, f
     depth = grid.axes[2]
     found["barycentre_depth"] = (found[f"moment1_{depth}"] + 0.5) * grid.layer_pitch_mm
     found["length"] = math.sqrt(spread[2]) * grid.layer_pitch_mm
+    if grid is CLIC:
+        layer_X0, plate_X0 = 2.4 / 3.504 + 0.5 / 93.7, 2.4 / 3.504 + 0.25 / 93.7
+        found["barycentre_X0"] = found["moment1_z"] * layer_X0 + plate_X0
     n = grid.n_layers
     for name, low, high in (
         ("front", 0, n // 3),
@@ -135,7 +142,12 @@ def slow_radii(
     running = np.cumsum([e for _, e in distances])
     return {
         "mean_radius": sum(d * e for d, e in distances) / total,
-        "radius_90": distances[int(np.searchsorted(running, 0.9 * total * (1 - 1e-9)))][0],
+        **{
+            f"radius_{percent}": distances[
+                int(np.searchsorted(running, percent / 100 * total * (1 - 1e-9)))
+            ][0]
+            for percent in (90, 95)
+        },
     }
 
 
@@ -254,6 +266,27 @@ def test_rings_around_a_tilted_axis_do_not_see_the_tilt() -> None:
     assert observables(straight)["radius_90"][0] == pytest.approx(5, rel=1e-5)
 
 
+def test_containment_radii_are_those_of_known_rings() -> None:
+    """92 % in the middle and 8 % on a ring of 4 cells: the one radius is zero, the other the ring's."""
+    grid = Grid("rings", (9, 9, 3), cell_size=(5.0, 5.0), layer_pitch_mm=3.0)
+    deposits = np.zeros((1, *grid.shape))
+    deposits[0, 4, 4, 1] = 92.0
+    for x, y in ((1, 4), (7, 4), (4, 1), (4, 7)):
+        deposits[0, x, y, 1] = 2.0
+    upright = np.array([math.pi / 2], np.float32)
+    found = observables(replace(showers_of(deposits, grid), incident_theta=upright))
+    assert found["radius_90"][0] == pytest.approx(0, abs=1e-4)
+    assert found["radius_95"][0] == pytest.approx(15)
+
+
+@pytest.mark.parametrize("layer", [0, 3, 6])
+def test_a_point_in_a_layer_lies_behind_the_materials_before_it(layer: int) -> None:
+    deposits = np.zeros((1, *CLIC.shape))
+    deposits[0, 1, 1, layer] = 3.0
+    by_hand = (layer + 1) * 2.4 / 3.504 + (layer + 0.5) * 0.5 / 93.7
+    assert observables(showers_of(deposits))["barycentre_X0"][0] == pytest.approx(by_hand)
+
+
 def test_offsets_are_measured_from_the_particles_line() -> None:
     grid = Grid("line", (3, 41, 11), cell_size=(5.0, 0.5), layer_pitch_mm=5.0)
     deposits = np.zeros((1, *grid.shape))
@@ -286,6 +319,7 @@ def test_every_observable_is_defined_and_complete() -> None:
             "mm",
             "rad",
             "layer",
+            "X₀",
         ), name
 
 
@@ -359,7 +393,7 @@ def test_hits_count_from_the_threshold_on() -> None:
     deposits = np.zeros((1, *CLIC.shape))
     deposits[0, 0, 0, :4] = [0.05, 0.1, 0.2999, 0.31]
     found = observables(showers_of(deposits))
-    assert (found["hits"][0], found["hits_300keV"][0]) == (3, 1)
+    assert (found["hits"][0], found["hits_100keV"][0], found["hits_300keV"][0]) == (3, 3, 1)
     free = observables(showers_of(deposits, replace(CLIC, threshold_MeV=0.0)))
     assert free["hits"][0] == 4
 
@@ -368,6 +402,7 @@ def test_lengths_need_known_cells() -> None:
     unknown = Grid("unknown", CLIC.shape)
     found = observables(showers_of(np.ones((1, *CLIC.shape)), unknown))
     assert not {"width_x", "width_across", "barycentre_depth", "length", "axis_angle"} & set(found)
+    assert not {"radius_95", "barycentre_X0"} & set(found)
     assert not {"mean_radius", "radial_profile", "layer_x", "barycentre_x", "angle_error"} & set(found)
     assert "measured_angle" in found
 

@@ -23,14 +23,15 @@ def feature_names(samples: Sequence[Sample]) -> tuple[str, ...]:
     """List the observables of one value that every sample has, and of those by layer.
 
     The latter are CaloChallenge's high-level features: each layer's deposit, barycentre, width, sparsity.
+    Derived ones are left out, so that numbers can be compared with earlier ones.
     """
     by_layer = (f"profile_{samples[0].grid.axes[2]}", *BY_LAYER)
     known = (set(sample.values) | set(sample.vectors) for sample in samples)
     common = set.intersection(*known)
     return tuple(
         name
-        for name, definition in OBSERVABLES.items()
-        if name in common and not definition.learned and (not definition.along or name in by_layer)
+        for name, it in OBSERVABLES.items()
+        if name in common and not (it.learned or it.derived) and (not it.along or name in by_layer)
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.detector.radiation_lengths import depths_X0
 from caloforge.observables.image import (
     SPECTRUM_EDGES_MEV,
     Deposits,
@@ -44,13 +45,13 @@ Array = NDArray[np.float64]
 HIT_MEV = 0.3
 """The published threshold of a hit, 3e-4 GeV."""
 
-HIGHER_MEV = (1, 10, 100)
-"""Further thresholds at which hits are counted."""
+THRESHOLDS_MEV = {"100keV": 0.1, "300keV": HIT_MEV, "1MeV": 1.0, "10MeV": 10.0, "100MeV": 100.0}
+"""Thresholds at which hits are counted, as their observables are named."""
 
 AXES = ("x", "y", "z", "r", "phi", "layer")
 
-CONTAINED = 0.9
-"""The fraction of the deposit that ``radius_90`` contains."""
+CONTAINED = {"radius_90": 0.9, "radius_95": 0.95}
+"""The fractions of the deposit that lie within these radii."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Definition:
 
     ``discrete`` marks whole numbers. ``along`` names the axis of an observable with one value per
     cell, layer or bin; it is empty for one value a shower. ``learned`` marks what a comparison learns
-    from its two files and :func:`observables` does not give.
+    from its two files and :func:`observables` does not give. ``derived`` marks what classifiers and distances
+    do not see: it came later, says little that others do not, and would change their numbers.
     """
 
     title: str
@@ -68,6 +70,7 @@ class Definition:
     discrete: bool = False
     along: str = ""
     learned: bool = False
+    derived: bool = False
 
     @property
     def label(self) -> str:
@@ -107,7 +110,6 @@ def observables(showers: Deposits) -> dict[str, NDArray[Any]]:
         "total_deposit": image.total_N,
         "sampling_fraction": image.total_N / energy_N,
         "hits": hits_NZ.sum(axis=1),
-        "hits_300keV": image.hits_above(HIT_MEV),
         "occupancy": hits_NZ.sum(axis=1) / grid.n_cells,
         "largest_fraction": divide(image.largest(), image.total_N),
         "layer_sparsity": 1 - hits_NZ * grid.n_layers / grid.n_cells,
@@ -116,7 +118,7 @@ def observables(showers: Deposits) -> dict[str, NDArray[Any]]:
         "peak_layer": _where_filled(image, depth.argmax(axis=1)),
         "cell_energy": image.cell_spectrum(),
     }
-    values |= {f"hits_{threshold}MeV": image.hits_above(threshold) for threshold in HIGHER_MEV}
+    values |= {f"hits_{name}": image.hits_above(limit) for name, limit in THRESHOLDS_MEV.items()}
     for axis, profile, maximum in zip(grid.axes, profiles, image.maxima(), strict=True):
         values[f"profile_{axis}"] = profile
         values[f"maximum_{axis}"] = maximum
@@ -127,6 +129,8 @@ def observables(showers: Deposits) -> dict[str, NDArray[Any]]:
     if grid.layer_pitch_mm is not None:
         values["barycentre_depth"] = grid.layer_pitch_mm * (moment(depth, 1) + 0.5)
         values["length"] = grid.layer_pitch_mm * np.sqrt(moment(depth, 2))
+    if (depth_X0 := depths_X0(grid)) is not None:
+        values["barycentre_X0"] = divide(depth @ np.array(depth_X0), image.total_N)
     if grid.cell_size is not None:
         values |= _in_mm(image, grid.cell_size)
     if grid.cartesian:
@@ -152,11 +156,11 @@ def _in_mm(image: Image, cell_size: tuple[float, float]) -> dict[str, Array]:
     values = {
         "width_across": image.width_across(cell_size),
         "mean_radius": lengths.mean_radius(),
-        "radius_90": lengths.radius_of(CONTAINED),
         "radial_profile": lengths.rings(),
         "barycentre_x": x_N,
         "barycentre_y": y_N,
     }
+    values |= {name: lengths.radius_of(fraction) for name, fraction in CONTAINED.items()}
     names = ("layer_x", "layer_y", "layer_width_x", "layer_width_y")
     values |= dict(zip(names, lengths.layers(), strict=True))
     if grid.cartesian:

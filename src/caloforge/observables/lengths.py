@@ -100,19 +100,24 @@ class Lengths:
         one = np.zeros(len(hits.cells), np.int64)
         return divide(hits.sum(hits.deposits * self.distance_H, one, 1)[:, 0], self.image.total_N)
 
+    @cached_property
+    def _outwards(self) -> tuple[Array, Array]:
+        """Distances of each shower's hits from its axis, in increasing order, and the running sum of deposits."""
+        scale = 1 + self.distance_H.max(initial=0)
+        order = np.argsort(self.image.hits.shower + self.distance_H / scale, kind="stable")
+        return self.distance_H[order], np.cumsum(self.image.hits.deposits[order], dtype=np.float64)
+
     def radius_of(self, fraction: float) -> Array:
         """Return the smallest distance from the axis within which this fraction of the deposit lies, mm (N,)."""
         hits = self.image.hits
-        scale = 1 + self.distance_H.max(initial=0)
-        order = np.argsort(hits.shower + self.distance_H / scale, kind="stable")
-        running = np.cumsum(hits.deposits[order], dtype=np.float64)
+        distance, running = self._outwards
         before = np.concatenate([[0.0], running])[hits.offsets[:-1]]
         total = np.concatenate([[0.0], running])[hits.offsets[1:]] - before
         # One part in a thousand million less than the fraction: sums of float are not exact.
         wanted = np.searchsorted(running, before + fraction * total * (1 - 1e-9))
         filled = np.diff(hits.offsets) > 0
         out = np.full(len(hits), np.nan)
-        out[filled] = self.distance_H[order][np.minimum(wanted[filled], hits.offsets[1:][filled] - 1)]
+        out[filled] = distance[np.minimum(wanted[filled], hits.offsets[1:][filled] - 1)]
         return out
 
     def layers(self) -> tuple[Array, Array, Array, Array]:

@@ -99,8 +99,16 @@ def _moments(curves: Curves) -> Found:
     names = [f"moment{order}_{axis}" for axis in curves.samples[0].grid.axes for order in (1, 2, 3)]
     names += ["barycentre_depth", "length", "width_across"]
     thirds = ["fraction_front", "fraction_middle", "fraction_back"]
-    across = ["width_x", "width_y", "mean_radius", "radius_90"]
-    places = ["first_layer", "peak_layer", "barycentre_x", "barycentre_y", "offset_x", "offset_y"]
+    across = ["width_x", "width_y", "mean_radius", "radius_90", "radius_95"]
+    places = [
+        "barycentre_X0",
+        "first_layer",
+        "peak_layer",
+        "barycentre_x",
+        "barycentre_y",
+        "offset_x",
+        "offset_y",
+    ]
     yield from (curves.trend(name) for name in names + thirds + across + places)
     for name in names:
         yield from (curves.distribution(name, i) for i in _by_energy(curves))
@@ -119,14 +127,14 @@ def _layers(curves: Curves) -> Found:
 
 
 def _cells(curves: Curves) -> Found:
-    hits = [f"hits_{threshold}" for threshold in ("300keV", "1MeV", "10MeV", "100MeV")]
+    hits = [f"hits_{threshold}" for threshold in ("100keV", "300keV", "1MeV", "10MeV", "100MeV")]
     others = ["occupancy", "largest_fraction"]
     yield curves.sparsity()
     yield from (curves.trend(name) for name in ["hits", *hits, *others])
     yield from (curves.spectrum(i) for i in _by_energy(curves))
-    for name in ("hits", "hits_300keV"):
+    for name in ("hits", *hits[:2]):
         yield from (curves.distribution(name, i) for i in _by_energy(curves))
-    yield from (curves.distribution(name) for name in hits[1:] + others)
+    yield from (curves.distribution(name) for name in hits[2:] + others)
 
 
 def _angle(curves: Curves) -> Found:
