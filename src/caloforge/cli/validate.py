@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,6 @@ from caloforge.cli.outputs import Overwrite, this_command
 from caloforge.foundations.errors import CaloforgeError, UsageError
 
 if TYPE_CHECKING:
-    from caloforge.comparison.requirements import Judgement
     from caloforge.report.page.content import Report
 
 COMMAND = MultiValueLabels
@@ -22,8 +22,14 @@ COMMAND = MultiValueLabels
 EXAMPLES = (
     "caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",
     "caloforge validate showers.h5 generated.h5 -o copies --training showers.h5",
-    "caloforge validate showers.h5 generated.h5 like.h5 -o both --quick",
+    "caloforge validate showers.h5 generated.h5 like.h5 -o both --only numbers",
 )
+
+
+class Only(StrEnum):
+    """What a report may be confined to."""
+
+    numbers = "numbers"
 
 
 def run(
@@ -50,7 +56,11 @@ def run(
         ),
     ] = None,
     require: Annotated[
-        bool, typer.Option("--require", help="Fail (exit code 1) unless every requirement is met.")
+        bool, typer.Option("--require", help="Exit with code 1 if a requirement is failed.")
+    ] = False,
+    require_decided: Annotated[
+        bool,
+        typer.Option("--require-decided", help="Exit with code 1 if one is failed or undecided."),
     ] = False,
     training: Annotated[
         list[Path] | None,
@@ -58,9 +68,9 @@ def run(
             "--training", help="Showers the candidate was trained on, to find copies.", metavar="FILE"
         ),
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="No classifiers, no distances, no search for copies.")
-    ] = False,
+    only: Annotated[
+        Only | None, typer.Option("--only", help="Draw nothing: verdict, tables and metrics.json.")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -78,7 +88,7 @@ def run(
             labels=labels or None,
             requirements=requirements,
             training=training or (),
-            quick=quick,
+            only=only.value if only else None,
             workers=len(os.sched_getaffinity(0)),
             command=this_command(),
             progress=callback,
@@ -89,35 +99,33 @@ def run(
     else:
         print_report(report)
         show(page)
-    if require and not report.holds:
-        failing = sum(not judgement.holds for verdict in report.verdicts for judgement in verdict)
-        raise CaloforgeError(f"{page}: requirements not met: {failing}")
-
-
-def _verdict(judgement: Judgement) -> str:
-    """Say the status, and in how many bins of energy it fails."""
-    failing, bins = len(judgement.failing), len(judgement.bins)
-    where = (
-        f" in {failing} of {bins} energy bins"
-        if failing and judgement.overall.status != "not met"
-        else ""
-    )
-    return judgement.status + where
+    counts = {state: report.count(state) for state in ("failed", "undecided")}
+    if (require and counts["failed"]) or (require_decided and any(counts.values())):
+        listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+        raise CaloforgeError(f"{page}: requirements: {listed}")
 
 
 def print_report(report: Report) -> None:
     """Print the verdict that a report opens with."""
     from caloforge.comparison.key_metrics import with_error
+    from caloforge.comparison.requirements import STATES
+    from caloforge.report.page.verdict import deciding, headline
 
-    for label, metrics, verdict in zip(report.labels[1:], report.metrics, report.verdicts, strict=True):
+    for index, (label, metrics) in enumerate(zip(report.labels[1:], report.metrics, strict=True)):
         rows = [
             (
+                judgement.state,
                 judgement.title,
-                judgement.requirement.text(),
-                with_error(judgement.overall.value, judgement.overall.error),
-                _verdict(judgement),
+                with_error(judgement.worst.value, judgement.worst.error),
+                judgement.requirement.text(judgement.worst.limit),
+                judgement.worst.where,
             )
-            for judgement in verdict
+            for judgement in sorted(
+                report.verdicts[index], key=lambda it: STATES.index(it.state), reverse=True
+            )
         ]
         title = f"{label}: {metrics['n_candidate']} showers against {metrics['n_reference']}"
-        print_table(title, ("Requirement", "Limit", "Value", "Verdict"), rows)
+        print_table(title, ("State", "Requirement", "Value", "Limit", "Worst at"), rows)
+        print(headline(report.verdicts[index]))
+        for line in deciding(report, index):
+            print(line)

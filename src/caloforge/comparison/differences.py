@@ -52,12 +52,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.comparison.energy_points import Places, choose_places
 from caloforge.comparison.samples import Sample, Summary
 from caloforge.foundations.randomness import stream
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.observables.image import divide
 
-__all__ = ["Comparison", "Metrics", "bin_edges", "finite", "paired", "separation"]
+__all__ = ["Comparison", "Metrics", "bin_edges", "central", "finite", "paired", "separation"]
 
 Array = NDArray[np.float64]
 
@@ -146,6 +147,11 @@ class Comparison:
         return np.flatnonzero([s.kind == "energy" for s in self.reference.selections])
 
     @cached_property
+    def places(self) -> Places:
+        """Points and ranges of energy that both fill."""
+        return choose_places(self.reference.conditions, self.candidate.conditions)
+
+    @cached_property
     def summaries(self) -> tuple[Summary, Summary]:
         """Means over all of the reference and all of the candidate."""
         return self.reference.summary(), self.candidate.summary()
@@ -165,7 +171,7 @@ class Comparison:
     def _core(self) -> dict[str, list[NDArray[np.intp]]]:
         """Find the cells along each axis, by selection, with the central 95 % of the reference's energy."""
         return {
-            axis: [_central(profile_I) for profile_I in self.summaries[0].mean(f"profile_{axis}")]
+            axis: [central(profile_I) for profile_I in self.summaries[0].mean(f"profile_{axis}")]
             for axis in self.reference.grid.axes
         }
 
@@ -178,6 +184,7 @@ class Comparison:
             "n_empty_candidate": self.candidate.n_empty,
             "threshold_MeV": self.reference.grid.threshold_MeV,
             "sampling_fraction.n_bins": len(self.energy_bins),
+            "energy_bins": [self.reference.selections[i].title for i in self.energy_bins],
         }
         every = np.ones(self.reference.n_groups, dtype=bool)
         errors, floors = self._errors(), self._floors()
@@ -186,6 +193,7 @@ class Comparison:
             if in_a_bin:
                 metrics.setdefault(f"{whole}_by_energy", []).append(finite(value))
                 metrics.setdefault(f"{whole}_by_energy_err", []).append(finite(errors[name]))
+                metrics.setdefault(f"{whole}_by_energy_floor", []).append(finite(floors[name]))
                 continue
             metrics[name] = finite(value)
             metrics[f"{name}_err"] = finite(errors[name])
@@ -259,7 +267,7 @@ class Comparison:
         yield "legacy_3dgan_metric", moments + shapes + angle
 
 
-def _central(profile_I: Array) -> NDArray[np.intp]:
+def central(profile_I: Array) -> NDArray[np.intp]:
     """Find the cells between the quantiles of a profile that enclose the core of its energy."""
     tail = (1 - CORE_FRACTION) / 2 * profile_I.sum()
     before_I = np.cumsum(profile_I) - profile_I

@@ -7,48 +7,58 @@ and what counts is how far the showers are from it:
 ``adjusted_ratio.<observable>``
     (sum y / sum f) of the candidate over the same of the reference, f being the reference's curve: a
     ratio estimator (Cochran, Sampling Techniques, chapter 6). 1 if the means agree. Null where the
-    reference's mean is within five of its errors of zero.
+    reference's mean is within five of its errors of zero. That of the sampling fraction is the response.
 ``spread_ratio.<observable>``
     Width of y / f of the candidate over that of the reference, each about its own curve: 1 if the
     candidate fluctuates as it should, whatever its mean. The width is that of the central 68.3 %, since
     some distributions have tails that make a standard deviation a matter of luck. Null where the mean's
-    ratio is null or f is not positive; left out for whole numbers that take few values.
+    ratio is null or f is not positive; left out for whole numbers that take few values. That of the
+    sampling fraction is the resolution.
 
 ``energy_scale``, ``hit_scale``
     The same ratio for sampling fraction and hits, the curve fitted in leakage and longitudinal
     barycentre too: a late shower leaks and deposits less, and what remains at equal depth is the scale
     of the visible energy, and of the hits, sharper than their means.
 
-Each has ``_err`` beside it, and ``_by_energy`` (with ``_by_energy_err``): the same in each of the
-``energy_bins``. The curve is a polynomial of log E (degree 4) and theta (degree 2), of total degree 4.
+Each has ``_err`` beside it, ``_by_energy`` (with ``_by_energy_err``): the same at each of the
+``energy_points``, and ``_by_range`` in each of the ``energy_ranges`` (:mod:`caloforge.comparison.energy_points`).
+The curve is a polynomial of log E (degree 4) and theta (degree 2), of total degree 4.
 Showers of the candidate outside the reference's range of energies and angles do not count.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from caloforge.comparison.differences import SIGNIFICANCE, Metrics, finite
+from caloforge.comparison.differences import SIGNIFICANCE, Comparison, Metrics, finite
 from caloforge.comparison.samples import Sample
-from caloforge.comparison.selections import MIN_SHOWERS
+from caloforge.comparison.selections import MIN_SHOWERS, Selection
+from caloforge.foundations.randomness import stream
+from caloforge.foundations.units import GEV
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.showers import Conditions
 
-__all__ = ["equal_condition_metrics", "reference_curve"]
+__all__ = ["Pair", "equal_condition_metrics", "fit_curve", "ratio_of_means", "reference_curve", "width"]
 
 Array = NDArray[np.float64]
 
-_Ratio = Callable[[Array, Array], tuple[float, float]]
+Compute = Callable[[Array, Array], tuple[float, float]]
+"""From y and f (2, N) of the reference and of the candidate to a number and its error."""
 
 DEGREE_ENERGY, DEGREE_THETA = 4, 2
 MIN_WHOLE = 8
 TAIL = 0.1587
 """What a normal distribution has beyond one standard deviation, on one side."""
+
+NORMAL_WIDTH_ERROR = 0.96
+"""Error of half the central width of n normal numbers, in standard deviations, times sqrt(n)."""
 
 
 class _Range:
@@ -89,71 +99,101 @@ def reference_curve(samples: Sequence[Sample], name: str) -> list[Array]:
     """Fit an observable's curve to the first sample and return its values for the showers of each, (N,)."""
     spanned = _Range(samples[0].conditions)
     bases = [spanned.basis(sample.conditions) for sample in samples]
-    curve = _fit(bases[0], samples[0].values[name].astype(np.float64))
+    curve = fit_curve(bases[0], samples[0].values[name].astype(np.float64))
     return [basis @ curve for basis in bases]
 
 
-class _Pair:
-    """Reference and candidate, where both have showers of the same conditions."""
+class Pair:
+    """Reference and candidate, where both have showers of the same conditions.
 
-    def __init__(self, reference: Sample, candidate: Sample) -> None:
-        self.samples = (reference, candidate)
-        spanned = _Range(reference.conditions)
+    ``bases`` (N, K) of the curves of each; ``inside`` (N,) tells which showers count.
+    """
+
+    def __init__(self, compared: Comparison) -> None:
+        self.samples = (compared.reference, compared.candidate)
+        self.places = compared.places
+        spanned = _Range(compared.reference.conditions)
         self.inside = [spanned.holds(sample.conditions) for sample in self.samples]
         self.bases = [spanned.basis(sample.conditions) for sample in self.samples]
-        self.bins = [selection for selection in reference.selections if selection.kind == "energy"]
-        self.masks = [
-            [selection.mask(sample.conditions) for selection in self.bins] for sample in self.samples
+
+    @cached_property
+    def masks(self) -> list[list[NDArray[np.bool_]]]:
+        """Which showers count at each place (all, points, ranges), for each sample (N,)."""
+        return [
+            [inside, *(inside & place.mask(sample.conditions) for place in self.places)]
+            for sample, inside in zip(self.samples, self.inside, strict=True)
         ]
 
     def values(self, name: str) -> list[Array]:
+        """Return an observable of one value of both samples, (N,)."""
         return [sample.values[name].astype(np.float64) for sample in self.samples]
 
-    def metrics(self, name: str, compute: _Ratio, y: list[Array], f: list[Array]) -> Metrics:
-        """Compute a ratio over all energies and in each bin; y and f are (N,) of both samples."""
-        good = [
-            here & np.isfinite(a) & np.isfinite(b) for here, a, b in zip(self.inside, y, f, strict=True)
-        ]
-        places = [good]
-        places += [
-            [g & m for g, m in zip(good, masks, strict=True)] for masks in zip(*self.masks, strict=True)
-        ]
-        found = [
-            compute(*(np.stack([a[w], b[w]]) for a, b, w in zip(y, f, where, strict=True)))
-            for where in places
-        ]
-        if math.isnan(found[0][0]):  # undefined over all energies: no luckier in a bin
+    def own_curves(self, y: Sequence[Array]) -> list[Array]:
+        """Return each sample's curve through its own values, for its showers, (N,)."""
+        return [basis @ fit_curve(basis, values) for basis, values in zip(self.bases, y, strict=True)]
+
+    def compute(
+        self, compute: Compute, y: Sequence[Array], f: Sequence[Array]
+    ) -> Iterator[tuple[float, float]]:
+        """Compute a number over all energies, at each point and in each range; y and f are (N,) of both."""
+        good = [np.isfinite(a) & np.isfinite(b) for a, b in zip(y, f, strict=True)]
+        for masks in zip(*self.masks, strict=True):
+            where = [mask & g for mask, g in zip(masks, good, strict=True)]
+            yield compute(*(np.stack([a[w], b[w]]) for a, b, w in zip(y, f, where, strict=True)))
+
+    def metrics(self, name: str, compute: Compute, y: Sequence[Array], f: Sequence[Array]) -> Metrics:
+        """Compute a number as above, under its name."""
+        found = list(self.compute(compute, y, f))
+        if math.isnan(found[0][0]):  # undefined over all energies: no luckier at a point
             found = [(math.nan, math.nan)] * len(found)
+        return self.named(name, found)
+
+    def named(self, name: str, found: Sequence[tuple[float, float]]) -> Metrics:
+        """Name what was computed over all energies, at the points and in the ranges."""
         values, errors = ([finite(pair[i]) for pair in found] for i in (0, 1))
+        n = 1 + len(self.places.points)
         return {
             name: values[0],
             f"{name}_err": errors[0],
-            f"{name}_by_energy": values[1:],
-            f"{name}_by_energy_err": errors[1:],
+            f"{name}_by_energy": values[1:n],
+            f"{name}_by_energy_err": errors[1:n],
+            f"{name}_by_range": values[n:],
+            f"{name}_by_range_err": errors[n:],
         }
 
 
-def equal_condition_metrics(reference: Sample, candidate: Sample) -> Metrics:
+def equal_condition_metrics(pair: Pair) -> Metrics:
     """Compute the numbers of this module, for every observable of one value that both samples have."""
-    pair = _Pair(reference, candidate)
-    metrics: Metrics = {"energy_bins": [selection.title for selection in pair.bins]}
+    reference, candidate = pair.samples
+    metrics = _titles("energy_points", pair.places.points) | _titles("energy_ranges", pair.places.ranges)
     for name in reference.values:
         if name not in candidate.values or OBSERVABLES[name].learned:
             continue
         y = pair.values(name)
-        curves = [_fit(basis, values) for basis, values in zip(pair.bases, y, strict=True)]
-        at_reference = [basis @ curves[0] for basis in pair.bases]
-        metrics |= pair.metrics(f"adjusted_ratio.{name}", _ratio_of_means, y, at_reference)
+        curve = fit_curve(pair.bases[0], y[0])
+        at_reference = [basis @ curve for basis in pair.bases]
+        metrics |= pair.metrics(f"adjusted_ratio.{name}", ratio_of_means, y, at_reference)
         if OBSERVABLES[name].discrete and _too_few_values(y[0]):
             continue
-        own = [basis @ curve for basis, curve in zip(pair.bases, curves, strict=True)]
+        own = pair.own_curves(y)
+        if OBSERVABLES[name].discrete:  # quantiles of whole numbers move in steps
+            y = [_spread_over_units(values, name, i) for i, values in enumerate(y)]
         if metrics[f"adjusted_ratio.{name}"] is None:
             own = [np.full(len(f), np.nan) for f in own]  # no mean, no relative spread
         metrics |= pair.metrics(f"spread_ratio.{name}", _ratio_of_spreads, y, own)
     return metrics | _at_equal_depth(pair)
 
 
-def _at_equal_depth(pair: _Pair) -> Metrics:
+def _titles(name: str, places: Sequence[Selection]) -> Metrics:
+    bounds = [place.energy for place in places]
+    in_GeV: list[Any] = [
+        None if high == np.inf else [float(f"{low / GEV:.6g}"), float(f"{high / GEV:.6g}")]
+        for low, high in bounds
+    ]
+    return {name: [place.title for place in places], f"{name}_GeV": in_GeV}
+
+
+def _at_equal_depth(pair: Pair) -> Metrics:
     """Compare sampling fractions and hits at equal conditions and equal depth."""
     depth = f"moment1_{pair.samples[0].grid.axes[2]}"
     wanted = {"sampling_fraction", "hits", "leakage", depth}
@@ -168,24 +208,32 @@ def _at_equal_depth(pair: _Pair) -> Metrics:
     metrics: Metrics = {}
     for name, observable in (("energy_scale", "sampling_fraction"), ("hit_scale", "hits")):
         y = pair.values(observable)
-        curve = _fit(tables[0], y[0])
-        metrics |= pair.metrics(name, _ratio_of_means, y, [table @ curve for table in tables])
+        curve = fit_curve(tables[0], y[0])
+        metrics |= pair.metrics(name, ratio_of_means, y, [table @ curve for table in tables])
     return metrics
 
 
 def _too_few_values(whole_N: Array) -> bool:
     """Tell whether the central width of whole numbers is too few of them to be measured."""
     defined = whole_N[np.isfinite(whole_N)]
-    return len(defined) == 0 or _central_width(defined)[0] < MIN_WHOLE
+    return len(defined) == 0 or width(defined)[0] < MIN_WHOLE
 
 
-def _fit(basis_NK: Array, y_N: Array) -> Array:
-    """Fit a curve: where few showers or equal conditions leave it open, the shortest one, (K,)."""
-    good_N = np.isfinite(y_N) & np.isfinite(basis_NK).all(axis=1)
-    return np.asarray(np.linalg.lstsq(basis_NK[good_N], y_N[good_N], rcond=None)[0])
+def _spread_over_units(whole_N: Array, name: str, sample: int) -> Array:
+    random = stream(0, "validate", "whole numbers", name, sample)
+    return whole_N + random.uniform(-0.5, 0.5, len(whole_N))
 
 
-def _ratio_of_means(reference: Array, candidate: Array) -> tuple[float, float]:
+def fit_curve(basis_NK: Array, y: Array) -> Array:
+    """Fit curves to y (N,) or (N, M): where few showers or equal conditions leave them open, the shortest.
+
+    Returns coefficients (K,) or (K, M); showers with anything undefined do not count.
+    """
+    good_N = np.isfinite(y.reshape(len(y), -1)).all(axis=1) & np.isfinite(basis_NK).all(axis=1)
+    return np.asarray(np.linalg.lstsq(basis_NK[good_N], y[good_N], rcond=None)[0])
+
+
+def ratio_of_means(reference: Array, candidate: Array) -> tuple[float, float]:
     """Return candidate over reference of sum y / sum f, with its error; each is (2, N): y and f."""
     ours, theirs = _slope(*reference), _slope(*candidate)
     return _ratio(ours, theirs) if abs(ours[0]) > SIGNIFICANCE * ours[1] else (math.nan, math.nan)
@@ -217,13 +265,15 @@ def _relative_width(y_N: Array, f_N: Array) -> tuple[float, float]:
     """Return the central width of y / f and its error; NaN of few showers, and where f is not positive."""
     if len(y_N) < MIN_SHOWERS or f_N.min() <= 0:
         return math.nan, math.nan
-    return _central_width(y_N / f_N)
+    return width(y_N / f_N)
 
 
-def _central_width(values_N: Array) -> tuple[float, float]:
-    """Return the width of the central 68.3 % of some values, and its error from the spacing of their quantiles.
+def width(values_N: Array) -> tuple[float, float]:
+    """Return the width of the central 68.3 % of some values, and its error.
 
-    Asymptotic covariance of two quantiles p < q of n values: p (1 - q) / (n density_p density_q).
+    The error comes from the spacing of their quantiles, by the asymptotic covariance of two quantiles
+    p < q of n values, p (1 - q) / (n density_p density_q), and is at least what it is for a normal distribution:
+    the spacing of few values is uncertain itself, and may be small by luck.
     """
     n = len(values_N)
     step = math.sqrt(TAIL * (1 - TAIL) / n)
@@ -232,4 +282,5 @@ def _central_width(values_N: Array) -> tuple[float, float]:
     error_low, error_high = (above - below) / 2, (over - under) / 2
     correlation = TAIL / (1 - TAIL)
     variance = error_low**2 + error_high**2 - 2 * correlation * error_low * error_high
-    return float(high - low), math.sqrt(variance)
+    found = float(high - low)
+    return found, max(math.sqrt(variance), NORMAL_WIDTH_ERROR * found / math.sqrt(n))

@@ -71,7 +71,7 @@ def perfect(name: str) -> float:
     """Return a number's average for a candidate from the reference's own source, of many showers each."""
     if name.startswith("auc.") or name.endswith("p_value"):
         return 0.5
-    return 1.0 if name.partition(".")[0].endswith(("_ratio", "_scale")) else 0.0
+    return 1.0 if name.partition(".")[0].endswith(("_ratio", "_scale", "_gain")) else 0.0
 
 
 def title_of(name: str) -> str:

@@ -1,6 +1,7 @@
 """Every number of ``metrics.json`` for one candidate, gathered from the modules that define them.
 
-Besides those of :mod:`caloforge.comparison.differences`, :mod:`~caloforge.comparison.equal_conditions` and
+Besides those of :mod:`caloforge.comparison.differences`, :mod:`~caloforge.comparison.equal_conditions`,
+:mod:`~caloforge.comparison.response`, :mod:`~caloforge.comparison.profiles` and
 :mod:`~caloforge.comparison.correlations`:
 
 ``ks.<observable>``, ``ks.<observable>_p_value``, ``ks.<observable>_p_corrected``
@@ -35,13 +36,15 @@ from numpy.typing import NDArray
 
 from caloforge.comparison.correlations import correlation_metrics
 from caloforge.comparison.differences import Comparison, Metrics, finite
-from caloforge.comparison.equal_conditions import equal_condition_metrics
+from caloforge.comparison.equal_conditions import Pair, equal_condition_metrics
 from caloforge.comparison.features import (
     KNOWS_THE_PARTICLE,
     conditions_table,
     feature_names,
     feature_table,
 )
+from caloforge.comparison.profiles import profile_metrics
+from caloforge.comparison.response import response_metrics
 from caloforge.comparison.samples import Sample
 from caloforge.comparison.statistics.classifier import Classified, classify_cells, classify_features
 from caloforge.comparison.statistics.copies import excess_p_value, nearest_ratio, orbits, self_ratio
@@ -101,22 +104,23 @@ def measure(
     compared: Comparison,
     *,
     training: Sequence[SparseShowers] = (),
-    quick: bool = False,
+    classifiers: bool = True,
     progress: Progress = silent,
 ) -> Measured:
     """Compute all numbers of a candidate but ``n_plots`` and the floors of :func:`reference_floors`.
 
     ``training`` are showers that the candidate may have copied, with the comparison's threshold applied.
-    ``quick`` leaves out classifiers, distances and the search for copies.
+    Without ``classifiers`` distances and the search for copies are left out as well: seconds instead of minutes.
     """
     reference, candidate = compared.reference, compared.candidate
     first, high, low, rest, last = Part(progress).shares((2, 2, 5, 1, 2), STAGES)
     first(0, 1)
     metrics = compared.metrics()
-    metrics |= equal_condition_metrics(reference, candidate)
+    pair = Pair(compared)
+    metrics |= equal_condition_metrics(pair) | response_metrics(pair) | profile_metrics(pair)
     metrics |= correlation_metrics(reference, candidate)
     metrics |= _distribution_metrics(reference, candidate)
-    if quick:
+    if not classifiers:
         first(1, 1)
         return Measured(metrics)
     names = feature_names((reference, candidate))

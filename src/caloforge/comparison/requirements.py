@@ -1,31 +1,63 @@
-"""The verdict: which numbers a candidate must reach, and whether it does."""
+"""The verdict: which numbers a candidate must reach, and whether it does.
+
+A requirement holds one number, or many of a kind, against a limit: over all energies, at each point of energy and
+in each range of them (:mod:`caloforge.comparison.energy_points`). Each of these checks is
+
+met
+    if the number's interval of 95 % lies inside the limit;
+failed
+    if the interval lies outside, and a deviation so large is not to be expected by chance among all
+    checks of the verdict (5 % for all of them together, after Bonferroni): a verdict has some hundred,
+    one in twenty of which would else lie outside by chance where showers are few;
+undecided
+    else: there are too few showers to tell, or the number was not measured.
+
+A requirement is failed if any of its checks is, met if all are, and undecided else.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from caloforge.comparison.differences import Metrics
+from caloforge.comparison.key_metrics import perfect
 from caloforge.foundations.texts import read_text
 from caloforge.foundations.yaml_model import parse_yaml
 
-__all__ = ["Check", "Judgement", "Requirement", "Status", "judge", "load_requirements"]
+__all__ = [
+    "STATES",
+    "Check",
+    "Judgement",
+    "Requirement",
+    "State",
+    "judge",
+    "load_requirements",
+    "titles_of",
+]
 
-Status = Literal["met", "within errors", "not met", "not measured"]
+State = Literal["met", "undecided", "failed"]
 
-STATUSES: tuple[Status, ...] = ("met", "within errors", "not measured", "not met")
+STATES: tuple[State, ...] = ("met", "undecided", "failed")
 """From good to bad; a judgement is as good as its worst check."""
 
-SIGMAS, SIGMAS_IN_BINS = 2.0, 3.0
-"""A value beyond its limit by no more than this many errors is not shown to fail. There are many bins of
-energy, and one of them lies beyond two errors soon."""
+CONFIDENCE = 0.95
+Z_INTERVAL = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+
+NEAR = 0.2
+"""A value nearer to its limit than this fraction of it is taken to be so far when showers are counted that
+would decide: else the number would be endless by chance."""
+
+RANGES = "energy_ranges"
 
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -33,16 +65,17 @@ Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Requirement(BaseModel):
     """A number of ``metrics.json`` and its limit.
 
-    ``within`` bounds |value - 1| of a ratio; ``at_most`` and ``at_least`` bound the value. Where the
-    number is known by energy too, the limit holds in every bin, unless ``by_energy`` gives another one
-    for them. ``metric`` may hold a ``*``: then every number of such a name counts, and ``*`` in the title
-    is what it stands for. ``optional`` excuses a number that a detector does not have.
+    ``within`` bounds |value - 1| of a ratio and |value| of a difference; ``at_most`` and ``at_least``
+    bound the value. Where the number is known by energy too, the limit holds there, unless ``by_energy``
+    gives another one. ``metric`` may hold a ``*``: then every number of such a name counts, and ``part``
+    says what the star stands for (``layer *``). ``optional`` excuses a number that a detector does not have.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     metric: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]*\*?[A-Za-z0-9_.]*$", min_length=1)]
     title: str = ""
+    part: str = "*"
     within: Limit | None = None
     at_most: Limit | None = None
     at_least: Limit | None = None
@@ -64,13 +97,13 @@ class Requirement(BaseModel):
         """Write the limit: ``within 2 %``, ``at most 0.6``."""
         value = self.limit if limit is None else limit
         if self.within is not None:
-            return f"within {100 * value:g} %"
+            return f"within {100 * value:g} %" if perfect(self.metric) == 1 else f"within {value:g}"
         return f"at {'most' if self.at_most is not None else 'least'} {value:g}"
 
     def excess(self, value: float, limit: float) -> float:
         """Tell by how much a value lies beyond a limit; it holds where this is not positive."""
         if self.within is not None:
-            return abs(value - 1) - limit
+            return abs(value - perfect(self.metric)) - limit
         return value - limit if self.at_most is not None else limit - value
 
 
@@ -82,40 +115,87 @@ class _Requirements(BaseModel):
 
 @dataclass(frozen=True)
 class Check:
-    """One value held against one limit; ``where`` names the energies."""
+    """One value held against one limit at one place.
+
+    ``where`` names the part (a layer) and the energies, ``energies_GeV`` bounds them where they are known.
+    ``floor`` is what two samples of one source would have, of a number that is never negative.
+    ``showers`` of each file, in all, would decide an undecided check; None where no number can be told.
+    """
 
     where: str
     value: float | None
     error: float | None
     limit: float
-    excess: float | None
-    status: Status
+    floor: float = 0.0
+    energies_GeV: tuple[float, float] | None = None
+    state: State = "undecided"
+    showers: int | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval of 95 %, None of a number that is not measured."""
+        if self.value is None:
+            return None
+        half = Z_INTERVAL * (self.error or 0.0)
+        return self.value - half, self.value + half
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A requirement, its metric, and how it came out over all energies and in each bin."""
+    """A requirement and its checks: over all energies first, then by energy; by part where there are parts."""
 
     requirement: Requirement
-    metric: str
     title: str
-    overall: Check
-    bins: tuple[Check, ...]
+    checks: tuple[Check, ...]
 
     @property
-    def status(self) -> Status:
+    def metric(self) -> str:
+        """The name of the number, or of the numbers."""
+        return self.requirement.metric
+
+    @property
+    def state(self) -> State:
         """The worst of all checks."""
-        return max((c.status for c in (self.overall, *self.bins)), key=STATUSES.index)
+        return max((check.state for check in self.checks), key=STATES.index)
+
+    def of(self, state: State) -> tuple[Check, ...]:
+        """Return the checks of a state."""
+        return tuple(check for check in self.checks if check.state == state)
 
     @property
-    def failing(self) -> tuple[Check, ...]:
-        """Bins of energy in which the requirement is not met."""
-        return tuple(check for check in self.bins if check.status == "not met")
+    def worst(self) -> Check:
+        """The check that says most: the one furthest beyond its limit, in errors, of the judgement's state."""
+        return max(self.of(self.state), key=self.urgency)
+
+    def urgency(self, check: Check) -> float:
+        """Return by how many errors a check lies beyond its limit."""
+        if check.value is None:
+            return -math.inf
+        excess = self.requirement.excess(check.value - check.floor, check.limit)
+        return excess / check.error if check.error else math.copysign(math.inf, excess)
 
     @property
-    def holds(self) -> bool:
-        """Whether ``--require`` is content: the number was measured and nothing is shown to fail."""
-        return self.status in ("met", "within errors")
+    def showers(self) -> int | None:
+        """How many showers of each file would decide what is undecided; None if that cannot be told."""
+        return max((c.showers for c in self.of("undecided") if c.showers is not None), default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``metrics.json`` holds: the worst check, and every failed one."""
+        counts = {state: len(self.of(state)) for state in STATES}
+        entry = {"name": self.title, "metric": self.metric, "state": self.state, "checks": counts}
+        entry |= {"showers": self.showers} | _entry(self.worst)
+        return entry | {"failed": [_entry(check) for check in self.of("failed")]}
+
+
+def _entry(check: Check) -> dict[str, Any]:
+    interval = check.interval
+    return {
+        "where": check.where,
+        "energy_range_GeV": None if check.energies_GeV is None else list(check.energies_GeV),
+        "value": check.value,
+        "interval": None if interval is None else list(interval),
+        "limit": check.limit,
+    }
 
 
 def load_requirements(path: Path | None = None) -> tuple[Requirement, ...]:
@@ -135,46 +215,67 @@ def load_requirements(path: Path | None = None) -> tuple[Requirement, ...]:
 def judge(metrics: Metrics, requirements: Sequence[Requirement]) -> tuple[Judgement, ...]:
     """Hold numbers against requirements, in their order.
 
-    A requirement whose number is missing or undefined is "not measured", which is not good enough,
-    unless it is optional and missing: then it is left out.
+    A requirement whose number is missing or undefined is undecided, unless it is optional and
+    missing: then it is left out.
     """
+    found = [(requirement, tuple(_checks(metrics, requirement))) for requirement in requirements]
+    found = [(requirement, checks) for requirement, checks in found if checks]
+    n_checks = sum(bool(check.error) for _, checks in found for check in checks)
+    by_chance = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2 / max(1, n_checks))
+    sizes = [metrics.get(name) for name in ("n_reference", "n_candidate")]
+    n_showers = min((size for size in sizes if size is not None), default=0)
     return tuple(
-        _judge(metrics, requirement, name)
-        for requirement in requirements
-        for name in _matching(metrics, requirement)
+        Judgement(
+            requirement,
+            requirement.title or requirement.metric,
+            tuple(_decide(check, requirement, by_chance, n_showers) for check in checks),
+        )
+        for requirement, checks in found
     )
 
 
-def _matching(metrics: Metrics, requirement: Requirement) -> Iterator[str]:
-    found = [
-        name
-        for name in metrics
-        if fnmatchcase(name, requirement.metric) and not name.endswith(("_err", "_floor", "_by_energy"))
-    ]
-    yield from found or ([] if requirement.optional else [requirement.metric])
-
-
-def _judge(metrics: Metrics, requirement: Requirement, name: str) -> Judgement:
-    overall = _check(
-        "all energies",
-        requirement,
-        metrics.get(name),
-        metrics.get(f"{name}_err"),
-        requirement.limit,
-        SIGMAS,
-    )
-    limit = requirement.limit if requirement.by_energy is None else requirement.by_energy
-    titles = _list(metrics, "auc.energy_quartiles" if name.startswith("auc.") else "energy_bins")
-    values, errors = _list(metrics, f"{name}_by_energy"), _list(metrics, f"{name}_by_energy_err")
-    bins = tuple(
-        _check(title, requirement, value, error, limit, SIGMAS_IN_BINS)
-        for title, value, error in zip_longest(titles, values, errors)
-        if value is not None
-    )
+def _checks(metrics: Metrics, requirement: Requirement) -> Iterator[Check]:
     before, star, after = requirement.metric.partition("*")
-    stands_for = name.removeprefix(before).removesuffix(after) if star else ""
-    title = requirement.title.replace("*", stands_for) or name
-    return Judgement(requirement, name, title, overall, bins)
+    ends = ("_err", "_floor", "_by_energy", "_by_range")
+    names = [
+        name for name in metrics if fnmatchcase(name, requirement.metric) and not name.endswith(ends)
+    ]
+    if not names and not requirement.optional:
+        yield Check("all energies", None, None, requirement.limit)
+    for name in names:
+        stands_for = name.removeprefix(before).removesuffix(after)
+        part = f"{requirement.part.replace('*', stands_for)}, " if star else ""
+        yield from _of_name(metrics, requirement, name, part)
+
+
+def _of_name(metrics: Metrics, requirement: Requirement, name: str, part: str) -> Iterator[Check]:
+    value = metrics[name]
+    floor = metrics.get(f"{name}_floor") or 0.0
+    if name.startswith("auc."):
+        floor = 0.0  # that of a classifier is no bias, but luck
+    if value is not None or not part:
+        yield Check(
+            f"{part}all energies",
+            value,
+            metrics.get(f"{name}_err"),
+            requirement.limit,
+            floor if requirement.at_most is not None else 0.0,
+        )
+    limit = requirement.limit if requirement.by_energy is None else requirement.by_energy
+    for ending, key in (("_by_energy", titles_of(name)), ("_by_range", RANGES)):
+        lists = (f"{name}{ending}", f"{name}{ending}_err", f"{name}{ending}_floor", key, f"{key}_GeV")
+        columns = (_list(metrics, wanted) for wanted in lists)
+        for at, error, at_floor, where, energies in zip_longest(*columns):
+            if at is not None:
+                bounds = None if energies is None else (energies[0], energies[1])
+                yield Check(f"{part}{where}", at, error, limit, at_floor or 0.0, bounds)
+
+
+def titles_of(name: str) -> str:
+    """Return under which name the titles stand of what is ``_by_energy``: points, bins or quartiles."""
+    if name.startswith("auc."):
+        return "auc.energy_quartiles"
+    return "energy_bins" if name.startswith(("separation.", "shape.")) else "energy_points"
 
 
 def _list(metrics: Metrics, name: str) -> list[Any]:
@@ -182,13 +283,19 @@ def _list(metrics: Metrics, name: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _check(
-    where: str, requirement: Requirement, value: Any, error: Any, limit: float, sigmas: float
-) -> Check:
-    if value is None:
-        return Check(where, None, None, limit, None, "not measured")
-    excess = requirement.excess(value, limit)
-    status: Status = "met"
-    if excess > 0:
-        status = "within errors" if excess <= sigmas * (error or 0.0) else "not met"
-    return Check(where, value, error, limit, excess, status)
+def _decide(check: Check, requirement: Requirement, by_chance: float, n_showers: int) -> Check:
+    """Say which state a check is in, and how many showers would decide it."""
+    if check.value is None:
+        return check
+    value, error = check.value - check.floor, check.error or 0.0
+    excess = requirement.excess(value, check.limit)
+    if excess <= -Z_INTERVAL * error:
+        return replace(check, state="met")
+    deviation = abs(value - perfect(requirement.metric))
+    # A number without an error is exact.
+    if excess > Z_INTERVAL * error and deviation > by_chance * error:
+        return replace(check, state="failed")
+    allowed = abs(check.limit - (0 if requirement.within else perfect(requirement.metric)))
+    gap = max(abs(excess), NEAR * allowed)
+    needed = max((Z_INTERVAL * error / gap) ** 2, (by_chance * error / max(deviation, allowed)) ** 2)
+    return replace(check, showers=math.ceil(needed * n_showers) if needed else None)

@@ -1,7 +1,7 @@
 """One pass over a shower file, of any size, to the sums that a comparison needs.
 
-What is kept of a file: each shower's conditions and its observables of one value (float32); the sums of
-every observable, profiles and spectrum included, by selection and by group; and of at most 5,000
+What is kept of a file: each shower's conditions, its observables of one value and its profiles (float32); the sums of
+every observable, spectrum included, by selection and by group; and of at most 5,000
 showers, drawn at random but always the same, everything: observables along an axis, and all hits. Every shower
 belongs to one of twenty groups at random, so that a comparison can be made again without one group,
 or of one half of a sample with the other: errors and floors of any number follow from that (see
@@ -97,7 +97,7 @@ class Summary:
 class Sample:
     """What is kept of a file: see the module's docstring.
 
-    ``values`` of all N showers by observable; ``vectors`` (K, n) and ``hits`` of those whose indices
+    ``values`` and ``profiles`` (N, n) of all N showers by observable; ``vectors`` (K, n) and ``hits`` of those whose indices
     are ``kept`` (K,), in increasing order; sums by selection S, group G and column M, where ``columns``
     says which of M are whose.
     """
@@ -107,6 +107,7 @@ class Sample:
     selections: tuple[Selection, ...]
     group_N: NDArray[np.int64]
     values: dict[str, NDArray[np.float32]]
+    profiles: dict[str, NDArray[np.float32]]
     kept: NDArray[np.int64]
     vectors: dict[str, NDArray[np.float32]]
     hits: SparseShowers
@@ -169,6 +170,7 @@ def accumulate(
     vectors: dict[str, list[NDArray[np.float32]]] = {}
     masks_SN = np.array([selection.mask(file.conditions) for selection in selections])
     values: dict[str, list[NDArray[np.float32]]] = {}
+    profiles: dict[str, list[NDArray[np.float32]]] = {}
     columns: dict[str, slice] = {}
     sums: list[Array] | None = None
     done = 0
@@ -189,6 +191,8 @@ def accumulate(
         for name, array in found.items():
             store, chosen = (values, array) if array.ndim == 1 else (vectors, array[here])
             store.setdefault(name, []).append(chosen.astype(np.float32))
+            if name.startswith("profile_"):
+                profiles.setdefault(name, []).append(array.astype(np.float32))
         done += len(seen)
         progress(done, n)
     assert sums is not None
@@ -200,6 +204,7 @@ def accumulate(
         selections=tuple(selections),
         group_N=group_N,
         values={name: np.concatenate(parts) for name, parts in values.items()},
+        profiles={name: np.concatenate(parts) for name, parts in profiles.items()},
         kept=kept,
         vectors={name: np.concatenate(parts) for name, parts in vectors.items()},
         hits=SparseShowers.join(hits),

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from caloforge.foundations.units import DEGREE, GEV
 from caloforge.showers import Conditions
 
-__all__ = ["INCLUSIVE", "MIN_SHOWERS", "Selection", "choose_selections", "energy_edges"]
+__all__ = [
+    "INCLUSIVE",
+    "MIN_SHOWERS",
+    "Selection",
+    "choose_selections",
+    "discrete_energies",
+    "energy_edges",
+]
 
 MIN_SHOWERS = 20
 """A selection with fewer showers in either file is said to be thin, and not drawn or counted."""
@@ -85,7 +92,7 @@ def energy_edges(*files: Conditions, max_bins: int) -> NDArray[np.float64]:
     one for each 40 showers of the smallest file up to ``max_bins``; discrete energies get a bin each.
     """
     energies = [c.incident_energy.astype(np.float64) for c in files]
-    values = _discrete(files)
+    values = discrete_energies(files)
     if len(values):
         # A bin reaches half way to its neighbours, the outer ones as far to the outside.
         half = np.diff(values) / 2 if len(values) > 1 else 0.1 * values
@@ -109,7 +116,7 @@ def energy_edges(*files: Conditions, max_bins: int) -> NDArray[np.float64]:
 
 def _energy_bins(files: Sequence[Conditions]) -> Iterator[Selection]:
     edges = energy_edges(*files, max_bins=N_ENERGY_BINS)
-    values = _discrete(files) / GEV
+    values = discrete_energies(files) / GEV
     for index, (low, high) in enumerate(pairwise(edges)):
         if len(values):
             name = title = f"{values[index]:.4g} GeV"
@@ -122,7 +129,7 @@ def _energy_bins(files: Sequence[Conditions]) -> Iterator[Selection]:
 
 
 def _windows(files: Sequence[Conditions]) -> Iterator[Selection]:
-    if len(_discrete(files)) == 0:
+    if len(discrete_energies(files)) == 0:
         for centre in PUBLISHED_GEV:
             yield Selection(
                 f"E{centre}GeV",
@@ -147,7 +154,7 @@ def _windows(files: Sequence[Conditions]) -> Iterator[Selection]:
             )
 
 
-def _discrete(files: Sequence[Conditions]) -> NDArray[np.float64]:
+def discrete_energies(files: Sequence[Conditions]) -> NDArray[np.float64]:
     """Return the incident energies (MeV) if they are few values, each taken many times; else none."""
     energies = np.concatenate([c.incident_energy for c in files])
     values = np.unique(energies).astype(np.float64)

@@ -19,12 +19,8 @@ def caveats_on(
     labels: Sequence[str],
     grids: Sequence[Grid],
     thin: Sequence[tuple[Selection, tuple[int, ...]]],
-    *,
-    quick: bool,
 ) -> Iterator[str]:
     """Write the caveats on a reference and its candidates; ``thin`` selections are left out of all else."""
-    if quick:
-        yield "A quick comparison: no classifiers, no distances, no search for copied showers."
     for candidate, label in zip(samples[1:], labels[1:], strict=True):
         yield from _conditions(samples[0], candidate, label)
     if thin:

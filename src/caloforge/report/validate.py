@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def validate(
     labels: Sequence[str] | None = None,
     requirements: Path | None = None,
     training: Sequence[str | Path] = (),
-    quick: bool = False,
+    only: Literal["numbers"] | None = None,
     workers: int = 1,
     command: str = "",
     progress: Progress = silent,
@@ -59,8 +60,8 @@ def validate(
     their labels (:mod:`caloforge.comparison.metrics` lists them). All files are read with one read-out
     threshold, the largest of their detectors'. ``labels`` name reference and candidates; by default
     the files' names do. ``requirements`` is a YAML file (:mod:`caloforge.comparison.requirements`).
-    ``training`` are the showers that a candidate was trained on, which it may copy. ``quick`` leaves
-    out what takes minutes: classifiers, distances and the search for copies. ``workers`` processes draw
+    ``training`` are the showers that a candidate was trained on, which it may copy. With ``only`` numbers
+    nothing is drawn: no plots, no ``histograms.root``. ``workers`` processes draw
     (a script that asks for more than one needs the usual ``if __name__ == "__main__"``). The
     ``command`` is kept in the folder. ``progress`` counts per cent. Returns what the report was made from.
 
@@ -81,7 +82,7 @@ def validate(
     paths = [candidates] if isinstance(candidates, str | Path) else list(candidates)
     if not 0 < len(paths) <= MAX_CANDIDATES:
         raise UsageError(f"candidates: expected 1 to {MAX_CANDIDATES} files, got {len(paths)}")
-    shares = (30, 2, 68) if quick else (10, 60, 30)
+    shares = (10, 90, 0) if only else (10, 60, 30)
     reading, measuring, drawing = Part(progress).shares(shares, ("reading", "comparing", "drawing"))
     with ExitStack() as stack:
         files = [stack.enter_context(ShowerFile(path)) for path in (reference, *paths)]
@@ -95,17 +96,17 @@ def validate(
             for file, part in zip(files, reading.shares(map(len, files)), strict=True)
         ]
         copied = [keep_hits(file, grid) for file in library]
-        shown = list(displays(files, grid.threshold_MeV))
+        shown = [] if only else list(displays(files, grid.threshold_MeV))
         sources = tuple(
             Source(label, printable(file.path.name), file.provenance)
             for label, file in zip(names, files, strict=True)
         )
-        caveats = tuple(caveats_on(samples, names, [file.grid for file in files], thin, quick=quick))
+        caveats = tuple(caveats_on(samples, names, [file.grid for file in files], thin))
     comparisons = tuple(Comparison(samples[0], candidate) for candidate in samples[1:])
     floors_part, *parts = measuring.shares((1, *(2 for _ in comparisons)), ["reference with itself"])
-    floors = {} if quick else reference_floors(samples[0], progress=floors_part)
+    floors = reference_floors(samples[0], progress=floors_part)
     measured = [
-        measure(compared, training=copied, quick=quick, progress=part)
+        measure(compared, training=copied, progress=part)
         for compared, part in zip(comparisons, parts, strict=True)
     ]
     judged = [
@@ -113,24 +114,29 @@ def validate(
         for sample, each in zip(samples[1:], measured, strict=True)
     ]
     everybody = [judged[0][0], *(candidate for _, candidate in judged)]
-    plots = [*catalogue(everybody, judged), *shown]
-    metrics = tuple({"n_plots": len(plots), **each.metrics, **floors} for each in measured)
+    plots = [] if only else [*catalogue(everybody, judged), *shown]
+    metrics = [{"n_plots": len(plots), **each.metrics, **floors} for each in measured]
+    verdicts = tuple(judge(numbers, required) for numbers in metrics)
+    for numbers, verdict in zip(metrics, verdicts, strict=True):
+        numbers["requirements"] = [judgement.to_json() for judgement in verdict]
     report = Report(
         sources=sources,
         comparisons=comparisons,
-        metrics=metrics,
-        verdicts=tuple(judge(numbers, required) for numbers in metrics),
+        metrics=tuple(metrics),
+        verdicts=verdicts,
         caveats=caveats,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     drawing(0, len(plots))
     with atomic_folder(folder) as temporary:
-        (temporary / "plots").mkdir()
         drawn = []
+        if plots:
+            (temporary / "plots").mkdir()
         for plot, image in render_all(plots, names, workers=workers, progress=drawing):
             (temporary / "plots" / f"{plot.name}.png").write_bytes(image)
             drawn.append((plot, image))
-        write_root(temporary / "histograms.root", plots, names)
+        if plots:
+            write_root(temporary / "histograms.root", plots, names)
         write_text(temporary / "report.html", build_page(report, drawn))
         write_text(temporary / "report.md", build_summary(report))
         write_json(temporary / "metrics.json", report.numbers)

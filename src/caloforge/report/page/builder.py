@@ -11,13 +11,19 @@ from importlib import resources
 from itertools import groupby
 from typing import Any
 
-from caloforge.comparison.requirements import STATUSES
+from caloforge.comparison.requirements import STATES
 from caloforge.foundations.errors import MissingExtraError
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.page.cells import MARKS
 from caloforge.report.page.content import Report
-from caloforge.report.page.numbers import energy_tables, facts, key_metrics_table, observable_table
-from caloforge.report.page.verdict import counted, overview, sentences, verdict_table
+from caloforge.report.page.numbers import (
+    energy_tables,
+    facts,
+    key_metrics_table,
+    observable_table,
+    resolution_table,
+)
+from caloforge.report.page.verdict import headline, overview, sentences, verdict_table
 from caloforge.report.plots.catalogue import TOPICS
 from caloforge.report.plots.histograms import Plot
 from caloforge.report.plots.tables import table
@@ -32,11 +38,15 @@ __all__ = ["build_page", "fill_page", "inline_png"]
 PLAIN_BYTES = 20_000
 """A plot's data beyond so many bytes is compressed: numpy and pandas read both alike."""
 
+OPENING = next(iter(TOPICS))
+"""The topic whose plots stand right below the verdict."""
+
 WIDE = 1.6
 """Pictures wider than this times their height get a row of the page to themselves."""
 
 CONTENTS = {
     "summary": "Verdict",
+    "requirements": "Requirements",
     "numbers": "Numbers",
     "by-energy": "By incident energy",
     "compared": "What was compared",
@@ -69,9 +79,13 @@ def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
         requirements=requirements,
         caveats=report.caveats,
         numbers=key_metrics_table(report),
-        by_energy=[t for i in range(len(report.metrics)) for t in energy_tables(report, i)],
+        by_energy=[
+            *(t for i in range(len(report.metrics)) for t in energy_tables(report, i)),
+            *([fits] if (fits := resolution_table(report)).rows else []),
+        ],
         observables=observable_table(report),
         facts=facts(report),
+        opening=[section for section in sections if section["title"] == OPENING],
         sections=sections,
         wheres=list(dict.fromkeys(plot.where for plot, _ in drawn)),
         n_plots=len(drawn),
@@ -111,16 +125,15 @@ def _hash(text: str) -> str:
 
 
 def _verdicts(report: Report) -> Iterator[Mapping[str, Any]]:
-    reference, *candidates = report.labels
-    for label, verdict, metrics in zip(candidates, report.verdicts, report.metrics, strict=True):
+    for index, (label, verdict) in enumerate(zip(report.labels[1:], report.verdicts, strict=True)):
         if verdict:
-            status = max((j.status for j in verdict), key=STATUSES.index)
+            state = max((j.state for j in verdict), key=STATES.index)
             yield {
                 "label": label,
-                "status": status,
-                "mark": MARKS[status],
-                "counted": counted(verdict),
-                "sentences": list(sentences(verdict, metrics, label, reference)),
+                "state": state,
+                "mark": MARKS[state],
+                "headline": headline(verdict),
+                "sentences": list(sentences(report, index)),
             }
 
 

@@ -7,31 +7,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from caloforge.comparison.requirements import Status
+from caloforge.comparison.requirements import State
 
 __all__ = ["MARKS", "Cell", "Column", "Table", "number"]
 
-MARKS: dict[Status, str] = {"met": "✓", "within errors": "≈", "not met": "✗", "not measured": "?"}
-"""Signs that tell a status apart without colour; words stand beside them where there is room."""
+MARKS: dict[State, str] = {"met": "✓", "undecided": "?", "failed": "✗"}
+"""Signs that tell a state apart without colour; words stand beside them where there is room."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell: ``text`` after a status' mark, ``code`` and further ``lines`` below.
+    """What stands in a cell: ``text`` after a state's mark, ``code`` and further ``lines`` below.
 
     ``value`` is what the column is sorted by; without one the text is.
     """
 
     text: str
     value: float | None = None
-    status: Status | None = None
+    state: State | None = None
     code: str = ""
     lines: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
-        """The sign of the status."""
-        return MARKS[self.status] if self.status else ""
+        """The sign of the state."""
+        return MARKS[self.state] if self.state else ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Table:
         """Make a table without its empty columns."""
         rows = [tuple(row) for row in rows]
         used = [
-            i for i in range(len(columns)) if any(r[i].text or r[i].lines or r[i].status for r in rows)
+            i for i in range(len(columns)) if any(r[i].text or r[i].lines or r[i].state for r in rows)
         ]
         return cls(
             title,
@@ -85,6 +85,6 @@ class Table:
         return tuple(found) if len(found) > 1 else ()
 
 
-def number(text: str, value: float | None, status: Status | None = None) -> Cell:
+def number(text: str, value: float | None, state: State | None = None) -> Cell:
     """Make a cell of a number that may be undefined; an undefined one is sorted last."""
-    return Cell(text, value if value is not None and math.isfinite(value) else math.inf, status)
+    return Cell(text, value if value is not None and math.isfinite(value) else math.inf, state)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caloforge.comparison.differences import Comparison, Metrics
-from caloforge.comparison.requirements import Judgement
+from caloforge.comparison.requirements import Judgement, State
 from caloforge.comparison.samples import Sample
 
 __all__ = ["Report", "Source"]
@@ -54,7 +54,6 @@ class Report:
             return self.metrics[0]
         return dict(zip(self.labels[1:], self.metrics, strict=True))
 
-    @property
-    def holds(self) -> bool:
-        """Whether every requirement holds for every candidate."""
-        return all(judgement.holds for verdict in self.verdicts for judgement in verdict)
+    def count(self, *states: State) -> int:
+        """Count the requirements of all candidates that are in one of some states."""
+        return sum(judgement.state in states for verdict in self.verdicts for judgement in verdict)

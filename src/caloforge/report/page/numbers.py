@@ -10,13 +10,13 @@ import numpy as np
 
 from caloforge.comparison.differences import Metrics
 from caloforge.comparison.key_metrics import key_metrics, title_of, with_error
-from caloforge.comparison.requirements import Check
+from caloforge.comparison.requirements import State, titles_of
 from caloforge.foundations.units import DEGREE, GEV
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.page.cells import Cell, Column, Table, number
 from caloforge.report.page.content import Report
 
-__all__ = ["energy_tables", "facts", "key_metrics_table", "observable_table"]
+__all__ = ["energy_tables", "facts", "key_metrics_table", "observable_table", "resolution_table"]
 
 MAX_TEXT = 300
 
@@ -35,8 +35,9 @@ BY_ENERGY = (
 """What the tables by energy show, besides what the requirements ask for."""
 
 DIVISIONS = {
-    "energy_bins": "Bins of incident energy",
+    "energy_points": "Points of incident energy",
     "auc.energy_quartiles": "Quartiles of incident energy",
+    "energy_bins": "Bins of incident energy",
 }
 
 
@@ -108,56 +109,95 @@ def _plain(value: float | None, error: float | None = None) -> Cell:
 def energy_tables(report: Report, index: int) -> Iterator[Table]:
     """Show what is known by energy of a candidate, a table for each division of the energies."""
     metrics, label = report.metrics[index], report.labels[index + 1]
-    judged = {judgement.metric: judgement for judgement in report.verdicts[index]}
-    names = dict.fromkeys([*(name for name in judged if judged[name].bins), *BY_ENERGY])
     for division, title in DIVISIONS.items():
         titles = metrics.get(division)
         if not titles:
             continue
-        rows = list(_absolute(report, index)) if division == "energy_bins" else []
-        for name in names:
+        rows = list(_absolute(report, index)) if division == "energy_points" else []
+        for name in _by_energy(report, index):
             values = metrics.get(f"{name}_by_energy")
-            if not values or name.startswith("auc.") != (division == "auc.energy_quartiles"):
-                continue
-            errors = metrics.get(f"{name}_by_energy_err") or [None] * len(values)
-            checks = {check.where: check for check in judged[name].bins} if name in judged else {}
-            head = judged[name].title if name in judged else title_of(name)
-            rows.append(
-                (
-                    Cell(head, code=name),
-                    *(
-                        _checked(value, error, checks.get(where))
-                        for where, value, error in zip(titles, values, errors, strict=True)
-                    ),
+            if values and titles_of(name) == division:
+                errors = metrics.get(f"{name}_by_energy_err") or [None] * len(values)
+                checks = _checks(report, index, name)
+                cells = (
+                    _checked(value, error, checks.get(where))
+                    for where, value, error in zip(titles, values, errors, strict=True)
                 )
-            )
+                rows.append((Cell(_head(report, index, name), code=name), *cells))
         if rows:
             columns = [Column("Quantity", "text"), *(Column(where) for where in titles)]
             yield Table(f"{title}: {label}", tuple(columns), tuple(rows), sortable=False)
 
 
-def _checked(value: float | None, error: float | None, check: Check | None) -> Cell:
-    return number(
-        with_error(value, error) if value is not None else "", value, check.status if check else None
-    )
+def _by_energy(report: Report, index: int) -> Sequence[str]:
+    """List the numbers that the tables show: those judged one by one, and a few more."""
+    names = (j.metric for j in report.verdicts[index] if "*" not in j.metric)
+    return list(dict.fromkeys([*names, *BY_ENERGY]))
+
+
+def _checks(report: Report, index: int, name: str) -> dict[str, State]:
+    judged = (j for j in report.verdicts[index] if j.metric == name)
+    return {check.where: check.state for j in judged for check in j.checks}
+
+
+def _head(report: Report, index: int, name: str) -> str:
+    titles = (j.title for j in report.verdicts[index] if j.metric == name)
+    return next(titles, title_of(name))
+
+
+def _checked(value: float | None, error: float | None, state: State | None) -> Cell:
+    return number(with_error(value, error) if value is not None else "", value, state)
+
+
+ABSOLUTE = (
+    ("response", "", "Response"),
+    ("response", "linearity_", "Linearity"),
+    ("resolution", "", "Resolution, central 68 %"),
+    ("resolution", "core_", "Resolution, Gaussian core"),
+)
 
 
 def _absolute(report: Report, index: int) -> Iterator[tuple[Cell, ...]]:
-    """Return numbers of showers and sampling fractions in the bins of energy."""
-    compared = report.comparisons[index]
-    names = (report.labels[0], report.labels[index + 1])
-    for name, summary in zip(names, compared.summaries, strict=True):
-        counts = (int(summary.count_S[i]) for i in compared.energy_bins)
-        yield Cell(f"Showers: {name}"), *(number(str(count), count) for count in counts)
-    for name, summary in zip(names, compared.summaries, strict=True):
-        pairs = (
-            (
-                float(summary.mean("sampling_fraction")[i, 0]),
-                float(summary.error("sampling_fraction")[i, 0]),
+    """Return numbers of showers, and response and resolution of both files, at the points of energy."""
+    compared, metrics = report.comparisons[index], report.metrics[index]
+    sides = (("reference", compared.reference), ("candidate", compared.candidate))
+    labels = dict(
+        zip(("reference", "candidate"), (report.labels[0], report.labels[index + 1]), strict=True)
+    )
+    for side, sample in sides:
+        counts = (int(point.mask(sample.conditions).sum()) for point in compared.places.points)
+        yield Cell(f"Showers: {labels[side]}"), *(number(str(count), count) for count in counts)
+    for kind, prefix, title in ABSOLUTE:
+        for side, _ in sides:
+            values, errors = (metrics[kind][f"{prefix}{side}{end}"] for end in ("", "_err"))
+            yield (
+                Cell(f"{title}: {labels[side]}"),
+                *(_checked(value, error, None) for value, error in zip(values, errors, strict=True)),
             )
-            for i in compared.energy_bins
+
+
+def resolution_table(report: Report) -> Table:
+    """Show the fits of the resolution, a row a file."""
+    found = [(report.labels[0], report.metrics[0]["resolution"]["fit"]["reference"])]
+    for label, metrics in zip(report.labels[1:], report.metrics, strict=True):
+        found.append((label, metrics["resolution"]["fit"]["candidate"]))
+    rows = [
+        (
+            Cell(label),
+            *(number(with_error(fit[term], fit[f"{term}_err"]), fit[term]) for term in "abc"),
+            number(f"{fit['chi2']:.1f} / {fit['points']} points", fit["chi2"]),
         )
-        yield Cell(f"Sampling fraction: {name}"), *(number(with_error(*pair), pair[0]) for pair in pairs)
+        for label, fit in found
+        if fit["a"] is not None
+    ]
+    columns = (
+        Column("", "text"),
+        Column("a [√GeV]"),
+        Column("b"),
+        Column("c [GeV]"),
+        Column("χ²"),
+    )
+    return Table("Resolution: a/√E ⊕ b ⊕ c/E", columns, tuple(rows), sortable=False)
 
 
 def observable_table(report: Report) -> Table:

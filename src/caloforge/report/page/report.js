@@ -37,6 +37,7 @@
   // Search: every word must begin a word of the plot, or be inside one if it has three letters; a number
   // must be one. An energy or an angle with its unit also finds the ranges that hold it.
   const [form, words, topic, where] = [document.querySelector("form.find"), find("words"), find("topic"), find("where")];
+  if (!form) return; // numbers alone, nothing is drawn
   const QUANTITY = /(\d+(?:\.\d+)?)\s*(gev|°|deg\w*)/g;
   const RANGE = /([\d.]+)(?: (to|±) ([\d.]+))? ?(gev|°)/g;
 

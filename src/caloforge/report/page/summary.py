@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from caloforge.report.page.cells import Cell, Table
 from caloforge.report.page.content import Report
 from caloforge.report.page.numbers import key_metrics_table
-from caloforge.report.page.verdict import counted, sentences, verdict_table
+from caloforge.report.page.verdict import headline, sentences, verdict_table
 
 __all__ = ["build_summary"]
 
-KEYWORDS = ("In short", "By energy", "Too few showers")
+KEYWORDS = ("In short", "By energy")
 """Sentences that do not repeat the table."""
 
 
@@ -26,11 +26,10 @@ def _lines(report: Report) -> Iterator[str]:
     for index, label in enumerate(candidates):
         yield f"## {_escape(label)} against {_escape(reference)}"
         yield ""
-        verdict, metrics = report.verdicts[index], report.metrics[index]
-        if verdict:
-            yield f"**{counted(verdict)}**"
+        if verdict := report.verdicts[index]:
+            yield f"**{_escape(headline(verdict))}**"
             yield ""
-            for name, lines in sentences(verdict, metrics, label, reference):
+            for name, lines in sentences(report, index):
                 if name in KEYWORDS:
                     yield from (f"- {_escape(line)}" for line in lines)
             yield ""

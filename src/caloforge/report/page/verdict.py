@@ -2,166 +2,167 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
-from caloforge.comparison.differences import Metrics
-from caloforge.comparison.key_metrics import perfect, with_error
-from caloforge.comparison.requirements import STATUSES, Check, Judgement, Requirement
+import numpy as np
+
+from caloforge.comparison.energy_points import scan_or_span
+from caloforge.comparison.key_metrics import with_error
+from caloforge.comparison.requirements import STATES, Check, Judgement, Requirement
+from caloforge.foundations.units import DEGREE
 from caloforge.report.page.cells import Cell, Column, Table, number
 from caloforge.report.page.content import Report
 
-__all__ = ["beyond", "counted", "overview", "sentences", "too_few", "verdict_table", "where"]
-
-ERRORS = 2.0
-"""Where so many errors are more than what a limit allows, the showers are too few to tell."""
+__all__ = [
+    "beyond",
+    "counted",
+    "deciding",
+    "headline",
+    "overview",
+    "sentences",
+    "verdict_table",
+    "where",
+]
 
 MINUS, SIGMA = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
+
+MANY = 10_000_000
+"""Beyond so many showers a sample is not asked for."""
+
+LISTED = 6
+"""So many of the failed checks of a requirement are listed, the worst first."""
 
 Verdict = Sequence[Judgement]
 
 
 def counted(verdict: Verdict) -> str:
-    """Count what is met: ``13 of 16 requirements are met, 2 of them only within errors.``."""
-    held = [judgement for judgement in verdict if judgement.holds]
-    narrowly = sum(judgement.status == "within errors" for judgement in held)
-    text = f"{len(held)} of {len(verdict)} requirements are met"
-    if len(held) == len(verdict):
-        text = f"All {len(verdict)} requirements are met"
-    if narrowly:
-        text += f", {narrowly} of them only within errors"
-    return f"{text}."
+    """Count the states: ``3 failed, 5 undecided, 20 met, of 28 requirements``."""
+    counts = {state: sum(j.state == state for j in verdict) for state in reversed(STATES)}
+    listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{listed}, of {len(verdict)} requirements"
 
 
-def sentences(
-    verdict: Verdict, metrics: Metrics, candidate: str, reference: str
-) -> Iterator[tuple[str, tuple[str, ...]]]:
+def worst(verdict: Verdict) -> Judgement | None:
+    """Return the failed requirement that lies furthest beyond its limit, in errors."""
+    failed = [judgement for judgement in verdict if judgement.state == "failed"]
+    return max(failed, key=lambda judgement: judgement.urgency(judgement.worst), default=None)
+
+
+def headline(verdict: Verdict) -> str:
+    """Count the states, and name the worst failure and where it is."""
+    first = worst(verdict)
+    return counted(verdict) + ("." if first is None else f". Worst: {_described(first)}.")
+
+
+def _described(judgement: Judgement) -> str:
+    check = judgement.worst
+    text = f"{judgement.title}, {check.where}: {with_error(check.value, check.error)}"
+    return f"{text}, limit {judgement.requirement.text(check.limit)}"
+
+
+def sentences(report: Report, index: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Say where a candidate can be trusted: a keyword, and the lines that belong to it."""
-    failed = [f"{j.title}{_after_colon(where(j))}" for j in verdict if j.status == "not met"]
-    yield "In short", (_so(candidate, reference, verdict, metrics),)
-    if failed:
-        yield "Not met", tuple(failed)
-    for status, name in (
-        ("not measured", "Not measured"),
-        ("within errors", "Within errors"),
-        ("met", "Met"),
-    ):
-        if titles := [j.title for j in verdict if j.status == status]:
-            yield name, ("; ".join(titles),)
-    if by_energy := tuple(_energies(verdict)):
-        yield "By energy", by_energy
-    if doubtful := [j.title for j in verdict if too_few(j, j.overall, metrics)]:
-        yield (
-            "Too few showers",
-            (
-                f"{'; '.join(doubtful)}: the error is as large as the limit, so no conclusion can be drawn.",
-            ),
-        )
+    verdict = report.verdicts[index]
+    of = {state: [j for j in verdict if j.state == state] for state in STATES}
+    yield "In short", (_so(report, index),)
+    if of["failed"]:
+        urgent = sorted(of["failed"], key=lambda j: -j.urgency(j.worst))
+        yield "Failed", tuple(f"{j.title}: {where(j)}" for j in urgent)
+    if of["undecided"]:
+        lines = ["; ".join(j.title for j in of["undecided"])]
+        yield "Undecided", (*lines, *deciding(report, index))
+    if of["met"]:
+        yield "Met", ("; ".join(j.title for j in of["met"]),)
+    if by_energy := _by_energy(verdict, report.metrics[index].get("energy_points") or []):
+        yield "By energy", (by_energy,)
 
 
-def _so(candidate: str, reference: str, verdict: Verdict, metrics: Metrics) -> str:
-    # How many showers there are says nothing of what they are like.
-    found = {j.status for j in verdict if not j.metric.startswith("n_")}
-    if metrics.get("mean_ratio.total_deposit") == 0:
+def _so(report: Report, index: int) -> str:
+    verdict, candidate, reference = report.verdicts[index], report.labels[index + 1], report.labels[0]
+    states = {judgement.state for judgement in verdict}
+    if report.metrics[index].get("mean_ratio.total_deposit") == 0:
         return f"{candidate} cannot stand in for {reference}: none of its showers has a deposit above the threshold."
-    if any(j.status == "not met" for j in verdict):
-        if not found & {"met", "within errors"}:
-            return f"{candidate} cannot stand in for {reference}: nothing that was measured is within the limits."
-        rest = ", and some was not measured" if "not measured" in found else ""
+    if "failed" in states:
+        rest = " It is not known whether the rest holds." if states == {"failed", "undecided"} else ""
+        return f"{candidate} can stand in for {reference} only where the failed quantities do not matter.{rest}"
+    if "undecided" in states:
         return (
-            f"{candidate} can stand in for {reference} only where the failing quantities do not matter; "
-            f"what else was measured is within the limits{rest}."
+            f"Nothing is shown to be wrong with {candidate}, and not all is shown to be right: "
+            "the undecided quantities need more showers."
         )
-    if "not measured" in found:
-        return f"What was measured of {candidate} is within the limits; the rest is unknown."
     return f"{candidate} can stand in for {reference} within these limits, at all energies compared."
 
 
-def _after_colon(text: str) -> str:
-    return f": {text}" if text else ""
+def deciding(report: Report, index: int) -> Iterator[str]:
+    """Say how many showers would decide what is undecided, and how they are made."""
+    needed = [j.showers for j in report.verdicts[index] if j.state == "undecided"]
+    numbers = sorted(n for n in needed if n is not None)
+    if not numbers:
+        return
+    first = _round_up(numbers[0])
+    most = _round_up(numbers[-1])
+    text = f"{first:,} showers of each file would decide the first of them"
+    if most > first:
+        text += f", {most:,} all of them" if most <= MANY else f", all of them more than {MANY:,}"
+    yield f"{text}. They are added to by"
+    reference = report.samples[0]
+    theta = reference.conditions.incident_theta / DEGREE
+    angle = "" if np.ptp(theta) < 0.1 else f" --theta {theta.min():.4g}:{theta.max():.4g}"
+    yield (
+        f"caloforge simulate --detector {reference.grid.name} --events {first} "
+        f"--energy {scan_or_span(reference.conditions)}{angle} --seed 2 -o more.h5"
+    )
+    yield "caloforge generate MODEL --like more.h5 --seed 2 -o more-generated.h5"
+
+
+def _round_up(n: int) -> int:
+    step = max(1, 10 ** (len(str(n)) - 2))
+    return math.ceil(n / step) * step
 
 
 def where(judgement: Judgement) -> str:
-    """Name the energies in which a requirement is not met; empty if they were not told apart."""
-    failing, bins = judgement.failing, judgement.bins
-    if not bins:
-        return ""
-    if not failing:
-        return "all energies together"
-    if len(failing) == len(bins):
-        return "every energy"
-    return _joined([check.where for check in failing])
+    """List where a requirement is failed, the worst first, with the values; empty if it is not."""
+    failed = sorted(judgement.of("failed"), key=judgement.urgency, reverse=True)
+    texts = [f"{c.where} ({with_error(c.value, c.error)})" for c in failed[:LISTED]]
+    if len(failed) > LISTED:
+        texts.append(f"and {len(failed) - LISTED} more")
+    return ", ".join(texts)
 
 
-def _joined(titles: Sequence[str]) -> str:
-    """List bins of energy, neighbours as one: ``10 to 20 GeV, 20 to 30 GeV`` is ``10 to 30 GeV``."""
-    found: list[str] = []
-    for title in titles:
-        low, to, high = title.partition(" to ")
-        start, _, end = found[-1].partition(" to ") if found else ("", "", "")
-        if to and end.split(" ")[0] == low:
-            found[-1] = f"{start} to {high}"
-        else:
-            found.append(title)
-    return ", ".join(found)
-
-
-def _energies(verdict: Verdict) -> Iterator[str]:
-    """Tell, for each division of the energies, where nothing fails, or the least."""
-    divisions: dict[tuple[str, ...], list[Judgement]] = {}
+def _by_energy(verdict: Verdict, points: Sequence[str]) -> str:
+    """Tell at which points of energy nothing fails, and where the most."""
+    failing: dict[str, list[str]] = {point: [] for point in points}
     for judgement in verdict:
-        if judgement.bins:
-            divisions.setdefault(tuple(c.where for c in judgement.bins), []).append(judgement)
-    for titles, judgements in divisions.items():
-        failing = {t: [j.title for j in judgements for c in j.failing if c.where == t] for t in titles}
-        good = [title for title in titles if not failing[title]]
-        least, most = (f(titles, key=lambda title: len(failing[title])) for f in (min, max))
-        if len(good) == len(titles):
-            text = "no failure at any energy"
-        elif good:
-            text = f"no failure at {_joined(good)}"
-        else:
-            text = "failures at every energy"
-            if len(failing[least]) < len(failing[most]):
-                text += f", fewest at {least} ({', '.join(failing[least])})"
-        names = ", ".join(j.title for j in judgements)
-        yield f"{names if len(judgements) < 3 else f'{len(judgements)} requirements in bins of energy'}: {text}."
-
-
-def too_few(judgement: Judgement, check: Check, metrics: Metrics) -> bool:
-    """Tell whether the sample is too small for a limit: what is not shown to fail is not shown to hold.
-
-    So it is where two errors of the value, or what two halves of the reference differ by, are more than
-    the limit allows.
-    """
-    requirement: Requirement = judgement.requirement
-    if check.value is None or check.status == "not met" or requirement.at_least is not None:
-        return False
-    allowed = check.limit if requirement.within is not None else check.limit - perfect(judgement.metric)
-    floor = metrics.get(f"{judgement.metric}_floor") if check is judgement.overall else None
-    beyond_floor = floor is not None and requirement.at_most is not None and floor > check.limit
-    return ERRORS * (check.error or 0.0) > allowed or beyond_floor
+        for check in judgement.of("failed"):
+            point = next(
+                (p for p in points if check.where in (p, check.where.partition(", ")[0] + f", {p}")), ""
+            )
+            if point and judgement.title not in failing[point]:
+                failing[point].append(judgement.title)
+    if not points or not any(failing.values()):
+        return ""
+    good = [point for point in points if not failing[point]]
+    most = max(points, key=lambda point: len(failing[point]))
+    text = f"no failure at {', '.join(good)}; " if good else "failures at every energy; "
+    return f"{text}most at {most} ({', '.join(failing[most])})."
 
 
 def beyond(requirement: Requirement, check: Check) -> str:
     """Write by how much a value is beyond its limit, also in errors (σ); inside, the amount is negative."""
-    if check.excess is None:
+    if check.value is None:
         return ""
-    percent = requirement.within is not None
-    amount = abs(check.excess) * (100 if percent else 1)
-    text = f"{'+' if check.excess > 0 else MINUS}{_short(amount)}{' %' if percent else ''}"
-    if check.excess > 0 and check.error:
-        text += f" ({_short(check.excess / check.error)} {SIGMA})"
+    excess = requirement.excess(check.value - check.floor, check.limit)
+    percent = "%" in requirement.text(check.limit)
+    amount = abs(excess) * (100 if percent else 1)
+    text = f"{'+' if excess > 0 else MINUS}{_short(amount)}{' %' if percent else ''}"
+    if excess > 0 and check.error:
+        text += f" ({_short(excess / check.error)} {SIGMA})"
     return text
 
 
 def _short(amount: float) -> str:
     return f"{amount:.0f}" if amount >= 99.5 else f"{amount:.2g}"
-
-
-def _failing(judgement: Judgement) -> Iterator[str]:
-    for check in judgement.failing:
-        value = with_error(check.value, check.error)
-        yield f"{check.where}: {value}, {beyond(judgement.requirement, check)}"
 
 
 def _limit(requirement: Requirement) -> Cell:
@@ -170,42 +171,44 @@ def _limit(requirement: Requirement) -> Cell:
     return Cell(requirement.text(), requirement.limit, lines=lines)
 
 
-def _status(judgement: Judgement, metrics: Metrics) -> Cell:
-    lines = []
-    if too_few(judgement, judgement.overall, metrics):
-        lines.append("too few showers to tell")
-    elif thin := [c.where for c in judgement.bins if too_few(judgement, c, metrics)]:
-        lines.append(f"too few showers to tell in {len(thin)} of {len(judgement.bins)} bins")
-    status = judgement.status
-    return Cell(status, STATUSES.index(status), status, lines=tuple(lines))
+def _value(judgement: Judgement) -> Cell:
+    check = judgement.worst
+    if check.value is None:
+        return number("not measured", None)
+    return number(with_error(check.value, check.error), check.value)
+
+
+def _showers(judgement: Judgement) -> Cell:
+    if judgement.state != "undecided" or judgement.showers is None:
+        return number("", None)
+    rounded = _round_up(judgement.showers)
+    return number(f"{rounded:,}" if rounded <= MANY else f"over {MANY:,}", rounded)
 
 
 def verdict_table(report: Report, index: int) -> Table:
     """List a candidate's requirements, and how they came out."""
-    metrics = report.metrics[index]
     rows = [
         (
-            Cell(judgement.title, code=judgement.metric),
-            _limit(judgement.requirement),
-            number(
-                with_error(judgement.overall.value, judgement.overall.error)
-                if judgement.overall.value is not None
-                else "",
-                judgement.overall.value,
-            ),
-            number(beyond(judgement.requirement, judgement.overall), judgement.overall.excess),
-            _status(judgement, metrics),
-            Cell("", len(judgement.failing), lines=tuple(_failing(judgement))),
+            Cell(j.title, code=j.metric),
+            Cell(j.state, STATES.index(j.state), j.state),
+            _value(j),
+            Cell(j.worst.where),
+            _limit(j.requirement),
+            number(beyond(j.requirement, j.worst), j.urgency(j.worst)),
+            Cell(", ".join(f"{len(j.of(state))} {state}" for state in reversed(STATES) if j.of(state))),
+            _showers(j),
         )
-        for judgement in report.verdicts[index]
+        for j in sorted(report.verdicts[index], key=lambda j: -STATES.index(j.state))
     ]
     columns = (
         Column("Requirement", "text"),
+        Column("State", "short"),
+        Column("Value"),
+        Column("Worst at", "text"),
         Column("Limit", "short"),
-        Column("Value, all energies"),
         Column("Beyond the limit by"),
-        Column("Status", "short"),
-        Column("Fails in", "long"),
+        Column("Checks", "text"),
+        Column("Showers that decide"),
     )
     return Table.of(f"Requirements: {report.labels[index + 1]}", columns, rows)
 
@@ -218,10 +221,8 @@ def overview(report: Report) -> Table:
     def cell(judgement: Judgement | None) -> Cell:
         if judgement is None:
             return Cell("")
-        value = judgement.overall.value
-        text = judgement.status if value is None else with_error(value, judgement.overall.error)
-        lines = (where(judgement),) if judgement.failing else ()
-        return Cell(text, STATUSES.index(judgement.status), judgement.status, lines=lines)
+        text = f"{judgement.state}: {_value(judgement).text}"
+        return Cell(text, STATES.index(judgement.state), judgement.state, lines=(judgement.worst.where,))
 
     rows = []
     for name in names:
@@ -230,13 +231,13 @@ def overview(report: Report) -> Table:
         rows.append(
             (
                 Cell(first.title, code=name),
-                _limit(first.requirement),
                 *(cell(judgement) for judgement in judgements),
+                _limit(first.requirement),
             )
         )
     columns = (
         Column("Requirement", "text"),
-        Column("Limit", "short"),
         *(Column(label, "short") for label in report.labels[1:]),
+        Column("Limit", "short"),
     )
     return Table.of("Requirements: all candidates", columns, rows)

@@ -14,11 +14,13 @@ from caloforge.foundations.units import DEGREE
 from caloforge.report.plots import maps
 from caloforge.report.plots.curves import Curves
 from caloforge.report.plots.histograms import Plot
+from caloforge.report.plots.response import response_plots
 from caloforge.showers import Conditions
 
 __all__ = ["TOPICS", "catalogue", "displays"]
 
 TOPICS = {
+    "Response": "How much of the incident energy is seen, how evenly and how sharply, and where, on average.",
     "Energy": "How much is deposited, and how that goes with the incident energy.",
     "Profiles": "Mean deposits along each axis and around the shower's axis, and where the maximum lies.",
     "Moments and widths": "Where a shower's middle is, and how wide, long and lopsided it is.",
@@ -45,6 +47,7 @@ def catalogue(samples: Sequence[Sample], judged: Sequence[tuple[Sample, Sample]]
     two, for each candidate.
     """
     make: dict[str, Callable[[Curves], Found]] = {
+        "Response": _response,
         "Energy": _energy,
         "Profiles": _profiles,
         "Moments and widths": _moments,
@@ -55,10 +58,12 @@ def catalogue(samples: Sequence[Sample], judged: Sequence[tuple[Sample, Sample]]
         "Classifiers": partial(_classifiers, judged=judged),
     }
     curves = Curves(samples)
+    seen: set[str] = set()  # what a report opens with is not shown again in its topic
     for topic in TOPICS:
         if topic in make:
             for plot in make[topic](curves):
-                if plot is not None:
+                if plot is not None and plot.name not in seen:
+                    seen.add(plot.name)
                     yield replace(plot, topic=topic)
 
 
@@ -73,11 +78,17 @@ def _everywhere(curves: Curves) -> range:
     return range(len(curves.samples[0].selections))
 
 
+def _response(curves: Curves) -> Found:
+    yield from response_plots(curves.samples)
+    yield curves.profile(curves.samples[0].grid.axes[2])
+    yield curves.radial_profile()
+
+
 def _energy(curves: Curves) -> Found:
-    yield curves.distribution("total_deposit", log=True)
     yield curves.trend("total_deposit")
     yield curves.trend("sampling_fraction")
     yield curves.trend("sampling_fraction", of="relative_spread")
+    yield curves.distribution("total_deposit", log=True)
     yield curves.deposit_error()
     yield curves.deposit_trend()
     for name in ("total_deposit", "sampling_fraction"):

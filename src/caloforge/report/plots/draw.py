@@ -190,6 +190,8 @@ def _curves(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
             alpha=style["alpha"],
             zorder=4,
         )
+    for index, (x, y) in enumerate(plot.lines):
+        main.plot(x, y, color=look(index - 1)[0] if index else REFERENCE, linewidth=0.9, zorder=3.5)
     _limits(main, plot, np.concatenate(values), np.concatenate(errors))
     main.set_ylabel(plot.y_label, fontsize=fitted(plot.y_label, 12, 32))
     main.tick_params(which="both", labelbottom=False)

@@ -1,0 +1,151 @@
+"""Where the verdict looks: points of incident energy, ranges of them, and ranges of angle.
+
+Response, resolution and all else that depends on the energy are measured at points: at each energy of a
+scan, or in narrow bins of a spectrum, of equal ratio where there are showers enough. Where showers are
+few the bins are wider, and more points slide from one to the next, half a bin each. A fault too small to be
+seen at one point may be seen in many: so each number is measured in ranges of neighbouring points, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.comparison.selections import MIN_SHOWERS, Selection, discrete_energies
+from caloforge.foundations.units import DEGREE, GEV
+from caloforge.showers import Conditions
+
+__all__ = ["Places", "choose_places", "scan_or_span"]
+
+N_BINS = 10
+"""A spectrum is cut into so many bins of equal ratio."""
+
+ENOUGH = 100
+"""A bin of a spectrum is as wide as it must be to hold so many showers of each file, or an eighth of them."""
+
+MIN_POINTS = 8
+N_ANGLES = 5
+
+
+@dataclass(frozen=True)
+class Places:
+    """``points`` of energy in increasing order, and ``ranges``: runs of 2, 4, 8, ... points, and angles."""
+
+    points: tuple[Selection, ...]
+    ranges: tuple[Selection, ...]
+
+    def __iter__(self) -> Iterator[Selection]:
+        yield from (*self.points, *self.ranges)
+
+
+def choose_places(*files: Conditions) -> Places:
+    """Choose points and ranges that all files (the reference's conditions first) can fill.
+
+    A spectrum has at least eight points if each file holds 160 showers of it.
+    """
+    scan = discrete_energies(files) / GEV
+    if len(scan):
+        edges = _halfway(scan)
+        points = [
+            _of_energy(low, high, f"{energy:.4g} GeV")
+            for (low, high), energy in zip(pairwise(edges), scan, strict=True)
+        ]
+        return _places(files, points, points)
+    edges = _spectrum_edges(files)
+    bins = [_of_energy(low, high) for low, high in pairwise(edges)]
+    points = list(bins)
+    if 1 < len(bins) < MIN_POINTS:
+        middles = np.sqrt(edges[1:] * edges[:-1])
+        points += [_of_energy(low, high) for low, high in pairwise(middles)]
+    return _places(files, sorted(points, key=lambda point: point.energy), bins)
+
+
+def scan_or_span(conditions: Conditions) -> str:
+    """Write the incident energies as ``simulate --energy`` takes them: ``10,20,50`` or ``10:500``, in GeV."""
+    scan = discrete_energies([conditions]) / GEV
+    if len(scan):
+        return ",".join(f"{energy:.4g}" for energy in scan)
+    energy = conditions.incident_energy / GEV
+    return f"{energy.min():.3g}:{energy.max():.3g}"
+
+
+def _places(
+    files: Sequence[Conditions], points: Sequence[Selection], bins: Sequence[Selection]
+) -> Places:
+    ranges, length = [], 2
+    while length < len(bins):
+        ends = zip(bins, bins[length - 1 :], strict=False)
+        ranges += [_range(first, last) for first, last in ends]
+        length *= 2
+    found = [
+        [place for place in some if all(place.mask(file).sum() >= MIN_SHOWERS for file in files)]
+        for some in (points, [*ranges, *_angles(files)])
+    ]
+    return Places(*map(tuple, found))
+
+
+def _range(first: Selection, last: Selection) -> Selection:
+    low, high = (place.title.removesuffix(" GeV").split(" to ") for place in (first, last))
+    return Selection(
+        f"{first.name}-{last.name}",
+        f"{low[0]} to {high[-1]} GeV",
+        "energy",
+        energy=(first.energy[0], last.energy[1]),
+    )
+
+
+def _halfway(scan_GeV: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return edges half way, in ratio, between the energies of a scan."""
+    if len(scan_GeV) == 1:
+        return np.array([scan_GeV[0] / 1.1, scan_GeV[0] * 1.1])
+    between = np.sqrt(scan_GeV[1:] * scan_GeV[:-1])
+    first, last = scan_GeV[0] ** 2 / between[0], scan_GeV[-1] ** 2 / between[-1]
+    return np.concatenate([[first], between, [last]])
+
+
+def _spectrum_edges(files: Sequence[Conditions]) -> NDArray[np.float64]:
+    """Return edges of a spectrum's bins, GeV: each of the ratio wanted, or wider until it holds enough."""
+    energies = [np.sort(file.incident_energy.astype(np.float64)) / GEV for file in files]
+    low, high = max(e[0] for e in energies), min(e[-1] for e in energies)
+    inside = [e[(e >= low) & (e <= high)] for e in energies]
+    enough = min(ENOUGH, min(map(len, inside)) // MIN_POINTS)
+    if low >= high or enough < MIN_SHOWERS:
+        return np.zeros(0)
+    ratio, edges = (high / low) ** (1 / N_BINS), [low]
+    while edges[-1] < high:
+        filled = [int(np.searchsorted(e, edges[-1])) + enough for e in inside]
+        holds = max(
+            e[place] if place < len(e) else high for e, place in zip(inside, filled, strict=True)
+        )
+        edges.append(max(edges[-1] * ratio, holds))
+    edges[-1] = high
+    if len(edges) > 2 and min(int((e >= edges[-2]).sum()) for e in inside) < enough:
+        del edges[-2]
+    rounded = np.array([float(f"{edge:.3g}") for edge in edges])
+    rounded[0] = min(rounded[0], low)
+    rounded[-1] = max(rounded[-1], high * (1 + 1e-6))
+    return rounded
+
+
+def _of_energy(low_GeV: float, high_GeV: float, title: str = "") -> Selection:
+    title = title or f"{low_GeV:.3g} to {high_GeV:.3g} GeV"
+    return Selection(
+        f"E{title.replace(' to ', '-').replace(' ', '')}",
+        title,
+        "energy",
+        energy=(low_GeV * GEV, high_GeV * GEV),
+    )
+
+
+def _angles(files: Sequence[Conditions]) -> Iterator[Selection]:
+    low, high = (f([f(file.incident_theta) for file in files]) for f in (np.min, np.max))
+    if high - low < 1 * DEGREE:
+        return
+    for first, last in pairwise(np.linspace(low, high * (1 + 1e-6), N_ANGLES + 1)):
+        title = f"{first / DEGREE:.3g}° to {last / DEGREE:.3g}° incident"
+        name = f"theta{first / DEGREE:.3g}-{last / DEGREE:.3g}deg"
+        yield Selection(name, title, "window", theta=(float(first), float(last)))
