@@ -28,7 +28,7 @@ from caloforge.cli.main import app
 from caloforge.comparison import correlations, differences, equal_conditions
 from caloforge.comparison import metrics as measured
 from caloforge.comparison.key_metrics import title_of, with_error
-from caloforge.comparison.requirements import judge, load_requirements
+from caloforge.comparison.requirements import STATES, judge, load_requirements
 from caloforge.detector import load_detector, shipped_detectors
 from caloforge.files.shipped import pretrained_weights
 from caloforge.models.registry import MODELS
@@ -234,7 +234,7 @@ def quality(*names: str) -> Iterator[str]:
     yield from table(
         ("", *(f"`{name}`" if name in pretrained_weights() else name for name in names)),
         [
-            ("requirements met (of them only within errors)", *map(_verdict, found)),
+            ("requirements", *map(_verdict, found)),
             *((title_of(name), *(_number(it, name) for it in found)) for name in SHOWN),
         ],
     )
@@ -255,8 +255,7 @@ def how(*names: str) -> Iterator[str]:
 
 def _verdict(result: Result) -> str:
     verdict = judge(result["metrics"], load_requirements())
-    narrowly = sum(it.status == "within errors" for it in verdict)
-    return f"{sum(it.holds for it in verdict)} of {len(verdict)} ({narrowly})"
+    return ", ".join(f"{sum(it.state == state for it in verdict)} {state}" for state in reversed(STATES))
 
 
 def _number(result: Result, name: str) -> str:

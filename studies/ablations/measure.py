@@ -86,7 +86,7 @@ class Judge:
             return {"empty": empty}
         numbers = measure(Comparison(self._reference, candidate), training=[self._training]).metrics
         verdict = judge(numbers, load_requirements())
-        met = sum(each.holds for each in verdict)
+        met = sum(each.state == "met" for each in verdict)
         return {"empty": empty, "met": met, "requirements": len(verdict), **metrics_of_interest(numbers)}
 
     def _read(self, path: Path) -> Sample:

@@ -57,7 +57,7 @@ from caloforge.foundations.units import GEV
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.observables.sparse_showers import SparseShowers
 
-__all__ = ["MIN_JUDGED", "Measured", "measure", "measure_auc", "reference_floors"]
+__all__ = ["MIN_JUDGED", "Measured", "measure", "measure_auc", "metrics_by_energy", "reference_floors"]
 
 NORMAL_RAD = 1e-3
 MIN_JUDGED = 50
@@ -116,8 +116,7 @@ def measure(
     first, high, low, rest, last = Part(progress).shares((2, 2, 5, 1, 2), STAGES)
     first(0, 1)
     metrics = compared.metrics()
-    pair = Pair(compared)
-    metrics |= equal_condition_metrics(pair) | response_metrics(pair) | profile_metrics(pair)
+    metrics |= metrics_by_energy(compared)
     metrics |= correlation_metrics(reference, candidate)
     metrics |= _distribution_metrics(reference, candidate)
     if not classifiers:
@@ -137,6 +136,12 @@ def measure(
     metrics |= _copy_metrics(compared, training)
     last(1, 1)
     return Measured(metrics, *_learned(classified, *pair))
+
+
+def metrics_by_energy(compared: Comparison) -> Metrics:
+    """Compute what is measured at points and in ranges of energy alone, without a pass over the files."""
+    pair = Pair(compared)
+    return equal_condition_metrics(pair) | response_metrics(pair) | profile_metrics(pair)
 
 
 def measure_auc(compared: Comparison, kind: Literal["high", "low"]) -> Metrics:

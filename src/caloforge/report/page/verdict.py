@@ -117,7 +117,7 @@ def deciding(report: Report, index: int) -> Iterator[str]:
 
 
 def _round_up(n: int) -> int:
-    step = max(1, 10 ** (len(str(n)) - 2))
+    step = int(max(1, 10 ** (len(str(n)) - 2)))
     return math.ceil(n / step) * step
 
 
