@@ -47,11 +47,11 @@ def choose_places(*files: Conditions) -> Places:
 
     A spectrum has at least eight points if each file holds 160 showers of it.
     """
-    scan = discrete_energies(files) / GEV
+    scan = discrete_energies(files)
     if len(scan):
         edges = _halfway(scan)
         points = [
-            _of_energy(low, high, f"{energy:.4g} GeV")
+            _of_energy(low, high, f"{energy / GEV:.4g} GeV")
             for (low, high), energy in zip(pairwise(edges), scan, strict=True)
         ]
         return _places(files, points, points)
@@ -98,24 +98,38 @@ def _range(first: Selection, last: Selection) -> Selection:
     )
 
 
-def _halfway(scan_GeV: NDArray[np.float64]) -> NDArray[np.float64]:
+def _halfway(scan: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return edges half way, in ratio, between the energies of a scan."""
-    if len(scan_GeV) == 1:
-        return np.array([scan_GeV[0] / 1.1, scan_GeV[0] * 1.1])
-    between = np.sqrt(scan_GeV[1:] * scan_GeV[:-1])
-    first, last = scan_GeV[0] ** 2 / between[0], scan_GeV[-1] ** 2 / between[-1]
+    if len(scan) == 1:
+        return np.array([scan[0] / 1.1, scan[0] * 1.1])
+    between = np.sqrt(scan[1:] * scan[:-1])
+    first, last = scan[0] ** 2 / between[0], scan[-1] ** 2 / between[-1]
     return np.concatenate([[first], between, [last]])
 
 
 def _spectrum_edges(files: Sequence[Conditions]) -> NDArray[np.float64]:
-    """Return edges of a spectrum's bins, GeV: each of the ratio wanted, or wider until it holds enough."""
-    energies = [np.sort(file.incident_energy.astype(np.float64)) / GEV for file in files]
+    """Return edges of a spectrum's bins, MeV; none where few showers are in the range that all files share.
+
+    The bins have one ratio, a smaller one where too few points would come of it, and are wider
+    where they must be to hold enough.
+    """
+    energies = [np.sort(file.incident_energy.astype(np.float64)) for file in files]
     low, high = max(e[0] for e in energies), min(e[-1] for e in energies)
     inside = [e[(e >= low) & (e <= high)] for e in energies]
     enough = min(ENOUGH, min(map(len, inside)) // MIN_POINTS)
     if low >= high or enough < MIN_SHOWERS:
         return np.zeros(0)
-    ratio, edges = (high / low) ** (1 / N_BINS), [low]
+    for n_bins in N_BINS * 2 ** np.arange(6):
+        edges = _filled_edges(inside, (high / low) ** (1 / n_bins), enough)
+        if 2 * (len(edges) - 1) > MIN_POINTS:  # with those that slide
+            break
+    edges[-1] = high * (1 + 1e-9)
+    return np.array(edges)
+
+
+def _filled_edges(inside: Sequence[NDArray[np.float64]], ratio: float, enough: int) -> list[float]:
+    """Return edges of bins that have a ratio, or a larger one until they hold enough of each file."""
+    edges, high = [min(e[0] for e in inside)], max(e[-1] for e in inside)
     while edges[-1] < high:
         filled = [int(np.searchsorted(e, edges[-1])) + enough for e in inside]
         holds = max(
@@ -125,19 +139,17 @@ def _spectrum_edges(files: Sequence[Conditions]) -> NDArray[np.float64]:
     edges[-1] = high
     if len(edges) > 2 and min(int((e >= edges[-2]).sum()) for e in inside) < enough:
         del edges[-2]
-    rounded = np.array([float(f"{edge:.3g}") for edge in edges])
-    rounded[0] = min(rounded[0], low)
-    rounded[-1] = max(rounded[-1], high * (1 + 1e-6))
-    return rounded
+    return edges
 
 
-def _of_energy(low_GeV: float, high_GeV: float, title: str = "") -> Selection:
-    title = title or f"{low_GeV:.3g} to {high_GeV:.3g} GeV"
+def _of_energy(low: float, high: float, title: str = "") -> Selection:
+    digits = 3 if high > 1.02 * low else 6
+    title = title or f"{low / GEV:.{digits}g} to {high / GEV:.{digits}g} GeV"
     return Selection(
         f"E{title.replace(' to ', '-').replace(' ', '')}",
         title,
         "energy",
-        energy=(low_GeV * GEV, high_GeV * GEV),
+        energy=(low, high),
     )
 
 
