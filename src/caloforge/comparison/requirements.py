@@ -212,6 +212,11 @@ def load_requirements(path: Path | None = None) -> tuple[Requirement, ...]:
     return parse_yaml(_Requirements, text, str(path)).requirements
 
 
+def by_chance(n_checks: int) -> float:
+    """Return how many errors the largest of so many deviations exceeds by chance once in twenty (Bonferroni)."""
+    return NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2 / max(1, n_checks))
+
+
 def judge(metrics: Metrics, requirements: Sequence[Requirement]) -> tuple[Judgement, ...]:
     """Hold numbers against requirements, in their order.
 
@@ -221,14 +226,14 @@ def judge(metrics: Metrics, requirements: Sequence[Requirement]) -> tuple[Judgem
     found = [(requirement, tuple(_checks(metrics, requirement))) for requirement in requirements]
     found = [(requirement, checks) for requirement, checks in found if checks]
     n_checks = sum(bool(check.error) for _, checks in found for check in checks)
-    by_chance = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2 / max(1, n_checks))
+    bound = by_chance(n_checks)
     sizes = [metrics.get(name) for name in ("n_reference", "n_candidate")]
     n_showers = min((size for size in sizes if size is not None), default=0)
     return tuple(
         Judgement(
             requirement,
             requirement.title or requirement.metric,
-            tuple(_decide(check, requirement, by_chance, n_showers) for check in checks),
+            tuple(_decide(check, requirement, bound, n_showers) for check in checks),
         )
         for requirement, checks in found
     )
@@ -283,7 +288,7 @@ def _list(metrics: Metrics, name: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _decide(check: Check, requirement: Requirement, by_chance: float, n_showers: int) -> Check:
+def _decide(check: Check, requirement: Requirement, bound: float, n_showers: int) -> Check:
     """Say which state a check is in, and how many showers would decide it."""
     if check.value is None:
         return check
@@ -293,9 +298,9 @@ def _decide(check: Check, requirement: Requirement, by_chance: float, n_showers:
         return replace(check, state="met")
     deviation = abs(value - perfect(requirement.metric))
     # A number without an error is exact.
-    if excess > Z_INTERVAL * error and deviation > by_chance * error:
+    if excess > Z_INTERVAL * error and deviation > bound * error:
         return replace(check, state="failed")
     allowed = abs(check.limit - (0 if requirement.within else perfect(requirement.metric)))
     gap = max(abs(excess), NEAR * allowed)
-    needed = max((Z_INTERVAL * error / gap) ** 2, (by_chance * error / max(deviation, allowed)) ** 2)
+    needed = max((Z_INTERVAL * error / gap) ** 2, (bound * error / max(deviation, allowed)) ** 2)
     return replace(check, showers=math.ceil(needed * n_showers) if needed else None)

@@ -1,0 +1,1 @@
+"""What does the verdict find? Known distortions of Geant4 showers against every requirement."""
