@@ -32,11 +32,11 @@ from caloforge.foundations.randomness import stream
 from caloforge.showers import Conditions, Showers
 from studies.verdict_power.distortions import DISTORTIONS
 
-__all__ = ["ERRORS_90", "measure", "read_pool", "repeat"]
+__all__ = ["ERRORS_80", "measure", "read_pool", "repeat"]
 
 ERRORS_INTERVAL = NormalDist().inv_cdf(0.975)
-ERRORS_90 = NormalDist().inv_cdf(0.9)
-"""A distortion is told to be found where nine in ten samples of its size would fail a requirement."""
+ERRORS_80 = NormalDist().inv_cdf(0.8)
+"""A distortion is told to be found where four in five samples of its size would fail a requirement."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def measure(
     """Distort one half of the showers, judge it against the other, and yield a row for each distortion.
 
     A row tells the states of all requirements at this number of showers, and for each of ``sizes`` the
-    smallest distortion that nine in ten samples would fail for, by the requirement that finds it first. Effects are
+    smallest distortion that four in five samples would fail for, by the requirement that finds it first. Effects are
     differences from the same showers undistorted, errors go with one over the square root of the number.
     """
     order = stream(seed, "verdict power", "halves").permutation(len(pool))
@@ -114,7 +114,7 @@ def measure(
 
 
 def _smallest(plain: Judged, judged: Judged, size: float, error_scale: float) -> dict[str, float]:
-    """Return, by requirement, the smallest distortion that nine in ten samples would fail for."""
+    """Return, by requirement, the smallest distortion that four in five samples would fail for."""
     before, after = plain.checks, judged.checks
     bound = by_chance(len(before))
     found: dict[str, float] = {}
@@ -122,7 +122,7 @@ def _smallest(plain: Judged, judged: Judged, size: float, error_scale: float) ->
         limit, value, error = before[place]
         effect = abs(after[place][1] - value)
         error *= error_scale
-        needed = max(limit + (ERRORS_INTERVAL + ERRORS_90) * error, (bound + ERRORS_90) * error)
+        needed = max(limit + (ERRORS_INTERVAL + ERRORS_80) * error, (bound + ERRORS_80) * error)
         if effect > 0:
             smallest = size * needed / effect
             found[place[0]] = min(smallest, found.get(place[0], math.inf))

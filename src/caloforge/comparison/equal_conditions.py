@@ -57,6 +57,9 @@ MIN_WHOLE = 8
 TAIL = 0.1587
 """What a normal distribution has beyond one standard deviation, on one side."""
 
+STEP = 0.04
+"""Densities are read from quantiles that are at least so far apart, which smooths them."""
+
 NORMAL_WIDTH_ERROR = 0.96
 """Error of half the central width of n normal numbers, in standard deviations, times sqrt(n)."""
 
@@ -276,10 +279,11 @@ def width(values_N: Array) -> tuple[float, float]:
     the spacing of few values is uncertain itself, and may be small by luck.
     """
     n = len(values_N)
-    step = math.sqrt(TAIL * (1 - TAIL) / n)
+    of_level = math.sqrt(TAIL * (1 - TAIL) / n)
+    step = max(of_level, STEP)
     levels = [TAIL - step, TAIL, TAIL + step, 1 - TAIL - step, 1 - TAIL, 1 - TAIL + step]
     below, low, above, under, high, over = np.quantile(values_N, np.clip(levels, 0, 1))
-    error_low, error_high = (above - below) / 2, (over - under) / 2
+    error_low, error_high = (of_level / step * gap / 2 for gap in (above - below, over - under))
     correlation = TAIL / (1 - TAIL)
     variance = error_low**2 + error_high**2 - 2 * correlation * error_low * error_high
     found = float(high - low)

@@ -66,8 +66,8 @@ class Requirement(BaseModel):
     """A number of ``metrics.json`` and its limit.
 
     ``within`` bounds |value - 1| of a ratio and |value| of a difference; ``at_most`` and ``at_least``
-    bound the value. Where the number is known by energy too, the limit holds there, unless ``by_energy``
-    gives another one. ``metric`` may hold a ``*``: then every number of such a name counts, and ``part``
+    bound the value. Where the number is known by energy too, the limit holds there; ``by_energy`` gives
+    another one for single points, where fewer showers tell, but not for ranges. ``metric`` may hold a ``*``: then every number of such a name counts, and ``part``
     says what the star stands for (``layer *``). ``optional`` excuses a number that a detector does not have.
     """
 
@@ -266,8 +266,11 @@ def _of_name(metrics: Metrics, requirement: Requirement, name: str, part: str) -
             requirement.limit,
             floor if requirement.at_most is not None else 0.0,
         )
-    limit = requirement.limit if requirement.by_energy is None else requirement.by_energy
-    for ending, key in (("_by_energy", titles_of(name)), ("_by_range", RANGES)):
+    at_points = requirement.limit if requirement.by_energy is None else requirement.by_energy
+    for ending, key, limit in (
+        ("_by_energy", titles_of(name), at_points),
+        ("_by_range", RANGES, requirement.limit),
+    ):
         lists = (f"{name}{ending}", f"{name}{ending}_err", f"{name}{ending}_floor", key, f"{key}_GeV")
         columns = (_list(metrics, wanted) for wanted in lists)
         for at, error, at_floor, where, energies in zip_longest(*columns):

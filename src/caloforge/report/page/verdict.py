@@ -167,7 +167,7 @@ def _short(amount: float) -> str:
 
 def _limit(requirement: Requirement) -> Cell:
     by_energy = requirement.by_energy
-    lines = () if by_energy is None else (f"by energy {requirement.text(by_energy)}",)
+    lines = () if by_energy is None else (f"at an energy {requirement.text(by_energy)}",)
     return Cell(requirement.text(), requirement.limit, lines=lines)
 
 
