@@ -365,6 +365,18 @@ def search_methods() -> Iterator[str]:
     yield from (summary(result["rows"]), "", place(result))
 
 
+def verdict_power() -> Iterator[str]:
+    """Show what the verdict finds, and how often it fails Geant4 against itself."""
+    result = load("studies/verdict_power/result.json")
+    from studies.verdict_power.table import table
+
+    yield from (
+        table(result),
+        "",
+        f"`{result['command']}`: {result['showers']:,} showers a side. {place(result)}",
+    )
+
+
 def accuracy() -> Iterator[str]:
     """Show how many showers a quality needs at each global batch, and the fewest minutes and where."""
     result = load("studies/scaling/time_to_accuracy.json")
@@ -454,7 +466,7 @@ BLOCKS: Mapping[str, Callable[..., Iterable[str]]] = {
     function.__name__: function
     for function in (
         ablation, accuracy, bench, claims, commands, detectors, finding, how, metrics, observables, quality,
-        requirements, rooms, scaling, search_methods, settings, speed,
+        requirements, rooms, scaling, search_methods, settings, speed, verdict_power,
     )
 }  # fmt: skip
 
