@@ -112,7 +112,12 @@ def test_a_scan_against_a_spectrum_has_the_bins_of_a_spectrum() -> None:
     spread = spectrum("uniform", 10, 50, 900, 1)
     places = choose_places(spread, scan(10, 20, 50, showers=300))
     assert all(" to " in place.title for place in places)
-    assert scan_or_span(spread) in ("10:50", "10.1:50")
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("uniform", ""), ("log-uniform", "log:")])
+def test_a_spectrum_is_written_as_it_is_asked_for(kind: str, prefix: str) -> None:
+    text = scan_or_span(spectrum(kind, 10, 500, 20_000, 1))
+    assert text == f"{prefix}10:500"
 
 
 def test_nothing_in_common_is_no_place() -> None:

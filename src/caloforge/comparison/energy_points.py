@@ -65,12 +65,17 @@ def choose_places(*files: Conditions) -> Places:
 
 
 def scan_or_span(conditions: Conditions) -> str:
-    """Write the incident energies as ``simulate --energy`` takes them: ``10,20,50`` or ``10:500``, in GeV."""
+    """Write the incident energies as ``simulate --energy`` takes them, in GeV.
+
+    ``10,20,50`` for a scan, ``10:500`` for a spectrum, ``log:10:500`` for one that piles up at its low end.
+    """
     scan = discrete_energies([conditions]) / GEV
     if len(scan):
         return ",".join(f"{energy:.4g}" for energy in scan)
     energy = conditions.incident_energy / GEV
-    return f"{energy.min():.3g}:{energy.max():.3g}"
+    low, high = energy.min(), energy.max()
+    piled_up = np.median(energy) < low + (high - low) / 4
+    return f"{'log:' if piled_up else ''}{low:.3g}:{high:.3g}"
 
 
 def _places(

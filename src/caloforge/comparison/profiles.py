@@ -6,7 +6,8 @@
 ``layer_gain.<index>``
     Mean deposit in a layer over what the layers beside it let expect, candidate over reference: much sharper than
     the mean deposit, since showers fluctuate in depth and neighbours share that. The expectation is fitted to the
-    reference: the curve of energy and angle, and the deviations of up to two layers on either side.
+    reference: the curve of energy and angle, and the deviations of up to two layers on either side. So a layer
+    whose gain is off moves the numbers of those as well, the other way.
 ``neighbour_correlation_difference``
     Candidate minus reference of Pearson's correlation of the deposits of a layer and the next at equal
     energy and angle, averaged over the layers with the central 95 % of the energy.
