@@ -19,6 +19,7 @@ from caloforge.comparison.samples import accumulate
 from caloforge.comparison.selections import INCLUSIVE, Selection
 from caloforge.files import shower_file, shower_writer
 from caloforge.files.shower_file import ShowerFile
+from caloforge.foundations.units import GEV
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.page.content import Report, Source
 from caloforge.report.plots.catalogue import TOPICS, catalogue
@@ -33,33 +34,56 @@ BINS = ("10 to 100 GeV", "100 to 300 GeV", "300 to 500 GeV")
 WINDOWS = ("50 ± 5 GeV", "100 ± 5 GeV", "200 ± 5 GeV, 62 ± 5° incident")
 
 
-def metrics(hits: float = 1.0) -> Metrics:
+POINTS = ("50 GeV", "200 GeV", "400 GeV")
+"""The scan of energies whose showers are compared."""
+
+
+def metrics(hits: float = 1.0, error: float = 0.002) -> Metrics:
     """Numbers by which a candidate with as many hits as the reference meets its requirements."""
     found: Metrics = {
-        "n_plots": 12, "n_reference": 400, "n_candidate": 400, "energy_bins": list(BINS),
-        "auc.low": 0.55, "auc.low_err": 0.02, "auc.low_floor": 0.5, "auc.high": 0.57, "auc.high_err": 0.02,
+        "n_plots": 12, "n_reference": 400, "n_candidate": 400, "energy_points": list(POINTS),
+        "energy_points_GeV": [[25, 100], [100, 283], [283, 566]],
+        "auc.low": 0.55, "auc.low_err": 0.02, "auc.low_floor": 0.5, "auc.high": 0.53, "auc.high_err": 0.02,
         "auc.energy_quartiles": ["10 to 200 GeV", "200 to 500 GeV"], "auc.low_by_energy": [0.6, 0.5],
         "auc.low_by_energy_err": [0.02, 0.02], "legacy_3dgan_metric": 0.38, "legacy_3dgan_metric_err": 0.01,
         "shape.x.mean_rel_error": 0.01, "shape.y.mean_rel_error": 0.02, "shape.z.mean_rel_error": 0.03,
-        "separation.cell_energy": 0.001, "layer_correlation.mean_abs_error": 0.05,
-        "nearest_neighbour.p_value": 0.4, "energy_scale": 1.001, "energy_scale_err": 0.002,
+        "separation.cell_energy": 0.0005, "layer_correlation.mean_abs_error": 0.05,
+        "nearest_neighbour.p_value": 0.4, "neighbour_correlation_difference": 0.01,
+        "resolution": {"fit": {}},
     }  # fmt: skip
-    ratios = {f"adjusted_ratio.{name}": 1.001 for name in ("sampling_fraction", "hits_300keV")}
+    ratios = dict.fromkeys(
+        ("energy_scale", "tail_ratio.below_0.85", "layer_gain.7", "adjusted_ratio.sampling_fraction"),
+        1.001,
+    )
     ratios |= {"spread_ratio.sampling_fraction": 1.01, "adjusted_ratio.hits": hits}
+    ratios |= {"adjusted_ratio.hits_100keV": 0.999, "adjusted_ratio.hits_1MeV": 0.998}
     for name, value in ratios.items():
-        found |= {name: value, f"{name}_err": 0.002}
-        found |= {f"{name}_by_energy": [value, value, 1.0], f"{name}_by_energy_err": [0.003] * 3}
+        known = 0.5 * error if name == "layer_gain.7" else error
+        found |= {name: value, f"{name}_err": known}
+        found |= {f"{name}_by_energy": [value, value, 1.0], f"{name}_by_energy_err": [1.2 * known] * 3}
+    for side in ("reference", "candidate"):
+        for curve, prefixes in (("response", ("", "linearity_")), ("resolution", ("", "core_"))):
+            for prefix in prefixes:
+                found.setdefault(curve, {})[f"{prefix}{side}"] = [0.03, 0.02, 0.01]
+                found[curve][f"{prefix}{side}_err"] = [0.001] * 3
+        fit = {"a": 0.2, "b": 0.01, "c": 0.0, "a_err": 0.01, "b_err": 0.002, "c_err": 0.1}
+        found["resolution"]["fit"][side] = fit | {"chi2": 1.5, "points": 3}
     return found
 
 
 def small_report(folder: Path, *candidates: Metrics, labels: tuple[str, ...] = ()) -> Report:
-    """Compare 40 real showers with 40 others, once for each of the candidates' numbers."""
+    """Compare 60 real showers with 60 others, once for each of the candidates' numbers.
+
+    They are said to be a scan of energies.
+    """
     showers = shower_file.read(DATA)
     names = labels or ("Geant4", "3DGAN", "Other")[: len(candidates) + 1]
+    energies = np.repeat(np.array([50, 200, 400], np.float32) * GEV, 20)
     samples = []
     for number in range(len(names)):
         path = folder / f"file{number}.h5"
-        shower_writer.write(path, showers[40 * number : 40 * number + 40])
+        some = showers[60 * number : 60 * number + 60]
+        shower_writer.write(path, replace(some, incident_energy=energies))
         edges = (0, 3e5, np.inf)
         bins = [
             Selection(f"E{low}", f"from {low:g} MeV", "energy", energy=(low, high))

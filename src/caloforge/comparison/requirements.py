@@ -67,8 +67,9 @@ class Requirement(BaseModel):
 
     ``within`` bounds |value - 1| of a ratio and |value| of a difference; ``at_most`` and ``at_least``
     bound the value. Where the number is known by energy too, the limit holds there; ``by_energy`` gives
-    another one for single points, where fewer showers tell, but not for ranges. ``metric`` may hold a ``*``: then every number of such a name counts, and ``part``
-    says what the star stands for (``layer *``). ``optional`` excuses a number that a detector does not have.
+    another one for single points, where fewer showers tell, but not for ranges. ``metric`` may hold a
+    ``*``: then every number of such a name counts, and ``part`` says what the star stands for
+    (``layer *``). ``optional`` excuses a number that a detector does not have.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -248,7 +249,7 @@ def _checks(metrics: Metrics, requirement: Requirement) -> Iterator[Check]:
     if not names and not requirement.optional:
         yield Check("all energies", None, None, requirement.limit)
     for name in names:
-        stands_for = name.removeprefix(before).removesuffix(after)
+        stands_for = name.removeprefix(before).removesuffix(after).replace("_", " ")
         part = f"{requirement.part.replace('*', stands_for)}, " if star else ""
         yield from _of_name(metrics, requirement, name, part)
 

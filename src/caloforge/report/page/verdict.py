@@ -105,7 +105,7 @@ def deciding(report: Report, index: int) -> Iterator[str]:
     text = f"{first:,} showers of each file would decide the first of them"
     if most > first:
         text += f", {most:,} all of them" if most <= MANY else f", all of them more than {MANY:,}"
-    yield f"{text}. They are added to by"
+    yield f"{text}. So many are made, and compared, by"
     reference = report.samples[0]
     theta = reference.conditions.incident_theta / DEGREE
     angle = "" if np.ptp(theta) < 0.1 else f" --theta {theta.min():.4g}:{theta.max():.4g}"
@@ -114,6 +114,7 @@ def deciding(report: Report, index: int) -> Iterator[str]:
         f"--energy {scan_or_span(reference.conditions)}{angle} --seed 2 -o more.h5"
     )
     yield "caloforge generate MODEL --like more.h5 --seed 2 -o more-generated.h5"
+    yield "caloforge validate more.h5 more-generated.h5 -o more"
 
 
 def _round_up(n: int) -> int:
