@@ -23,7 +23,7 @@ from caloforge.report.page.numbers import (
     observable_table,
     resolution_table,
 )
-from caloforge.report.page.verdict import headline, overview, sentences, verdict_table
+from caloforge.report.page.verdict import energy_states, headline, overview, sentences, verdict_table
 from caloforge.report.plots.catalogue import TOPICS
 from caloforge.report.plots.histograms import Plot
 from caloforge.report.plots.tables import table
@@ -64,8 +64,9 @@ def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
         _section(topic, list(items), report.labels)
         for topic, items in groupby(drawn, key=lambda item: item[0].topic)
     ]
-    requirements = [verdict_table(report, i) for i in range(len(report.verdicts)) if report.verdicts[i]]
-    if len(requirements) > 1:
+    judged = [i for i in range(len(report.verdicts)) if report.verdicts[i]]
+    requirements = [make(report, i) for i in judged for make in (verdict_table, energy_states)]
+    if len(judged) > 1:
         requirements.insert(0, overview(report))
     return fill_page(
         _file("template.html.jinja"),

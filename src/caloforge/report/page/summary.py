@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from caloforge.report.page.cells import Cell, Table
 from caloforge.report.page.content import Report
 from caloforge.report.page.numbers import key_metrics_table
-from caloforge.report.page.verdict import headline, sentences, verdict_table
+from caloforge.report.page.verdict import energy_states, headline, sentences, verdict_table
 
 __all__ = ["build_summary"]
 
@@ -34,6 +34,7 @@ def _lines(report: Report) -> Iterator[str]:
                     yield from (f"- {_escape(line)}" for line in lines)
             yield ""
             yield from _table(verdict_table(report, index))
+            yield from _table(energy_states(report, index))
     yield "### Numbers"
     yield ""
     yield from _table(key_metrics_table(report))

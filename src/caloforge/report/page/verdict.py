@@ -9,7 +9,7 @@ import numpy as np
 
 from caloforge.comparison.energy_points import scan_or_span
 from caloforge.comparison.key_metrics import with_error
-from caloforge.comparison.requirements import STATES, Check, Judgement, Requirement
+from caloforge.comparison.requirements import STATES, Check, Judgement, Requirement, State
 from caloforge.foundations.units import DEGREE
 from caloforge.report.page.cells import Cell, Column, Table, number
 from caloforge.report.page.content import Report
@@ -74,7 +74,7 @@ def sentences(report: Report, index: int) -> Iterator[tuple[str, tuple[str, ...]
         yield "Undecided", (*lines, *deciding(report, index))
     if of["met"]:
         yield "Met", ("; ".join(j.title for j in of["met"]),)
-    if by_energy := _by_energy(verdict, report.metrics[index].get("energy_points") or []):
+    if by_energy := _by_energy(report, index):
         yield "By energy", (by_energy,)
 
 
@@ -105,7 +105,7 @@ def deciding(report: Report, index: int) -> Iterator[str]:
     text = f"{first:,} showers of each file would decide the first of them"
     if most > first:
         text += f", {most:,} all of them" if most <= MANY else f", all of them more than {MANY:,}"
-    yield f"{text}. So many are made, and compared, by"
+    yield f"{text}. To make more:"
     reference = report.samples[0]
     theta = reference.conditions.incident_theta / DEGREE
     angle = "" if np.ptp(theta) < 0.1 else f" --theta {theta.min():.4g}:{theta.max():.4g}"
@@ -131,17 +131,33 @@ def where(judgement: Judgement) -> str:
     return ", ".join(texts)
 
 
-def _by_energy(verdict: Verdict, points: Sequence[str]) -> str:
+def states_at(judgement: Judgement, bounds_GeV: Sequence[float]) -> State | None:
+    """Return the worst state of a requirement at one point of energy; None where it was not measured there."""
+    there = [c.state for c in judgement.checks if c.energies_GeV == tuple(bounds_GeV)]
+    return max(there, key=STATES.index, default=None)
+
+
+def energy_states(report: Report, index: int) -> Table:
+    """Show the states of the requirements at the points of energy, a row each."""
+    metrics = report.metrics[index]
+    points = metrics.get("energy_points") or []
+    rows = []
+    for judgement in report.verdicts[index]:
+        states = [states_at(judgement, bounds) for bounds in metrics.get("energy_points_GeV") or []]
+        if any(states):
+            cells = (Cell("", STATES.index(s), s) if s else Cell("") for s in states)
+            rows.append((Cell(judgement.title), *cells))
+    columns = (Column("At single energies", "text"), *(Column(point, "short") for point in points))
+    return Table(f"Where it holds: {report.labels[index + 1]}", columns, tuple(rows), sortable=False)
+
+
+def _by_energy(report: Report, index: int) -> str:
     """Tell at which points of energy nothing fails, and where the most."""
-    failing: dict[str, list[str]] = {point: [] for point in points}
-    for judgement in verdict:
-        for check in judgement.of("failed"):
-            point = next(
-                (p for p in points if check.where in (p, check.where.partition(", ")[0] + f", {p}")), ""
-            )
-            if point and judgement.title not in failing[point]:
-                failing[point].append(judgement.title)
-    if not points or not any(failing.values()):
+    metrics, failing = report.metrics[index], {}
+    points = metrics.get("energy_points") or []
+    for point, bounds in zip(points, metrics.get("energy_points_GeV") or [], strict=True):
+        failing[point] = [j.title for j in report.verdicts[index] if states_at(j, bounds) == "failed"]
+    if not any(failing.values()):
         return ""
     good = [point for point in points if not failing[point]]
     most = max(points, key=lambda point: len(failing[point]))

@@ -202,7 +202,7 @@ def _curves(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
     if plot.whole_x:
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
     if plot.log_x and edges[-1] > 10 * edges[0]:
-        below.xaxis.set_minor_formatter(NullFormatter())
+        few_ticks(below.xaxis)
     label = plot.histograms[0].axes[0].label
     below.set_xlabel(label, fontsize=fitted(label, 12, 48))
 
