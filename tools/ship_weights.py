@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import shutil
 import sys
@@ -23,11 +22,10 @@ from caloforge.foundations.cache import cache_folder
 from caloforge.foundations.durable import write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.units import DEGREE, GEV
-from caloforge.generation.sampler import generate_file, like_file, load
 from caloforge.models.saved import ModelCard, read_card
-from caloforge.report.validate import validate
 from caloforge.training.config import load_config
 from caloforge.training.run_folder import RunFolder
+from tools.judge_weights import QUALITY, judge_weights
 
 WEIGHTS = Path(caloforge.__file__).parent / "weights"
 FILES = ("model.safetensors", "model.json")
@@ -41,7 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("name", help="what the weights are called from then on, such as clic-ecal")
     parser.add_argument("--training", type=Path, nargs="+", required=True, help="its training showers")
-    parser.add_argument("--reference", type=Path, required=True, help="showers that judge the model")
+    parser.add_argument(
+        "--reference", type=Path, nargs="+", required=True, help="showers that judge the model"
+    )
     parser.add_argument("--machine", required=True, help="what the training ran on, in words")
     parser.add_argument(
         "--weights", type=Path, default=WEIGHTS, help="the folder of all shipped weights"
@@ -62,35 +62,26 @@ def ship(given: argparse.Namespace) -> None:
     size = sum((given.run / name).stat().st_size for name in FILES)
     if size > LARGEST:
         raise UsageError(f"{given.run}: expected a model of at most {LARGEST:.0f} bytes, got {size}")
-    with tempfile.TemporaryDirectory() as temporary:
-        generated = Path(temporary) / "generated.h5"
-        generate_file(load(given.run), like_file(given.reference), generated, seed=1)
-        validate(
-            given.reference,
-            generated,
-            Path(temporary) / "report",
-            labels=("Geant4", given.name),
-            training=given.training,
-            workers=len(os.sched_getaffinity(0)),
-        )
-        verdict = (Path(temporary) / "report" / "report.md").read_text(encoding="utf-8")
-    text = describe(given, card, verdict)
     folder = given.weights / given.name
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(given.run / name, folder / name)
-    write_text(folder / "README.md", text)
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = Path(temporary) / given.name
+        staged.mkdir()
+        for name in FILES:
+            shutil.copyfile(given.run / name, staged / name)
+        quality = judge_weights(staged, given.reference, given.training)
+        write_text(staged / "README.md", describe(given, card, quality))
+        shutil.copytree(staged, folder, dirs_exist_ok=True)
     print(folder)  # noqa: T201
 
 
-def describe(given: argparse.Namespace, card: ModelCard, verdict: str) -> str:
+def describe(given: argparse.Namespace, card: ModelCard, quality: str) -> str:
     """Write the model card."""
     settings, sources = RunFolder(given.run).read_config()
     energies = " to ".join(f"{value / GEV:.4g}" for value in card.energy_MeV)
     angles = " to ".join(dict.fromkeys(f"{value / DEGREE:.4g}" for value in card.theta_rad))
     names = " ".join(path.name for path in given.training)
     provenance, made = card.provenance, _origin(given.training[0])
-    validation = shlex.join(["--training", *(path.name for path in given.training)])
+    sizes = " and ".join(str(_size(path)) for path in given.reference)
     return f"""# {given.name}
 
 Pretrained weights of `{card.name}` for the detector `{card.grid.name}`, {" x ".join(map(str, card.grid.shape))} cells.
@@ -121,16 +112,10 @@ $ {_command(settings, sources, given.training)}
   warns; a model trained at one angle refuses others.
 - Cells of this detector alone, above its read-out threshold of {card.threshold_MeV * 1e3:g} keV. For another detector train on its
   showers, with `--init-from {given.name}` if they are few.
-- Quality is known as well as the comparison below says, with {_size(given.reference)} showers: what is finer than its errors is not known.
+- Quality is known as well as the comparisons below say, by {sizes} showers: what is finer than their errors is not known.
 
-## Quality
-
-```console
-$ caloforge generate {given.name} --like {given.reference.name} --seed 1 -o generated.h5
-$ caloforge validate {given.reference.name} generated.h5 -o report --labels Geant4 {given.name} {validation}
-```
-
-{verdict}"""
+{QUALITY}
+{quality}"""
 
 
 def _sizes(files: list[Path]) -> int:

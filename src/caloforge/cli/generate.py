@@ -77,6 +77,7 @@ def run(
         with_engine,
     )
     from caloforge.generation.threads import ThreadPool
+    from caloforge.models.verdict import failures
 
     inputs = [] if like is None else [like]
     claim_showers(output, *inputs, overwrite=overwrite)
@@ -101,8 +102,9 @@ def run(
         if source.grid and (source.grid.name, source.grid.shape) != (made.name, made.shape):
             other, ours = (f"{grid.name} {list(grid.shape)}" for grid in (source.grid, made))
             say(f"warning: --like {like}: showers of {other}, the model makes those of {ours}")
-        if warning:
-            say(f"warning: {warning}")
+        known = failures(generator.folder, source.energy_MeV) if generator.folder else None
+        for text in filter(None, (warning, known)):
+            say(f"warning: {text}")
     if engine is Engine.auto and ranks.world > 1:
         raise UsageError("--engine auto: each rank could take another, expected the name of one")
     pool = ThreadPool(streams, ranks)

@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from caloforge.comparison.differences import Metrics, finite
 from caloforge.comparison.equal_conditions import Pair, reference_curve, width
@@ -168,6 +167,8 @@ def fit_resolution(energy_GeV: list[float], widths: list[Number]) -> Metrics:
     term at zero has as its error what its square could be, and then does not count for the others'.
     Null with fewer than three points.
     """
+    from scipy.optimize import nnls
+
     names = ("a", "b", "c")
     good = [
         (energy, value, error)

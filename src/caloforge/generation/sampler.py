@@ -68,12 +68,16 @@ class ConditionSource:
 
 @dataclass(frozen=True)
 class Generator:
-    """A model that is ready to make showers, its card, and what computes its images: torch or another engine."""
+    """A model that is ready to make showers, its card, and what computes its images: torch or another engine.
+
+    ``folder`` is where it was loaded from.
+    """
 
     model: ShowerModel
     card: ModelCard
     engine: str = "torch"
     forward: Forward | None = None
+    folder: Path | None = None
 
     def sample(
         self, conditions: Conditions, seed: int, first: int
@@ -137,7 +141,7 @@ def load(name_or_run: str | Path) -> Generator:
     if not path.exists():
         known = f"one of {', '.join(shipped)} or " if shipped else ""
         raise UsageError(f"model {str(name_or_run)!r}: expected {known}a run folder")
-    return Generator(*load_model(path))
+    return Generator(*load_model(path), folder=path)
 
 
 def with_engine(

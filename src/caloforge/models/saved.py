@@ -21,7 +21,15 @@ from caloforge.models.family import Family
 from caloforge.models.registry import MODELS
 from caloforge.showers.conditions import MAX_INCIDENT_MEV
 
-__all__ = ["ModelCard", "has_model", "load_model", "read_card", "save_model", "write_lost_card"]
+__all__ = [
+    "WEIGHTS",
+    "ModelCard",
+    "has_model",
+    "load_model",
+    "read_card",
+    "save_model",
+    "write_lost_card",
+]
 
 FORMAT = "caloforge-model"
 VERSION = 1

@@ -25,7 +25,7 @@ __all__ = ["RunFolder"]
 LOCK = ".lock"
 MODEL = ("model.safetensors", "model.json")
 OWN = re.compile(
-    r"model\.(safetensors|json)|config\.yaml|metrics\.jsonl|checkpoints(/step-\d+\.safetensors)?|events\.out\.tfevents\..*"
+    r"model\.(safetensors|json)|verdict\.json|config\.yaml|metrics\.jsonl|checkpoints(/step-\d+\.safetensors)?|events\.out\.tfevents\..*"
 )
 """What a training writes into its folder; hidden names aside."""
 ADVICE = "; --resume --set NAME=VALUE changes a setting, --config FILE --out RUN begins another run"
