@@ -254,8 +254,44 @@ def how(*names: str) -> Iterator[str]:
 
 
 def _verdict(result: Result) -> str:
-    verdict = judge(result["metrics"], load_requirements())
-    return ", ".join(f"{sum(it.state == state for it in verdict)} {state}" for state in reversed(STATES))
+    states = [entry["state"] for entry in result["metrics"]["requirements"]]
+    return ", ".join(f"{states.count(state)} {state}" for state in reversed(STATES))
+
+
+def failed(*names: str) -> Iterator[str]:
+    """List the failed requirements of comparisons, each where it is worst."""
+    rows = []
+    for name in names:
+        entries = load(name)["metrics"]["requirements"]
+        for entry in (entry for entry in entries if entry["state"] == "failed"):
+            low, high = (with_error(bound, None) for bound in entry["interval"])
+            places = f"{entry['checks']['failed']} of {sum(entry['checks'].values())}"
+            rows.append((f"`{name}`", entry["name"], entry["where"], f"{low} to {high}", places))
+    yield from table(("", "failed", "worst at", "interval of 95 %", "checks that failed"), rows)
+
+
+def resolution(name: str, *labels: str) -> Iterator[str]:
+    """Show response and resolution of both files of a comparison at single energies, and the resolution's fits."""
+    result = load(name)
+    metrics = result["metrics"]
+    both = list(zip(("reference", "candidate"), labels, strict=True))
+    rows = []
+    for kind, prefix, title in (("response", "", "response"), ("resolution", "", "sigma/E")):
+        for side, label in both:
+            values, errors = (metrics[kind][f"{prefix}{side}{end}"] for end in ("", "_err"))
+            rows.append((f"{title}, {label}", *map(with_error, values, errors)))
+    yield from table(("", *metrics["energy_points"]), rows)
+    yield ""
+    fits = metrics["resolution"]["fit"]
+    rows = [
+        (label, *(with_error(fits[side][term], fits[side][f"{term}_err"]) for term in "abc"))
+        for side, label in both
+    ]
+    yield from table(("sigma/E = a/√E ⊕ b ⊕ c/E", "a [√GeV]", "b", "c [GeV]"), rows)
+    yield from (
+        "",
+        f"{metrics['n_reference']} against {metrics['n_candidate']} showers. {place(result)}",
+    )
 
 
 def _number(result: Result, name: str) -> str:
@@ -465,8 +501,8 @@ def _cell(text: str) -> str:
 BLOCKS: Mapping[str, Callable[..., Iterable[str]]] = {
     function.__name__: function
     for function in (
-        ablation, accuracy, bench, claims, commands, detectors, finding, how, metrics, observables, quality,
-        requirements, rooms, scaling, search_methods, settings, speed, verdict_power,
+        ablation, accuracy, bench, claims, commands, detectors, failed, finding, how, metrics, observables, quality,
+        requirements, resolution, rooms, scaling, search_methods, settings, speed, verdict_power,
     )
 }  # fmt: skip
 

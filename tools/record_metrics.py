@@ -19,7 +19,10 @@ from caloforge.comparison.requirements import load_requirements
 from caloforge.foundations.durable import write_json
 
 ENDINGS = re.compile(r"(_by_energy)?(_floor)?(_err)?$")
-ALWAYS = ("n_reference", "n_candidate", "n_plots", "energy_bins", "auc.energy_quartiles")
+ALWAYS = (
+    "n_reference", "n_candidate", "n_plots", "energy_bins", "energy_points", "auc.energy_quartiles",
+    "auc_curve", "response", "resolution", "tails", "requirements",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,7 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--note", default="", help="what else a reader must know of these commands")
     parser.add_argument("commands", nargs="+", help="the commands, as anyone would type them")
     given = parser.parse_args(arguments)
-    wanted = [*ALWAYS, *TITLES, *(it.metric for it in load_requirements())]
+    single = (it.metric for it in load_requirements() if "*" not in it.metric)
+    wanted = [*ALWAYS, *TITLES, *single]
     found = json.loads(given.metrics.read_text(encoding="utf-8"))
     kept = {
         name: value

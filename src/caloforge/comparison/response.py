@@ -8,8 +8,8 @@ its sample's curve f(E, theta), so that a bin's width does not add to the resolu
     the points, minus one.
 ``resolution``
     sigma/E: half the width of the central 68.3 % over the median, and of a normal distribution fitted to
-    the core, within two of its sigma. ``fit``: a, b and c of sigma/E = a / sqrt(E) (+) b (+) c / E (E in GeV,
-    sums in quadrature; PDG, Review of Particle Physics, chapter 35.10) through the central widths, with chi2.
+    the core, within two of its sigma. ``fit`` and ``fit_core``: a, b and c of sigma/E = a / sqrt(E) (+) b (+)
+    c / E (E in GeV, sums in quadrature; PDG, Review of Particle Physics, chapter 35.10) through each, with chi2.
 ``tails``
     Fractions of showers with less than 0.85 and 0.7 of the median, and with more than 1.15.
 ``tail_ratio.below_0.85``, ``.below_0.7``, ``.above_1.15``
@@ -62,9 +62,9 @@ class Response:
     tails: dict[str, list[Number]]
 
     @property
-    def fit(self) -> Metrics:
-        """The curve through the central widths."""
-        return fit_resolution(self.energy_GeV, self.central)
+    def fits(self) -> tuple[Metrics, Metrics]:
+        """The curves through the central widths, and through those of the core."""
+        return fit_resolution(self.energy_GeV, self.central), fit_resolution(self.energy_GeV, self.core)
 
 
 def measure_response(sample: Sample, points: Sequence[Selection]) -> Response:
@@ -87,7 +87,11 @@ def measure_response(sample: Sample, points: Sequence[Selection]) -> Response:
 
 def response_metrics(pair: Pair) -> Metrics:
     """Compute the numbers of this module."""
-    curves: dict[str, dict[str, Any]] = {"response": {}, "resolution": {"fit": {}}, "tails": {}}
+    curves: dict[str, dict[str, Any]] = {
+        "response": {},
+        "resolution": {"fit": {}, "fit_core": {}},
+        "tails": {},
+    }
     for name, sample in zip(("reference", "candidate"), pair.samples, strict=True):
         found = measure_response(sample, pair.places.points)
         for curve in curves.values():
@@ -96,7 +100,8 @@ def response_metrics(pair: Pair) -> Metrics:
         _add(curves["response"], f"linearity_{name}", found.linearity)
         _add(curves["resolution"], name, found.central)
         _add(curves["resolution"], f"core_{name}", found.core)
-        curves["resolution"]["fit"][name] = found.fit
+        for kind, fit in zip(("fit", "fit_core"), found.fits, strict=True):
+            curves["resolution"][kind][name] = fit
         for tail, fractions in found.tails.items():
             _add(curves["tails"].setdefault(tail, {}), name, fractions)
     metrics: Metrics = dict(curves)

@@ -177,19 +177,18 @@ def _absolute(report: Report, index: int) -> Iterator[tuple[Cell, ...]]:
 
 
 def resolution_table(report: Report) -> Table:
-    """Show the fits of the resolution, a row a file."""
-    found = [(report.labels[0], report.metrics[0]["resolution"]["fit"]["reference"])]
+    """Show the fits of the resolution, two rows a file."""
+    sides = [(report.labels[0], report.metrics[0], "reference")]
     for label, metrics in zip(report.labels[1:], report.metrics, strict=True):
-        found.append((label, metrics["resolution"]["fit"]["candidate"]))
-    rows = [
-        (
-            Cell(label),
-            *(number(with_error(fit[term], fit[f"{term}_err"]), fit[term]) for term in "abc"),
-            number(f"{fit['chi2']:.1f} / {fit['points']} points", fit["chi2"]),
-        )
-        for label, fit in found
-        if fit["a"] is not None
-    ]
+        sides.append((label, metrics, "candidate"))
+    rows = []
+    for kind, what in (("fit", "central 68 %"), ("fit_core", "Gaussian core")):
+        for label, metrics, side in sides:
+            fit = metrics["resolution"][kind][side]
+            if fit["a"] is not None:
+                terms = (number(with_error(fit[t], fit[f"{t}_err"]), fit[t]) for t in "abc")
+                chi2 = number(f"{fit['chi2']:.1f} / {fit['points']} points", fit["chi2"])
+                rows.append((Cell(f"{label}, {what}"), *terms, chi2))
     columns = (
         Column("", "text"),
         Column("a [√GeV]"),

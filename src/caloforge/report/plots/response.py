@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.comparison.differences import Metrics
 from caloforge.comparison.energy_points import choose_places
-from caloforge.comparison.response import TAILS, Response, measure_response
+from caloforge.comparison.response import TAILS, measure_response
 from caloforge.comparison.samples import Sample
 from caloforge.comparison.selections import Selection
 from caloforge.foundations.units import GEV
@@ -57,9 +58,15 @@ def response_plots(samples: Sequence[Sample]) -> Iterator[Plot]:
         "Resolution: central 68 %, lines a/√E ⊕ b ⊕ c/E",
         "sigma / E",
         [r.central for r in found],
-        lines=tuple(_fitted(r, edges) for r in found),
+        lines=tuple(_fitted(r.fits[0], edges) for r in found),
     )
-    yield plot("resolution_core", "Resolution: Gaussian core", "sigma / E", [r.core for r in found])
+    yield plot(
+        "resolution_core",
+        "Resolution: Gaussian core, lines a/√E ⊕ b ⊕ c/E",
+        "sigma / E",
+        [r.core for r in found],
+        lines=tuple(_fitted(r.fits[1], edges) for r in found),
+    )
     for tail, (low, high) in TAILS.items():
         what = f"above {low:g}" if low else f"below {high:g}"
         title = f"Tail of the response: {what} of the median"
@@ -82,9 +89,8 @@ def _histogram(edges: Array, numbers: Sequence[tuple[float, float]]) -> Any:
     return histogram(edges, "Incident energy [GeV]", values, errors**2)
 
 
-def _fitted(response: Response, edges: Array) -> Array:
+def _fitted(fit: Metrics, edges: Array) -> Array:
     """Return the curve through the widths as points (2, P); none where there are too few."""
-    fit = response.fit
     if fit["a"] is None:
         return np.zeros((2, 0))
     energy = np.geomspace(edges[0], edges[-1], FIT_POINTS)
