@@ -28,7 +28,7 @@ def parsed(line: str) -> dict[str, Any]:
         ("--labels A B r c -o x", "A B", "r c"),
         ("-o x --labels A B r c", "A B", "r c"),
         ("r --labels A B c -o x", "A B", "r c"),
-        ("r c d --labels A B C -o x --quick", "A B C", "r c d"),
+        ("r c d --labels A B C -o x --only numbers", "A B C", "r c d"),
         ("--labels A B C r c d -o x", "A B C", "r c d"),
         ("r c --labels A --labels B -o x", "A B", "r c"),
         ("r c --labels A B --requirements y --training t -o x", "A B", "r c"),

@@ -71,7 +71,16 @@ def test_another_report_stays(
     out = tmp_path / "report"
 
     def command(candidate: str, *more: str) -> tuple[object, ...]:
-        return ("validate", tmp_path / "a.h5", tmp_path / f"{candidate}.h5", "-o", out, "--quick", *more)
+        return (
+            "validate",
+            tmp_path / "a.h5",
+            tmp_path / f"{candidate}.h5",
+            "-o",
+            out,
+            "--only",
+            "numbers",
+            *more,
+        )
 
     assert caloforge(*command("b")).code == 0
     said = (out / "command.txt").read_text()

@@ -92,7 +92,6 @@ def test_json_is_the_metrics_and_where_the_report_is(
         "--labels",
         "Geant4",
         "3D GAN",
-        "--quick",
         "--json",
     )
     assert ran.code == 0, ran.err
@@ -111,14 +110,15 @@ def test_the_table_is_the_verdict(
         monkeypatch.setattr(f"caloforge.report.plots.catalogue.{name}", lambda *_: [])
     monkeypatch.setenv("COLUMNS", "150")
     monkeypatch.chdir(tmp_path)
-    ran = caloforge("validate", "small.h5", "other.h5", "small.h5", "-o", "report", "--quick")
+    ran = caloforge("validate", "small.h5", "other.h5", "small.h5", "-o", "report", "--only", "numbers")
     assert ran.code == 0, ran.err
     for words in (
         "candidate 1: 4 showers against 4",
         "candidate 2: 4 showers against 4",
-        "Sampling fraction",
-        "within 2 %",
-        "not measured",
+        "Response",
+        "within 1 %",
+        "undecided",
+        "undefined",
     ):
         assert words in ran.out
     assert ran.out.splitlines()[-1] == "report/report.html"
@@ -126,20 +126,52 @@ def test_the_table_is_the_verdict(
     assert "candidate 2" in page
 
 
-def test_require_fails_when_something_is_not_met_and_the_report_is_there(
-    caloforge: Caloforge, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+MEASURED = "{metric: n_candidate, at_least: 3}"
+FAILED = "{metric: n_candidate, at_least: 5}"
+UNDECIDED = "{metric: auc.low, at_most: 0.6}"
+"""Four showers have no classifier."""
+
+
+@pytest.mark.parametrize(
+    ("requirements", "require", "require_decided"),
+    [
+        ((MEASURED,), 0, 0),
+        ((MEASURED, UNDECIDED), 0, 1),
+        ((MEASURED, FAILED), 1, 1),
+        ((FAILED, UNDECIDED), 1, 1),
+    ],
+    ids=["met", "undecided", "failed", "both"],
+)
+def test_exit_codes_tell_what_is_failed_and_what_is_undecided(
+    caloforge: Caloforge,
+    files: dict[str, Path],
+    tmp_path: Path,
+    requirements: tuple[str, ...],
+    require: int,
+    require_decided: int,
 ) -> None:
-    for name in ("catalogue", "displays"):
-        monkeypatch.setattr(f"caloforge.report.plots.catalogue.{name}", lambda *_: [])
-    for limit, code in ((3, 0), (5, 1)):
-        mine = tmp_path / "mine.yaml"
-        mine.write_text(f"requirements:\n- {{metric: n_candidate, at_least: {limit}}}\n")
-        out = tmp_path / f"report{limit}"
-        options = ("-o", out, "--quick", "--require", "--requirements", mine)
-        ran = caloforge("validate", files["small"], files["other"], *options)
+    """The report is there in any case, and one line on stderr counts what is wrong."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("requirements:\n" + "".join(f"- {line}\n" for line in requirements))
+    failed, undecided = requirements.count(FAILED), requirements.count(UNDECIDED)
+    for name, options, code in (
+        ("none", (), 0),
+        ("require", ("--require",), require),
+        ("decided", ("--require-decided",), require_decided),
+        ("both", ("--require", "--require-decided"), require_decided),
+    ):
+        out = tmp_path / name
+        pair = (files["small"], files["other"])
+        ran = caloforge(
+            "validate", *pair, "-o", out, "--only", "numbers", *options, "--requirements", mine
+        )
         assert ran.code == code, ran.err
-        assert (out / "report.html").is_file()
-        assert ("requirements not met: 1" in ran.err) == (code == 1)
+        assert f"{failed} failed, {undecided} undecided, " in ran.out
+        said = f"report.html: requirements: {failed} failed, {undecided} undecided"
+        assert (said in ran.err) == (code == 1)
+        stored = json.loads((out / "metrics.json").read_text())["requirements"]
+        assert [entry["state"] for entry in stored].count("failed") == failed
+        assert not (out / "plots").exists()
 
 
 @pytest.mark.process

@@ -69,7 +69,7 @@ WORK = (
     Work(
         [*TRAIN, "--set", "max_steps=14", "--data", "showers.h5", "--out", "run"], "run", ["train", "--out", "run", "--resume"]
     ),
-    Work(["validate", "showers.h5", "others.h5", "-o", "report", "--quick"], numbers),
+    Work(["validate", "showers.h5", "others.h5", "-o", "report", "--only", "numbers"], numbers),
     Work(["search", "random", "--data", "many.h5", "--out", "study", "--trials", "2", "--each", "0.1"], tried),
     Work(["bench", "loader", "--minutes", "0.01", "-o", "bench.json"], is_json),
     Work(["rmsprop", "--evaluations", "3000", "--seeds", "1", "-o", "finding.json"], quoted, study=True),
