@@ -25,7 +25,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from caloforge.cli.main import app
-from caloforge.comparison import correlations, differences, equal_conditions
+from caloforge.comparison import correlations, differences, equal_conditions, profiles, response
 from caloforge.comparison import metrics as measured
 from caloforge.comparison.key_metrics import title_of, with_error
 from caloforge.comparison.requirements import STATES, judge, load_requirements
@@ -167,7 +167,7 @@ def observables() -> Iterator[str]:
 
 def metrics() -> Iterator[str]:
     """List the numbers of metrics.json, which the docstrings of their modules define."""
-    for module in (differences, equal_conditions, correlations, measured):
+    for module in (differences, equal_conditions, response, profiles, correlations, measured):
         text = inspect.cleandoc(module.__doc__ or "")
         text = re.sub(r":(?:func|mod|attr|class|data):`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text).replace(
             "``", "`"
@@ -200,7 +200,7 @@ def requirements() -> Iterator[str]:
         )
         for it in load_requirements()
     ]
-    yield from table(("requirement", "number in `metrics.json`", "limit", "in each bin of energy"), rows)
+    yield from table(("requirement", "number in `metrics.json`", "limit", "at an energy"), rows)
 
 
 def rooms() -> Iterator[str]:
