@@ -49,7 +49,7 @@ def metrics(hits: float = 1.0, error: float = 0.002) -> Metrics:
         "shape.x.mean_rel_error": 0.01, "shape.y.mean_rel_error": 0.02, "shape.z.mean_rel_error": 0.03,
         "separation.cell_energy": 0.0005, "layer_correlation.mean_abs_error": 0.05,
         "nearest_neighbour.p_value": 0.4, "neighbour_correlation_difference": 0.01,
-        "resolution": {"fit": {}},
+        "resolution": {"fit": {}, "fit_core": {}},
     }  # fmt: skip
     ratios = dict.fromkeys(
         ("energy_scale", "tail_ratio.below_0.85", "layer_gain.7", "adjusted_ratio.sampling_fraction"),
@@ -67,7 +67,8 @@ def metrics(hits: float = 1.0, error: float = 0.002) -> Metrics:
                 found.setdefault(curve, {})[f"{prefix}{side}"] = [0.03, 0.02, 0.01]
                 found[curve][f"{prefix}{side}_err"] = [0.001] * 3
         fit = {"a": 0.2, "b": 0.01, "c": 0.0, "a_err": 0.01, "b_err": 0.002, "c_err": 0.1}
-        found["resolution"]["fit"][side] = fit | {"chi2": 1.5, "points": 3}
+        for kind in ("fit", "fit_core"):
+            found["resolution"][kind][side] = fit | {"chi2": 1.5, "points": 3}
     return found
 
 

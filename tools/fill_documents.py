@@ -28,7 +28,7 @@ from caloforge.cli.main import app
 from caloforge.comparison import correlations, differences, equal_conditions, profiles, response
 from caloforge.comparison import metrics as measured
 from caloforge.comparison.key_metrics import title_of, with_error
-from caloforge.comparison.requirements import STATES, judge, load_requirements
+from caloforge.comparison.requirements import STATES, load_requirements
 from caloforge.detector import load_detector, shipped_detectors
 from caloforge.files.shipped import pretrained_weights
 from caloforge.models.registry import MODELS

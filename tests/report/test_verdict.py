@@ -29,6 +29,7 @@ from caloforge.report.page.verdict import (
     _round_up,
     beyond,
     counted,
+    energy_states,
     headline,
     overview,
     sentences,
@@ -48,7 +49,8 @@ def judged(
     """Judge one number, known at three energies or over all alone."""
     numbers: Metrics = {"n_reference": 400, "n_candidate": 400, metric: value, f"{metric}_err": error}
     if points:
-        numbers |= {"energy_points": list(POINTS), f"{metric}_by_energy": points}
+        numbers |= {key: metrics()[key] for key in ("energy_points", "energy_points_GeV")}
+        numbers |= {f"{metric}_by_energy": points}
         numbers |= {f"{metric}_by_energy_err": [error] * 3}
     return judge(numbers, [Requirement(metric=metric, title=title, **(limit or {"within": 0.02}))])[0]
 
@@ -240,16 +242,28 @@ def test_points_and_quartiles_of_energy_have_their_own_tables(report: Report) ->
     assert [cell.state for cell in quartiles.rows[0][1:]] == ["met", "met"]
 
 
+def test_the_states_at_single_energies_stand_in_one_table(report: Report) -> None:
+    table = energy_states(report, 1)
+    assert tuple(column.title for column in table.columns[1:]) == POINTS
+    states = {row[0].text: [cell.state for cell in row[1:]] for row in table.rows}
+    assert states["Hits"] == ["failed", "failed", "met"]
+    assert states["Response"] == ["met"] * 3
+    assert "Classifier on cells (AUC)" not in states  # known in quartiles
+
+
 def test_each_file_has_its_fit_of_the_resolution(report: Report) -> None:
     table = resolution_table(report)
-    assert [row[0].text for row in table.rows] == ["Geant4", "3DGAN", "Other"]
+    assert [row[0].text for row in table.rows] == [
+        f"{label}, {what}" for what in ("central 68 %", "Gaussian core") for label in report.labels
+    ]
     assert [cell.text for cell in table.rows[0][1:]] == [
         "0.200 ± 0.010",
         "0.0100 ± 0.0020",
         "0.00 ± 0.10",
         "1.5 / 3 points",
     ]
-    unknown = {"fit": {side: {"a": None} for side in ("reference", "candidate")}}
+    fits = {side: {"a": None} for side in ("reference", "candidate")}
+    unknown = {"fit": fits, "fit_core": fits}
     without = replace(report, metrics=(metrics() | {"resolution": unknown},) * 2)
     assert resolution_table(without).rows == ()
 
