@@ -55,6 +55,10 @@
   }));
   let shown = plots;
 
+  // The plots that the page opens with stand below the verdict, those of a search below its field.
+  const all = document.querySelector(".plots");
+  const opening = [...document.querySelectorAll("section.topic")].filter((section) => !all.contains(section));
+
   function matcher(query) {
     const quantities = [];
     const rest = query.toLowerCase().replace(QUANTITY, (_, value, unit) => {
@@ -90,6 +94,8 @@
       mark.parentNode.classList.toggle("empty", count.shown === 0);
     }
     const filtered = shown.length < plots.length;
+    if (opening.some((section) => all.contains(section) !== filtered))
+      (filtered ? form.nextElementSibling : find("summary")).after(...opening);
     find("shown").textContent = filtered ? `${shown.length} of ${plots.length} plots` : `${plots.length} plots`;
     document.querySelector(".none").hidden = shown.length > 0 || plots.length === 0;
     find("clear").disabled = !words.value && !topic.value && !where.value;
@@ -97,8 +103,6 @@
 
   // The filter stands in the address after the #, so that a filtered view can be linked.
   const fields = { find: words, topic, where };
-
-  const all = document.querySelector(".plots");
 
   function remember() {
     const state = new URLSearchParams();
@@ -167,7 +171,7 @@
     if (current + by >= 0 && current + by < shown.length) show(current + by);
   }
 
-  all.addEventListener("click", (event) => {
+  document.querySelector("main").addEventListener("click", (event) => {
     const link = event.target.closest("a.enlarge");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
