@@ -82,7 +82,7 @@ def run(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Compare showers with a reference: a verdict, numbers, and more than 300 plots in one page."""
+    """Compare showers with a reference: a verdict, numbers, and every plot in one page."""
     from caloforge.models.verdict import add_verdict
     from caloforge.report.validate import command_of, validate
 

@@ -30,7 +30,7 @@ MINUS, SIGMA = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
 MANY = 10_000_000
 """Beyond so many showers a sample is not asked for."""
 
-LISTED = 6
+LISTED = 2
 """So many of the failed checks of a requirement are listed, the worst first."""
 
 Verdict = Sequence[Judgement]
