@@ -62,7 +62,7 @@ def test_networks_stand_beside_geant4(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("generate --streams 1,x", "--streams: expected numbers from 1 to 1024"),
         ("generate --streams 0", "--streams: expected numbers from 1 to 1024"),
-        ("loader --only copula", "bench loader has no such rows"),
+        ("loader --only copula", "--only: only bench generate takes it, got loader"),
     ],
 )
 def test_wrong_rows_are_one_line(

@@ -100,7 +100,7 @@ class Trainer:
             CheckpointWriter(self.folder.checkpoints, config.keep_checkpoints) as self.writer,
         ):
             self.set_up()
-            with event_writer(self.out, enabled=config.tensorboard and group.leads) as self.events:
+            with event_writer(self.out, enabled=config.tensorboard and group.leads) as self.write_events:
                 for _, batch in self.loader.iterate(self.progress.position, self.last_position):
                     step = self.step(batch)
                     self.log(step)
@@ -261,7 +261,7 @@ class Trainer:
             self.say(f"step {done}: skipped, the {step.skipped[0]}'s loss or gradient is not finite")
         times = {"step": done, "seconds": round(self.seconds, 3)}
         self.folder.log({**times, "learning_rate": step.learning_rate, **figures})
-        self.events.write(done, {**figures, "learning_rate": step.learning_rate})
+        self.write_events(done, {**figures, "learning_rate": step.learning_rate})
 
     def show_progress(self, step: Step) -> None:
         """Show how far the training is, and figures worth watching."""
@@ -282,7 +282,7 @@ class Trainer:
         figures = self.physics_check(self.learner.model, self.group)
         known = {name: value for name, value in figures.items() if math.isfinite(value)}
         self.folder.log({"step": step, "epoch": self.progress.epoch, "check": known})
-        self.events.write(step, {f"check/{name}": value for name, value in known.items()})
+        self.write_events(step, {f"check/{name}": value for name, value in known.items()})
         if "score" not in known:
             self.say(f"step {step}: not a model, the showers of the averaged weights are not finite")
         elif config.choose == "last" or figures["score"] < self.progress.best["score"]:
