@@ -31,18 +31,36 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
     Raises CaloforgeError without Keras.
     """
     torch.manual_seed(seed)
+    ours = ways(batch)
     with started("train", torch.get_num_threads()) as (name, keras_seconds):
         all_ways: dict[str, Callable[[], float]] = {
             name: partial(keras_seconds, batch),
-            **ways(batch),
+            **ours,
+            **{f"{way}, one thread": _one_thread(ours[way]) for way in ("caloforge fp32", "copula")},
             "its products alone, fp32": _products(batch, torch.float32),
         }
         if has_bf16():
             all_ways["its products alone, bf16"] = _products(batch, torch.bfloat16)
         taken = take_turns(all_ways, seconds, progress)
-    times = map(median, taken.values())
-    rows = zip(rows_of(taken, batch), times, strict=True)
-    return [row | {"x_keras": round(median(taken[name]) / seconds, 2)} for row, seconds in rows]
+    rows = rows_of(taken, batch)
+    for row, times in zip(rows, taken.values(), strict=True):
+        row["x_keras"] = round(median(taken[name]) / median(times), 2)
+        row["threads"] = 1 if str(row["one iteration of"]).endswith("one thread") else row["threads"]
+    return rows
+
+
+def _one_thread(iterate: Callable[[], float]) -> Callable[[], float]:
+    """Let an iteration run on one thread, and the others as before."""
+
+    def alone() -> float:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return iterate()
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone
 
 
 def _products(batch: int, precision: torch.dtype) -> Callable[[], float]:

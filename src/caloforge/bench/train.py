@@ -45,10 +45,8 @@ def ways(batch: int) -> Ways:
         real, many = file.read(0, batch), file.read(0, COPULA_BATCH)
     found = {
         "caloforge fp32": _iterations("3dgan", real),
-        "caloforge fp32, one thread": _one_thread(_iterations("3dgan", real)),
         "caloforge bf16": _iterations("3dgan", real, precision="bf16"),
         "copula": _iterations("copula", many, batch / COPULA_BATCH),
-        "copula, one thread": _one_thread(_iterations("copula", many, batch / COPULA_BATCH)),
     }
     return found if has_bf16() else {name: way for name, way in found.items() if "bf16" not in name}
 
@@ -77,7 +75,7 @@ def rows_of(taken: Mapping[str, list[float]], batch: int) -> list[Row]:
             "ms/shower": round(1e3 * median(times) / batch, 1),
             "spread": f"{1e3 * min(times) / batch:.1f} - {1e3 * max(times) / batch:.1f}",
             "batch": COPULA_BATCH if name.startswith("copula") else batch,
-            "threads": 1 if name.endswith("one thread") else threads,
+            "threads": threads,
         }
         for name, times in taken.items()
     ]
@@ -95,20 +93,6 @@ def has_bf16() -> bool:
             times.append(time.perf_counter() - started)
         taken.append(min(times))
     return taken[1] < 2 * taken[0]
-
-
-def _one_thread(iterate: Callable[[], float]) -> Callable[[], float]:
-    """Let an iteration run on one thread, and the others as before."""
-
-    def alone() -> float:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return iterate()
-        finally:
-            torch.set_num_threads(threads)
-
-    return alone
 
 
 def _iterations(name: str, showers: Showers, share: float = 1.0, **settings: str) -> Callable[[], float]:
