@@ -35,6 +35,21 @@ PLAIN_BYTES = 20_000
 WIDE = 1.6
 """Pictures wider than this times their height get a row of the page to themselves."""
 
+SYNONYMS = {
+    "sampling_fraction": "response",
+    "response": "sampling fraction",
+    "sampling_fraction_mean": "linearity",
+    "total_deposit_mean": "linearity",
+    "total_deposit_relative_error": "linearity response",
+    "spread_against": "resolution",
+    "resolution": "relative spread",
+    "radius_9": "moliere",
+    "barycentre_X0": "depth",
+    "score_": "roc auc",
+    "roc": "score classifier",
+}
+"""Other words for what a plot shows whose name holds these: a search finds it by them too."""
+
 CONTENTS = {
     "summary": "Verdict",
     "numbers": "Numbers",
@@ -133,7 +148,9 @@ def _section(
         "title": topic,
         "meaning": TOPICS.get(topic, ""),
         "definitions": [OBSERVABLES[name] for name in names if name in OBSERVABLES],
-        "figures": [_figure(plot, image, labels) for plot, image in items],
+        "count": len(items),
+        "figures": [_figure(plot, image, labels) for plot, image in items if not plot.folded],
+        "folded": [_figure(plot, image, labels) for plot, image in items if plot.folded],
     }
 
 
@@ -141,13 +158,14 @@ def _figure(plot: Plot, image: bytes, labels: tuple[str, ...]) -> Mapping[str, A
     data, suffix, kind = table(plot, labels).encode(), "csv", "text/csv"
     if len(data) > PLAIN_BYTES:
         data, suffix, kind = gzip.compress(data, mtime=0), "csv.gz", "application/gzip"
+    synonyms = " ".join(words for part, words in SYNONYMS.items() if part in plot.name)
     # The header of a PNG holds its width and height.
     width, height = struct.unpack(">II", image[16:24])
     return {
         "name": plot.name,
         "title": plot.title,
         "wide": width > WIDE * height,
-        "words": f"{plot.title} {plot.where} {plot.observable} {plot.name}".lower(),
+        "words": f"{plot.title} {plot.where} {plot.observable} {plot.name} {synonyms}".lower(),
         "where": plot.where,
         "image": inline_png(image),
         "width": width,

@@ -38,7 +38,8 @@ class Plot:
     legend) hold the reference first, then each candidate. ``observable`` is the name of what is shown,
     or empty; ``where`` the title of the selection. ``difference``: candidate minus reference is shown
     below the curves, not their ratio. ``diagonal``: a map's two axes should agree. ``members`` are the
-    places of the files that are shown, the reference being 0; empty for all of them.
+    places of the files that are shown, the reference being 0; empty for all of them. ``folded``: one of
+    many that a reader opens.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Plot:
     difference: bool = False
     diagonal: bool = False
     members: tuple[int, ...] = ()
+    folded: bool = False
 
     def of(self, labels: Sequence[str]) -> list[str]:
         """Choose the labels of the files that are shown."""
