@@ -20,7 +20,8 @@ os.environ["KERAS_BACKEND"] = "torch"
 import keras
 from keras import layers
 
-from caloforge.bench.keras_baseline import discriminator, generator
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # studies are no part of the package
+from studies.speed.keras_baseline import discriminator, generator
 
 BATCH = 2
 

@@ -42,9 +42,7 @@ def test_a_stale_document_fails_and_is_not_touched(
     assert page.read_text(encoding="utf-8") == text
     TOOL.main([])
     TOOL.main(["--check"])
-    assert "| Response | `adjusted_ratio.sampling_fraction` |" in page.read_text(
-        encoding="utf-8"
-    )
+    assert "| Response | `adjusted_ratio.sampling_fraction` |" in page.read_text(encoding="utf-8")
 
 
 def test_numbers_keep_three_digits() -> None:

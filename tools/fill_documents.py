@@ -335,7 +335,7 @@ def bench(name: str, *words: str) -> Iterator[str]:
 
 def speed() -> Iterator[str]:
     """Say how much faster than Geant4 and than the published network in Keras a shower of clic-ecal is."""
-    rows = load("generate")["rows"]
+    rows = load("studies/speed/generate.json")["rows"]
     (geant4,) = (row for row in rows if row["way"] == "Geant4")
     (ours,) = (
         row

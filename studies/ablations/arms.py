@@ -7,7 +7,7 @@ from typing import Literal
 
 from caloforge.detector import Grid
 from caloforge.foundations.units import GEV
-from caloforge.models.shared.transforms import Scale
+from caloforge.models.shared.transforms import Transform
 from caloforge.models.threedgan.family import FIXED_ANGLE, PublishedConfig, Sizes3DGAN
 from caloforge.models.threedgan.fixed_angle import ThreeDGAN
 
@@ -21,7 +21,7 @@ class ThreeDGANInGeV(ThreeDGAN):
 
     def __init__(self, grid: Grid, threshold_MeV: float, **sizes: int) -> None:
         super().__init__(grid, threshold_MeV, **sizes)
-        self.transform = Scale(1 / GEV)
+        self.transform = Transform(1 / GEV)
 
 
 class _Config(PublishedConfig):

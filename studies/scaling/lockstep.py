@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from caloforge.foundations.randomness import stream_seed
 from caloforge.models.objective import Objective
 from caloforge.showers.batch import Batch
-from caloforge.training.trainer import finite
+from caloforge.training.step import finite
 
 __all__ = ["Lockstep"]
 

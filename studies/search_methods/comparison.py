@@ -82,13 +82,20 @@ def measure(request: Request, folder: Path, progress: Progress = silent) -> list
 
 def _search(method: str, seed: int, request: Request) -> Iterator[Row]:
     from caloforge.search.judge import Judge
-    from caloforge.search.study import Limits, Settings, Study
+    from caloforge.search.study import Limits, Study
     from caloforge.search.worker import work
 
     with TemporaryDirectory(prefix="caloforge-search-") as place:
         showers = _middle("train", Path(place) / "showers.h5")
         judge = Judge(_middle("test", Path(place) / "test.h5"), ("auc",))
-        wanted = Settings(method, ("auc",), request.each, seed, (str(showers),), SPACE)
+        wanted = {
+            "method": method,
+            "data": (str(showers),),
+            "objectives": ("auc",),
+            "core_seconds": request.each,
+            "seed": seed,
+            "space": SPACE,
+        }
         study = Study.joined(Path(place) / "study", wanted)
         work(study, Limits(core_seconds=request.core_seconds), watch=lambda _: None, progress=silent)
         yield from _curve(study, judge, method, seed, request.core_seconds)

@@ -26,7 +26,7 @@ from shower_samples import (
 
 import caloforge as cf
 from caloforge.detector.grid import CARTESIAN, CYLINDRICAL
-from caloforge.files.layouts import convert, layout_of
+from caloforge.files.layouts.convert import convert, layout_of
 from caloforge.foundations.errors import CaloforgeError, UsageError
 
 

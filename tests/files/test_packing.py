@@ -15,7 +15,7 @@ from caloforge.files.shower_writer import ShowerWriter
 @pytest.fixture(params=["zlib", "best"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "zlib":
-        monkeypatch.setattr(packing, "_compressor", lambda: packing._runs)
+        monkeypatch.setattr(packing, "_isal", lambda: None)
     return str(request.param)
 
 

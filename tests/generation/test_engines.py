@@ -22,7 +22,7 @@ from caloforge.generation.engines.onnx_file import erfinv, floor_divide, onnx_fi
 from caloforge.models.base import ShowerModel
 from caloforge.models.registry import MODELS
 from caloforge.models.saved import ModelCard, save_model
-from caloforge.models.shared.transforms import Scale
+from caloforge.models.shared.transforms import Transform
 from caloforge.models.threedgan import convolution
 from caloforge.showers import Conditions
 
@@ -200,7 +200,7 @@ class Undecided(ShowerModel):
     def __init__(self) -> None:
         super().__init__()
         self.grid, self.threshold_MeV, self.noise_size = GRID, 0.01, 3
-        self.transform = Scale(1.0)
+        self.transform = Transform()
         self.weight = torch.nn.Parameter(torch.ones(1))
 
     def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 from forged import forge_card
 
 from caloforge.detector import Grid
-from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.errors import CaloforgeError
 from caloforge.models.registry import MODELS
 from caloforge.models.saved import ModelCard, load_model, save_model
 
@@ -30,7 +30,7 @@ def test_every_family_says_what_numbers_it_has() -> None:
         "patch": 5,
     }
     assert sizes("3dgan-x16") == {"filters": 16, "latent": 200, "critic_filters": 16}
-    with pytest.raises(UsageError, match=r"architecture\.width: expected one of factors"):
+    with pytest.raises(CaloforgeError, match=r"architecture: field width"):
         sizes("copula", width=3)
 
 

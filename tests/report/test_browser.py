@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,57 @@ def test_a_filtered_view_can_be_linked_and_cleared(page: Page, context: BrowserC
     expect(shown(other)).to_have_count(MANY)
     assert focused(other) == "words"
     assert other.locator("#clear").is_disabled()
+
+
+@pytest.fixture(scope="module")
+def layers_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page of 18 plots, of which four show single layers, and one a radius."""
+    folder = tmp_path_factory.mktemp("layers")
+    drawn = plots(18, 2)
+    places = [i for i, (plot, _) in enumerate(drawn) if plot.topic in ("Layers", "Cells and hits")]
+    assert len(places) == 4
+    for number, place in enumerate(places):
+        plot, image = drawn[place]
+        name, title = f"layer{number:02d}_x", f"Barycentre of the layer in x: layer {number}"
+        drawn[place] = replace(plot, name=name, title=title, topic="Layers", folded=True), image
+    drawn[0] = replace(drawn[0][0], name="radius_90_all", title="Radius of 90 %"), drawn[0][1]
+    text = builder.build_page(small_report(folder, metrics()), drawn)
+    (folder / "report.html").write_text(text, encoding="utf-8")
+    return (folder / "report.html").as_uri()
+
+
+def test_single_layers_are_folded_away_and_found(context: BrowserContext, layers_url: str) -> None:
+    page = context.new_page()
+    page.goto(layers_url)
+    fold = page.locator("details.fold")
+    expect(shown(page)).to_have_count(14)
+    expect(page.locator("#shown")).to_have_text("18 plots")
+    expect(page.locator("[data-count='layers']")).to_have_text("4")
+    fold.locator("summary").click()
+    expect(shown(page)).to_have_count(18)
+    page.fill("#words", "layer 2")
+    assert [figure.get_attribute("id") for figure in shown(page).all()] == ["layer02_x"]
+    expect(fold.locator("summary")).to_have_text("Further plots 1")
+    page.fill("#words", "Molière")
+    assert [figure.get_attribute("id") for figure in shown(page).all()] == ["radius_90_all"]
+    expect(fold).to_be_hidden()
+    page.click("#clear")
+    expect(shown(page)).to_have_count(14)
+    page.select_option("#topic", "Layers")
+    expect(shown(page)).to_have_count(4)
+    page.click("#clear")
+    # Enlarged, the plots follow each other through what is folded, and the last one is in sight after it.
+    page.locator("a.enlarge:visible").last.click()
+    while page.locator("#viewer-title").inner_text() != "Barycentre of the layer in x: layer 3":
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Escape")
+    expect(page.locator("#layer03_x a.enlarge")).to_be_focused()
+
+
+def test_a_link_leads_to_a_folded_plot(context: BrowserContext, layers_url: str) -> None:
+    page = context.new_page()
+    page.goto(f"{layers_url}#layer03_x")
+    expect(page.locator("#layer03_x")).to_be_in_viewport()
 
 
 def test_a_plot_enlarges_by_mouse(page: Page) -> None:

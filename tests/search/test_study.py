@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,7 +22,7 @@ from caloforge.foundations.durable import sealed
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import silent
 from caloforge.search.judge import OBJECTIVES, check_objectives
-from caloforge.search.study import Limits, Settings, Study
+from caloforge.search.study import Limits, Study
 from caloforge.search.trial import FIRST_STEPS, Plan, _planned
 from caloforge.search.worker import work
 
@@ -39,8 +40,15 @@ work(Study(Path(sys.argv[1])), Limits(trials=3), watch=lambda trials: None, prog
 """
 
 
-def settings(data: Path, space: Path, method: str = "random") -> Settings:
-    return Settings(method, ("legacy", "parameters"), 1.0, 1, (str(data),), space.read_text())
+def settings(data: Path, space: Path) -> dict[str, Any]:
+    return {
+        "method": "random",
+        "data": (str(data),),
+        "objectives": ("legacy", "parameters"),
+        "core_seconds": 1.0,
+        "seed": 1,
+        "space": space.read_text(),
+    }
 
 
 @pytest.fixture
@@ -124,12 +132,15 @@ def test_a_worker_with_other_settings_is_refused(
     study: Study, change: dict[str, object], word: str
 ) -> None:
     with pytest.raises(UsageError, match=word):
-        Study.joined(study.folder, replace(study.settings, **change))  # type: ignore[arg-type]
+        Study.joined(study.folder, change)
 
 
-def test_an_earlier_studys_best_come_first(study: Study, small_space: Path, tmp_path: Path) -> None:
+def test_an_earlier_studys_best_come_first(
+    study: Study, core_showers: Path, small_space: Path, tmp_path: Path
+) -> None:
+    wanted = settings(core_showers, small_space)
     with pytest.raises(UsageError, match="finished trial"):
-        Study.joined(tmp_path / "next", study.settings, study.folder)
+        Study.joined(tmp_path / "next", wanted, study.folder)
     assert not (tmp_path / "next").exists()
     with study.taken(Limits(trials=3)) as trial:
         pass
@@ -137,7 +148,7 @@ def test_an_earlier_studys_best_come_first(study: Study, small_space: Path, tmp_
         with study.taken(Limits(trials=3)) as trial:
             assert trial is not None
             study.store.finish(trial, "done", values)
-    after = Study.joined(tmp_path / "next", study.settings, study.folder)
+    after = Study.joined(tmp_path / "next", wanted, study.folder)
     best = study.store.trials()[2].choice
     assert after.settings.first[2] == best
 

@@ -14,7 +14,7 @@ from caloforge.models.family import Family
 from caloforge.models.objective import LossStep, TrainingShowers
 from caloforge.models.settings import Count, Positive, Sizes, Strict, TrainingConfig, Weight
 from caloforge.models.shared.first_weights import from_run
-from caloforge.models.shared.transforms import Scale
+from caloforge.models.shared.transforms import Transform
 from caloforge.showers.batch import Batch
 
 
@@ -38,7 +38,7 @@ class ToyModel(ShowerModel):
 
     def __init__(self, grid: Grid, threshold_MeV: float, terms: int) -> None:
         super().__init__()
-        self.grid, self.threshold_MeV, self.transform = grid, threshold_MeV, Scale(1.0)
+        self.grid, self.threshold_MeV, self.transform = grid, threshold_MeV, Transform()
         self.noise_size = 1
         self.log_share = nn.Parameter(torch.zeros(terms, *grid.shape))
         self.register_buffer("spread", torch.tensor(0.0))

@@ -307,7 +307,7 @@ def _train(group: Group, data: Path, out: Path, disturb: str, *settings: str) ->
     """Train, while something happens to the second worker in its third step."""
     update, flipped, count = MovingAverage.update, AdversarialObjective._flipped, [0]
 
-    def nudged(self: MovingAverage[Any], step: int) -> None:
+    def nudged(self: MovingAverage, step: int) -> None:
         if disturb == "weight" and group.rank == 1 and step == 2:
             weight = next(self._network.parameters())
             weight.data.view(-1)[0] = math.nextafter(float(weight.view(-1)[0]), math.inf) + 1e-7

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import caloforge as cf
 from caloforge.files.training_store import ShowerStore, prepare_store
 from caloforge.models.base import Forward, ShowerModel
-from caloforge.models.shared.transforms import Scale
+from caloforge.models.shared.transforms import Transform
 from caloforge.showers import Conditions
 from caloforge.training.data_parallel import Group
 from caloforge.training.physics_check import PhysicsCheck
@@ -22,7 +22,7 @@ class Replay(ShowerModel):
 
     def __init__(self, deposits: NDArray[np.float32], factor: float = 1.0, shift: int = 0) -> None:
         super().__init__()
-        self.transform, self.threshold_MeV, self.noise_size = Scale(1.0), 0.0, 1
+        self.transform, self.threshold_MeV, self.noise_size = Transform(), 0.0, 1
         self.deposits = np.roll(deposits, shift, axis=3) * np.float32(factor)
 
     def forward(

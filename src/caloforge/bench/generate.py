@@ -1,9 +1,7 @@
-"""How long a generated shower takes: Geant4, the published 3DGAN in Keras, and the networks here.
+"""How long a generated shower takes: Geant4's, and those of the networks here.
 
 Everything takes its turn, round after round, on the same cores; medians of the rounds count, of Geant4 the
-mean, since its showers differ. A time is from conditions to showers in memory, or in a finished file. The floor is
-what the arithmetic of the network as published, or the memory that it must touch, costs at the rates that
-this machine reaches in the same rounds; fewer operations than published can beat it.
+mean, since its showers differ. A time is from conditions to showers in memory, or in a finished file.
 """
 
 from __future__ import annotations
@@ -14,23 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from statistics import fmean, median
 
-import numpy as np
 import torch
 
 from caloforge.bench import Row
-from caloforge.bench.keras_baseline import started
-from caloforge.bench.roofline import Cost, copy_bytes_per_s, count_cost, matmul_flop_per_s
 from caloforge.detector import load_detector
-from caloforge.files.shipped import pretrained_weights, shipped_showers
-from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import Progress, silent
-from caloforge.foundations.units import GEV, Spectrum
+from caloforge.foundations.units import DEGREE, GEV, Spectrum
 from caloforge.geant4.physics_data import find_physics_data
 from caloforge.geant4.pool import WorkerPool
 from caloforge.geant4.request import SimulationRequest
@@ -38,16 +30,20 @@ from caloforge.geant4.simulate import require_geant4
 from caloforge.generation.engines.engine import installed
 from caloforge.generation.sampler import Generator, drawn, generate_file, load, with_engine
 from caloforge.generation.threads import ThreadPool
-from caloforge.models.base import ShowerModel
-from caloforge.models.objective import TrainingShowers
-from caloforge.models.registry import MODELS
-from caloforge.models.saved import ModelCard, read_card
-from caloforge.models.threedgan.as_written import as_written
+from caloforge.models.saved import ModelCard
 
-__all__ = ["SHOWN", "measure"]
-
-SHOWN = ("way", "engine", "batch", "streams", "threads", "ms/shower", "x_floor", "x_geant4", "x_keras")
-"""The columns that fit a terminal; the result file has all."""
+__all__ = [
+    "BATCHES",
+    "NETWORKS",
+    "STREAMS",
+    "Way",
+    "chosen",
+    "connect",
+    "measure",
+    "race",
+    "row_of",
+    "ways",
+]
 
 DETECTOR = "clic-ecal"
 SPECTRUM = Spectrum("uniform", (10 * GEV, 500 * GEV))
@@ -63,9 +59,6 @@ TO_FILE = 5
 
 MOST_AT_ONCE = 2048
 """Batch times streams beyond which nothing is learned that would be worth its time."""
-
-SLOW_BATCH = 1024
-"""The batch from which on Keras, which then takes a minute, has one turn only."""
 
 
 @dataclass
@@ -95,6 +88,11 @@ class Way:
         """Cores that it can keep busy."""
         return min(self.streams * self.threads, torch.get_num_threads())
 
+    @property
+    def shower_s(self) -> float:
+        """Seconds a shower, in memory."""
+        return median(self.taken) / self.showers
+
 
 def measure(
     seconds: float,
@@ -106,60 +104,22 @@ def measure(
     """Time conditions to showers for about ``seconds``, at least LEAST_ROUNDS rounds.
 
     ``only`` chooses rows: those that have all comma-separated words of one of these texts. Weights are the
-    shipped ones, else untrained, which changes no time; the laws of a copula's cells are then those with which
-    its training begins, so that as many are hit as in Geant4's showers. Without Keras its rows are left out.
-    Raises UsageError where no row is chosen, MissingExtraError without geant4-pybind for its row.
+    shipped ones, else untrained, which changes no time. Raises UsageError where no row is chosen,
+    MissingExtraError without geant4-pybind for its row.
     """
     torch.manual_seed(seed)
-    cores = torch.get_num_threads()  # OMP_NUM_THREADS, or every core
-    ways = [way for way in _ways(cores, streams) if _chosen(way, only)]
-    if not ways:
-        raise UsageError(
-            "--only: expected words of a row, such as 'copula, torch, batch 128'; none has these"
-        )
-    models = {name: _generator(name) for name in NETWORKS if name in {way.name for way in ways}}
-    costs = {name: _cost(name, generator) for name, generator in models.items()}
-    best: dict[int, list[tuple[float, float]]] = {threads: [] for threads in sorted({1, cores})}
+    wanted = chosen(ways(streams), only)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        _connect(ways, models, seed, seconds, folder, stack)
-        for number, way in enumerate(ways):
-            progress(number, len(ways) * (1 + LEAST_ROUNDS))
-            _warm_up(way)
-        stop, rounds = time.monotonic() + seconds, 0
-        while rounds < LEAST_ROUNDS or time.monotonic() < stop:
-            for threads, reached in best.items():
-                torch.set_num_threads(threads)
-                reached.append((matmul_flop_per_s(), copy_bytes_per_s()))
-            torch.set_num_threads(cores)
-            for number, way in enumerate(ways):
-                if way.make is not None and rounds < way.turns:
-                    way.taken.append(way.make(False))
-                    if way.filed:
-                        way.taken_file.append(way.make(True))
-                done = min(rounds, LEAST_ROUNDS - 1) * len(ways) + number + 1
-                progress(len(ways) + done, len(ways) * (1 + LEAST_ROUNDS))
-            rounds += 1
-    rates = {
-        n: (median(f for f, _ in reached), median(b for _, b in reached)) for n, reached in best.items()
-    }
-    return [*_machine_rows(rates), *_rows(ways, costs, rates)]
+        connect(wanted, seed, seconds, stack)
+        race(wanted, seconds, progress)
+    return [row_of(way, wanted) for way in wanted]
 
 
-def _chosen(way: Way, only: Sequence[str]) -> bool:
-    words = [[word.strip() for word in text.split(",")] for text in only]
-    have = way.label.split(", ")
-    return not only or any(all(word in have for word in text) for text in words)
-
-
-def _ways(cores: int, streams: Sequence[int]) -> Iterator[Way]:
+def ways(streams: Sequence[int]) -> Iterator[Way]:
+    """List Geant4, and every network with every engine, batch and number of streams."""
+    cores = torch.get_num_threads()  # OMP_NUM_THREADS, or every core
     yield Way("Geant4", "Geant4", 1, 1, 1)
     setups = sorted({(1, 1), *((n, max(1, cores // n)) for n in streams)})
-    for batch in BATCHES:
-        for threads in sorted({1, cores}):
-            slow = batch >= SLOW_BATCH
-            if not slow or threads == cores:
-                yield Way("3dgan", "Keras", batch, 1, threads, turns=1 if slow else 10**9)
     for name in NETWORKS:
         for engine in installed():
             for batch in BATCHES:
@@ -170,31 +130,53 @@ def _ways(cores: int, streams: Sequence[int]) -> Iterator[Way]:
                         yield Way(name, engine, batch, n, threads, filed=filed)
 
 
-def _connect(
-    ways: list[Way],
-    models: dict[str, Generator],
-    seed: int,
-    seconds: float,
-    folder: Path,
-    stack: ExitStack,
-) -> None:
-    """Start what makes the showers of each way; take out the ways of a Keras that is not there."""
-    keras: dict[int, Callable[[int], float]] = {}
-    if find_spec("keras") is None:
-        ways[:] = [way for way in ways if way.engine != "Keras"]
+def chosen(ways: Iterator[Way], only: Sequence[str]) -> list[Way]:
+    """Return the ways that have all words of one of these texts; all if there is none. Raises UsageError."""
+    words = [{word.strip() for word in text.split(",")} for text in only]
+    found = [way for way in ways if not only or any(text <= {*way.label.split(", ")} for text in words)]
+    if not found:
+        raise UsageError(
+            "--only: expected words of a row, such as 'copula, torch, batch 128'; none has these"
+        )
+    return found
+
+
+def connect(ways: Sequence[Way], seed: int, seconds: float, stack: ExitStack) -> dict[str, Generator]:
+    """Start what makes the showers of each way; return the networks by name."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    models = {name: generator(name) for name in NETWORKS if name in {way.name for way in ways}}
     for way in ways:
         if way.engine == "Geant4":
             require_geant4()
             request = SimulationRequest(load_detector(DETECTOR), events=1, energy=SPECTRUM, seed=seed)
             pool = stack.enter_context(WorkerPool(1, request, find_physics_data()))
             way.make = _geant4(way, pool, seconds)
-        elif way.engine == "Keras":
-            if way.threads not in keras:
-                with_name, keras[way.threads] = stack.enter_context(started("generate", way.threads))
-            way.make = _keras(way, keras[way.threads])
-            way.engine, way.showers = with_name, way.batch
-        else:
+        elif way.make is None:
             way.make = _ours(way, models[way.name], seed, folder / "x.h5")
+    return models
+
+
+def race(
+    ways: Sequence[Way],
+    seconds: float,
+    progress: Progress,
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """Let all ways take their turns, after a first one that does not count; call ``between`` before each round."""
+    turns = len(ways) * (1 + LEAST_ROUNDS)
+    for number, way in enumerate(ways):
+        progress(number, turns)
+        _warm_up(way)
+    stop, rounds = time.monotonic() + seconds, 0
+    while rounds < LEAST_ROUNDS or time.monotonic() < stop:
+        between()
+        for number, way in enumerate(ways):
+            if way.make is not None and rounds < way.turns:
+                way.taken.append(way.make(False))
+                if way.filed:
+                    way.taken_file.append(way.make(True))
+            progress(len(ways) * (1 + min(rounds, LEAST_ROUNDS - 1)) + number + 1, turns)
+        rounds += 1
 
 
 def _geant4(way: Way, pool: WorkerPool, seconds: float) -> Callable[[bool], float]:
@@ -211,10 +193,6 @@ def _geant4(way: Way, pool: WorkerPool, seconds: float) -> Callable[[bool], floa
         return fmean(times) * len(times)
 
     return make
-
-
-def _keras(way: Way, seconds: Callable[[int], float]) -> Callable[[bool], float]:
-    return lambda _: seconds(way.batch)
 
 
 def _ours(way: Way, generator: Generator, seed: int, path: Path) -> Callable[[bool], float]:
@@ -251,100 +229,35 @@ def _warm_up(way: Way) -> None:
         way.showers = way.batch * min(batches, 512)
 
 
-def _generator(name: str) -> Generator:
+def generator(name: str) -> Generator:
     """Return the shipped model of this network and detector, or an untrained one."""
-    for shipped, folder in pretrained_weights().items():
-        card = read_card(folder)
-        if card.name == name and card.grid.name == DETECTOR:
-            return load(shipped)
+    if name == "copula":
+        return load(DETECTOR)
     grid = load_detector(DETECTOR).grid
     card = ModelCard(
-        name, grid, grid.threshold_MeV, (SPECTRUM.low, SPECTRUM.high), (np.pi / 2, np.pi / 2)
+        name, grid, grid.threshold_MeV, (SPECTRUM.low, SPECTRUM.high), (90 * DEGREE, 90 * DEGREE)
     )
-    return Generator(_untrained(card), card)
+    model = card.build().eval()
+    model.prepare()
+    return Generator(model, card)
 
 
-def _untrained(card: ModelCard) -> ShowerModel:
-    with ShowerFile(shipped_showers("test")) as file:
-        showers = file.read()
-    family = MODELS[card.name]
-    held = TrainingShowers.held(showers, card.threshold_MeV)
-    model = family.begin(family.settings(model=card.name), held).model
-    model.eval().prepare()
-    return model
-
-
-def _cost(name: str, generator: Generator) -> Cost:
-    plain = MODELS[name].build(generator.card.grid, generator.card.threshold_MeV)
-    as_written(plain.eval())
-    plain.prepare()
-    return count_cost(generator.model, plain)
-
-
-def _machine_rows(rates: dict[int, tuple[float, float]]) -> list[Row]:
-    rows = []
-    for threads, (flop_per_s, bytes_per_s) in rates.items():
-        best = {"GFLOP/s": round(flop_per_s / 1e9, 1), "GB/s": round(bytes_per_s / 1e9, 1)}
-        rows.append(_row(Way("machine", "at best", 0, 1, threads), **best))
-    return rows
-
-
-def _rows(
-    ways: list[Way], costs: dict[str, Cost], rates: dict[int, tuple[float, float]]
-) -> Iterator[Row]:
-    shower_s = {id(way): median(way.taken) / way.showers for way in ways}
-    geant4_s = next((shower_s[id(way)] for way in ways if way.engine == "Geant4"), None)
-    keras_s = {
-        (way.batch, way.cores): shower_s[id(way)] for way in ways if way.engine.startswith("Keras")
-    }
-    for way in ways:
-        mine = shower_s[id(way)]
-        figures: dict[str, str | float] = {"ms/shower": _digits(1e3 * mine)}
-        if way.taken_file:
-            figures["file ms"] = _digits(1e3 * median(way.taken_file) / way.showers)
-        if way.name in costs:
-            cost = costs[way.name]
-            best = rates.get(way.cores) or tuple(way.cores * rate for rate in rates[1])
-            floor = cost.floor_s(way.batch, *best)
-            figures |= {
-                "MFLOP": round(cost.flop / 1e6, 2),
-                "kB": round(cost.bytes(way.batch) / 1e3, 1),
-                "GFLOP/s": round(cost.flop / mine / 1e9, 1),
-                "GB/s": round(cost.bytes(way.batch) / mine / 1e9, 2),
-                "floor ms": _digits(1e3 * floor),
-                "x_floor": round(mine / floor, 2),
-            }
-        if geant4_s is not None:
-            figures["x_geant4"] = round(geant4_s / mine / way.cores, 1)
-        if (way.batch, way.cores) in keras_s:
-            figures["x_keras"] = round(keras_s[way.batch, way.cores] / mine, 1)
-        yield _row(way, **figures)
-
-
-def _row(way: Way, **figures: str | float) -> Row:
-    row: Row = {
+def row_of(way: Way, ways: Sequence[Way]) -> Row:
+    """Return what is known of a way, beside Geant4 if it is among the ``ways``."""
+    geant4_s = next((other.shower_s for other in ways if other.engine == "Geant4"), None)
+    return {
         "way": way.name,
         "engine": way.engine,
-        "batch": way.batch or "",
+        "batch": way.batch,
         "streams": way.streams,
         "threads": way.threads,
-        "showers": way.showers * len(way.taken) or "",
+        "showers": way.showers * len(way.taken),
+        "ms/shower": digits(1e3 * way.shower_s),
+        "file ms": digits(1e3 * median(way.taken_file) / way.showers) if way.taken_file else "",
+        "x_geant4": "" if geant4_s is None else round(geant4_s / way.shower_s / way.cores, 1),
     }
-    columns = (
-        "ms/shower",
-        "file ms",
-        "MFLOP",
-        "kB",
-        "GFLOP/s",
-        "GB/s",
-        "floor ms",
-        "x_floor",
-        "x_geant4",
-        "x_keras",
-    )
-    return row | {column: figures.get(column, "") for column in columns}
 
 
-def _digits(value: float) -> float:
+def digits(value: float) -> float:
     """Round to three digits."""
     return float(f"{value:.3g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -36,14 +37,10 @@ def package_versions() -> dict[str, str]:
 
 
 def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    # x86 says "model name", some ARM and POWER machines "Model" or "cpu".
-    for key in ("model name", "Model", "cpu"):
-        for line in lines:
-            name, colon, value = line.partition(":")
-            if colon and name.strip() == key:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            # x86 says "model name", some ARM and POWER machines "Model" or "cpu".
+            if name.strip() in ("model name", "Model", "cpu"):
                 return value.strip()
     return platform.processor() or platform.machine()

@@ -31,6 +31,10 @@ class Bench(StrEnum):
     train = "train"
 
 
+OWNERS = {"data": Bench.loader, "batch": Bench.train, "only": Bench.generate, "streams": Bench.generate}
+"""Options that one benchmark alone takes."""
+
+
 def run(
     name: Annotated[Bench, typer.Argument(help="What to measure.")],
     output: Annotated[
@@ -69,16 +73,16 @@ def run(
 
     if output is not None:
         claim_json(output, overwrite=overwrite)
-    if data is not None and name is not Bench.loader:
-        raise UsageError(f"--data: bench {name.value} reads no showers, only bench loader does")
-    if batch is not None and name is not Bench.train:
-        raise UsageError(f"--batch: bench {name.value} has its own batches, only bench train takes it")
-    if (only or streams) and name is not Bench.generate:
-        raise UsageError(
-            f"--only and --streams: bench {name.value} has no such rows, bench generate has"
-        )
-    given = {"data": data, "batch": batch, "only": only, "streams": _numbers(streams)}
-    inputs = {option: value for option, value in given.items() if value is not None}
+    given = {
+        "data": data,
+        "batch": batch,
+        "only": only,
+        "streams": None if streams is None else numbers(streams),
+    }
+    inputs = {option: value for option, value in given.items() if value not in (None, [])}
+    for option in inputs:
+        if name is not OWNERS[option]:
+            raise UsageError(f"--{option}: only bench {OWNERS[option].value} takes it, got {name.value}")
     module = import_module(f"caloforge.bench.{name.value}")
     with progress(f"bench {name.value}", "steps") as report:
         rows: list[Row] = module.measure(minutes * 60, seed, report, **inputs)
@@ -98,19 +102,17 @@ def run(
         print_result(result, as_json=True)
     else:
         title = f"{name.value} on {machine['cpu']}, {machine['cores']} cores"
-        columns = getattr(module, "SHOWN", None) or list(rows[0])
-        print_table(title, columns, [[row[column] for column in columns] for row in rows])
+        print_table(title, list(rows[0]), [list(row.values()) for row in rows])
 
 
-def _numbers(text: str | None) -> tuple[int, ...] | None:
+def numbers(text: str) -> tuple[int, ...]:
+    """Read numbers of streams. Raises UsageError."""
     from caloforge.foundations.errors import UsageError
 
-    if text is None:
-        return None
     try:
-        numbers = tuple(int(part) for part in text.split(","))
+        found = tuple(int(part) for part in text.split(","))
     except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 1 or max(numbers) > 1024:
+        found = ()
+    if not found or min(found) < 1 or max(found) > 1024:
         raise UsageError(f"--streams: expected numbers from 1 to 1024 such as 1,2,4, got {text!r}")
-    return numbers
+    return found

@@ -29,7 +29,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Read showers as they were published and write one shower file, MeV and rad, checked."""
-    from caloforge.files.layouts import convert
+    from caloforge.files.layouts.convert import convert
 
     given = [*inputs, *([] if binning is None else [binning])]
     claim_showers(output, *given, overwrite=overwrite)

@@ -93,6 +93,7 @@ def run(
 ) -> None:
     """Try networks and settings; each call on the same folder, on any node, is one more worker."""
     from caloforge.search.report import write_report
+    from caloforge.search.space import load_space
     from caloforge.search.study import Limits, Study
     from caloforge.search.worker import work
 
@@ -102,47 +103,22 @@ def run(
     else:
         if trials is None and core_seconds is None:
             raise UsageError("--trials and --core-seconds: expected at least one of them")
-        wanted = _wanted(method, output, data, space, objectives, each, seed)
-        study = Study.joined(output, wanted, earlier)
-        if study.settings.method != method.value:
-            raise UsageError(f"{output}: this search is by {study.settings.method}, got {method.value}")
+        wanted = {
+            "method": method.value,
+            "data": tuple(str(path.resolve()) for path in data or ()),
+            "space": load_space(space).text if space else None,
+            "objectives": tuple(objectives or ()),
+            "core_seconds": each,
+            "seed": seed,
+        }
+        given = {name: value for name, value in wanted.items() if value not in (None, ())}
+        study = Study.joined(output, given, earlier)
         limits = Limits(trials, core_seconds)
         with progress_of(ranks, "search", "trials") as report:
             watch = _watch(study, limits, report) if ranks.leads else _look_away
             work(study, limits, watch=watch, progress=silent)
     if ranks.leads:
         _show(study, write_report(study), as_json=json)
-
-
-def _wanted(
-    method: Method,
-    out: Path,
-    data: Sequence[Path] | None,
-    space: Path | None,
-    objectives: Sequence[str] | None,
-    each: float | None,
-    seed: int | None,
-) -> Any:
-    """Return the settings of a new study; of one that is there already, those that it has and no option changes."""
-    from dataclasses import replace
-
-    from caloforge.search.space import load_space
-    from caloforge.search.study import SETTINGS, Settings, Study
-
-    if (out / SETTINGS).is_file():
-        known = Study(out).settings
-    elif data:
-        known = Settings(method.value, ("auc", "ms"), 60.0, 1, (), load_space(space).text)
-    else:
-        return None
-    given: dict[str, Any] = {
-        "data": tuple(str(path.resolve()) for path in data) if data else None,
-        "space": load_space(space).text if space else None,
-        "objectives": tuple(objectives) if objectives else None,
-        "core_seconds": each,
-        "seed": seed,
-    }
-    return replace(known, **{name: value for name, value in given.items() if value is not None})
 
 
 def _watch(study: Study, limits: Limits, report: Progress) -> Watch:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
+
+from pydantic import Strict
 
 from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.texts import fill
 
 __all__ = ["CARTESIAN", "CYLINDRICAL", "MAX_NAME", "Grid"]
 
@@ -19,6 +20,25 @@ MAX_CELLS = 1 << 24
 """A grid above this is taken for a mistake: a shower of it would need 64 MiB."""
 
 MAX_NAME = 200
+
+Whole = Annotated[int, Strict()]
+Real = Annotated[float, Strict()]
+"""Strict: true is a number to Python, not to a physicist."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a file may say of its grid in numbers."""
+
+    shape: tuple[Whole, Whole, Whole] | None = None
+    layers: Whole | None = None
+    cell_size_mm: tuple[Real, Real] | None = None
+    cell_size_mm_rad: tuple[Real, Real] | None = None
+    layer_pitch_mm: Real | None = None
+    threshold_MeV: Real | None = None
+
+
+KNOWN = frozenset(("name", "axes", *_Told.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -112,45 +132,35 @@ class Grid:
         name = data.get("name")
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
             raise CaloforgeError(f"detector, field name: expected a text of 1 to {MAX_NAME} characters")
-        numbers = _Numbers(name, data)
-        axes = data.get("axes", list(CARTESIAN))
-        declared = numbers.whole("shape", 3) or shape
+        told = fill(
+            _Told,
+            {key: data[key] for key in _Told.__dataclass_fields__ if key in data},
+            f"detector {name!r}",
+        )
+        declared = told.shape or shape
         if declared is None:
             raise CaloforgeError(f"detector {name!r}, field shape is missing")
-        pitch, threshold = numbers.real("layer_pitch_mm", 1), numbers.real("threshold_MeV", 1)
+        axes = data.get("axes", list(CARTESIAN))
+        sizes = told.cell_size_mm, told.cell_size_mm_rad
+        pitch = told.layer_pitch_mm
         grid = cls(
             name=name,
             shape=(declared[0], declared[1], declared[2]),
             axes=tuple(axes) if isinstance(axes, list) else axes,
-            cell_size=numbers.pair("cell_size_mm" if axes == list(CARTESIAN) else "cell_size_mm_rad"),
-            layer_pitch_mm=_pitch_of(data.get("layer_stack")) if pitch is None else pitch[0],
-            threshold_MeV=0.0 if threshold is None else threshold[0],
-            extra={key: value for key, value in data.items() if key not in _KNOWN},
+            cell_size=sizes[axes != list(CARTESIAN)],
+            layer_pitch_mm=_pitch_of(data.get("layer_stack")) if pitch is None else pitch,
+            threshold_MeV=told.threshold_MeV or 0.0,
+            extra={key: value for key, value in data.items() if key not in KNOWN},
         )
         if shape is not None and grid.shape != tuple(shape):
             raise CaloforgeError(
                 f"detector {name!r}, field shape: {list(grid.shape)}, but the showers have {list(shape)}"
             )
-        layers = numbers.whole("layers", 1)
-        if layers is not None and layers != (grid.n_layers,):
+        if told.layers not in (None, grid.n_layers):
             raise CaloforgeError(
-                f"detector {name!r}, field layers: {layers[0]}, but the shape is {list(grid.shape)}"
+                f"detector {name!r}, field layers: {told.layers}, but the shape is {list(grid.shape)}"
             )
         return grid
-
-
-_KNOWN = frozenset(
-    (
-        "name",
-        "axes",
-        "shape",
-        "layers",
-        "layer_pitch_mm",
-        "threshold_MeV",
-        "cell_size_mm",
-        "cell_size_mm_rad",
-    )
-)
 
 
 def _pitch_of(stack: object) -> float | None:
@@ -162,35 +172,3 @@ def _pitch_of(stack: object) -> float | None:
     except (TypeError, ValueError, LookupError, OverflowError):
         return None
     return pitch if 0 < pitch < math.inf else None
-
-
-class _Numbers:
-    """Numbers out of JSON that anybody may have written."""
-
-    def __init__(self, name: str, data: Mapping[str, Any]) -> None:
-        self._name = name
-        self._data = data
-
-    def real(self, key: str, count: int, kind: str = "number") -> tuple[float, ...] | None:
-        found = self._data.get(key)
-        if found is None:
-            return None
-        values = found if isinstance(found, list) else [found]
-        with suppress(OverflowError):  # an integer beyond every float
-            # bool is an int to Python, not to a physicist.
-            if len(values) == count and all(type(value) in (int, float) for value in values):
-                return tuple(map(float, values))
-        plural = "s" if count > 1 else ""
-        raise CaloforgeError(f"detector {self._name!r}, field {key}: expected {count} {kind}{plural}")
-
-    def pair(self, key: str) -> tuple[float, float] | None:
-        values = self.real(key, 2)
-        return None if values is None else (values[0], values[1])
-
-    def whole(self, key: str, count: int) -> tuple[int, ...] | None:
-        values = self.real(key, count, "whole number")
-        if values is None:
-            return None
-        if not all(value.is_integer() for value in values):
-            raise CaloforgeError(f"detector {self._name!r}, field {key}: expected whole numbers")
-        return tuple(map(int, values))

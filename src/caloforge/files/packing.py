@@ -43,18 +43,12 @@ def deflate(values: NDArray[np.float32]) -> bytes:
     cells are empty, so that nothing else is worth its time. Bytes are not shuffled before, as runs of
     zeros would be cut into four.
     """
-    return _compressor()(np.ascontiguousarray(values).data)
-
-
-def _runs(values: memoryview) -> bytes:
+    data = np.ascontiguousarray(values).data
+    if (isal := _isal()) is not None:
+        packed: bytes = isal.compress(data, LEVEL)
+        return packed
     compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, MEMORY, zlib.Z_RLE)
-    return compressor.compress(values) + compressor.flush()
-
-
-@cache
-def _compressor() -> Callable[[memoryview], bytes]:
-    isal = _isal()
-    return _runs if isal is None else lambda values: isal.compress(values, LEVEL)
+    return compressor.compress(data) + compressor.flush()
 
 
 def quickest_crc32() -> Callable[[Any, int], int]:

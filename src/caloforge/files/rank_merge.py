@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from glob import escape
 from io import FileIO
 from pathlib import Path
@@ -41,16 +40,8 @@ SILENT_S = 5.0
 MEETING_S = 300.0
 """Whoever told nothing yet may take so long to start."""
 
-
-@dataclass
-class _Heard:
-    """What the first process heard of another."""
-
-    text: str = ""
-    last_s: float = 0.0
-    done: int = 0
-    state: str = "absent"
-    result: Any = None
+ABSENT = {"state": "absent", "done": 0, "result": None}
+"""What is known of another process before it tells anything."""
 
 
 class RankMerge:
@@ -76,7 +67,9 @@ class RankMerge:
         self._key = hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).hexdigest()
         self._done, self._beats, self._shown = 0, 0, -1
         self._looked_s = float("-inf")
-        self._others = {rank: _Heard() for rank in range(1, ranks.world)} if ranks.leads else {}
+        others = range(1, ranks.world if ranks.leads else 1)
+        self._told: dict[int, dict[str, Any]] = dict.fromkeys(others, ABSENT)
+        self._heard_s: dict[int, float] = {}
         self._file: FileIO | None = None
         self._still = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="caloforge-rank", daemon=True)
@@ -89,8 +82,7 @@ class RankMerge:
         return self._output.with_name(f".{self._output.name}.{self._key}.{rank}.{kind}")
 
     def __enter__(self) -> Self:
-        for heard in self._others.values():
-            heard.last_s = time.monotonic()
+        self._heard_s = dict.fromkeys(self._told, time.monotonic())
         if not self._ranks.leads:
             self.part(self._ranks.rank).unlink(missing_ok=True)
             path = self._path(self._ranks.rank, "rank")
@@ -124,20 +116,19 @@ class RankMerge:
         said, began = False, time.monotonic()
         while True:
             self._look()
-            if self._others:
+            if self._told:
                 self._show()
-            waiting = {rank: heard for rank, heard in self._others.items() if heard.state != "done"}
-            if not waiting:
-                return [result, *(heard.result for heard in self._others.values())]
-            self._require_alive(waiting)
-            absent = [rank for rank, heard in waiting.items() if heard.state == "absent"]
+            if all(told["state"] == "done" for told in self._told.values()):
+                return [result, *(told["result"] for told in self._told.values())]
+            self._require_alive()
+            absent = self._silent("absent", 0.0)
             if absent and not said and time.monotonic() - began > SILENT_S:
                 said = True
                 self._say(f"waiting for {self._named(absent)}, which has not come yet")
             time.sleep(LOOK_EVERY_S)
 
     def _show(self, **figures: float | str) -> None:
-        done = self._done + sum(heard.done for heard in self._others.values())
+        done = self._done + sum(told["done"] for told in self._told.values())
         if done != self._shown:
             self._shown = done
             self._progress(done, self._total, **figures)
@@ -162,41 +153,32 @@ class RankMerge:
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()
-        for rank, heard in self._others.items():
+        for rank, before in self._told.items():
             # Opened anew, so that a network's file system shows what is there now. A line may be read
             # while it is written; the next look sees all of it.
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                text = self._path(rank, "rank").read_text(encoding="utf-8")
-                if text != heard.text:
-                    told = parse_json(text, finite=False)
-                    heard.state, heard.done, heard.result = (
-                        told["state"],
-                        int(told["done"]),
-                        told["result"],
-                    )
-                    heard.text, heard.last_s = text, time.monotonic()
+            with suppress(OSError, ValueError, AttributeError):
+                told = parse_json(self._path(rank, "rank").read_text(encoding="utf-8"), finite=False)
+                if told != before and told.keys() > ABSENT.keys():
+                    self._told[rank], self._heard_s[rank] = told, time.monotonic()
 
     def _named(self, ranks: Sequence[int]) -> str:
         more = ", ..." if len(ranks) > 8 else ""
         return f"rank {', '.join(map(str, ranks[:8]))}{more} of {self._ranks.world}"
 
-    def _require_alive(self, waiting: Mapping[int, _Heard]) -> None:
-        now = time.monotonic()
-        gone = [
-            rank
-            for rank, heard in waiting.items()
-            if heard.state == "failed" or (heard.state == "works" and now - heard.last_s > SILENCE_S)
+    def _silent(self, state: str, since_s: float) -> list[int]:
+        """List the ranks in a state that have told nothing new for so long."""
+        latest = time.monotonic() - since_s
+        return [
+            r for r, told in self._told.items() if told["state"] == state and self._heard_s[r] <= latest
         ]
+
+    def _require_alive(self) -> None:
+        gone = sorted(self._silent("failed", 0.0) + self._silent("works", SILENCE_S))
         if gone:
             raise CaloforgeError(
                 f"{self._named(gone)} is gone (it failed or was killed, or its node was lost)"
             )
-        late = [
-            r
-            for r, heard in waiting.items()
-            if heard.state == "absent" and now - heard.last_s > MEETING_S
-        ]
-        if late:
+        if late := self._silent("absent", MEETING_S):
             raise CaloforgeError(
                 f"{self._named(late)} did not come within {MEETING_S:.0f} s; all ranks must see the folder {self._output.resolve().parent} "
                 "and share the name of a job (torchrun: --rdzv-id)"
@@ -209,7 +191,7 @@ class RankMerge:
                 with suppress(OSError):
                     self._tell("failed")
             self._file.close()
-        if self._others:
+        if self._told:
             # When all is done, also what killed launches left.
             key = "[0-9a-f]" * 2 * KEY_BYTES if kind is None else self._key
             for name in ("rank", "part"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.files.layouts import layout_of
+from caloforge.files.layouts.convert import layout_of
 from caloforge.files.shower_file import OPTIONAL, UNITS, ShowerFile
 from caloforge.foundations.durable import sha256
 from caloforge.foundations.errors import CaloforgeError

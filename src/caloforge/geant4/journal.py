@@ -14,7 +14,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
@@ -53,8 +53,10 @@ class Records:
 
     def __enter__(self) -> Self:
         self._file = FileIO(self.path)
-        with _closed_on_error(self._file):
+        with ExitStack() as stack:
+            stack.enter_context(self._file)
             self._find()
+            stack.pop_all()  # it stays open
         return self
 
     def _find(self) -> int:
@@ -142,8 +144,10 @@ class Journal(Records):
             if error.errno != errno.ELOOP:
                 raise
             raise UsageError(f"{self.path}: expected a journal, this is a link") from None
-        with _closed_on_error(self._file):
+        with ExitStack() as stack:
+            stack.enter_context(self._file)
             self._open()
+            stack.pop_all()
         return self
 
     def _open(self) -> None:
@@ -194,12 +198,3 @@ class Journal(Records):
         if not self._offsets:
             self.path.unlink(missing_ok=True)
         super().__exit__(*error)
-
-
-@contextmanager
-def _closed_on_error(file: FileIO) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        file.close()
-        raise

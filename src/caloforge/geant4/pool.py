@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.processes import how_it_ended, start
@@ -49,7 +49,7 @@ class WorkerPool:
                 self._workers[worker.connection] = worker
                 worker.send((self._request, self._data.computed))
             for worker in self._workers.values():
-                self.introduction = worker.introduce()
+                self.introduction = worker.receive()
         except BaseException:
             self.close()
             raise
@@ -64,7 +64,7 @@ class WorkerPool:
         while any(in_hand.values()):
             ready = wait([connection for connection, n in in_hand.items() if n])
             for connection in (c for c in in_hand if c in ready):
-                shower = self._workers[connection].receive()
+                shower: SimulatedShower = self._workers[connection].receive()
                 in_hand[connection] -= 1
                 self._hand(waiting, connection, in_hand)
                 yield shower
@@ -114,23 +114,15 @@ class _Worker:
         except OSError:
             raise self._died() from None
 
-    def introduce(self) -> Introduction:
-        message = self._receive()
-        if isinstance(message, str):
-            raise UsageError(message)
-        assert isinstance(message, Introduction)
-        return message
-
-    def receive(self) -> SimulatedShower:
-        message = self._receive()
-        assert isinstance(message, SimulatedShower)
-        return message
-
-    def _receive(self) -> object:
+    def receive(self) -> Any:
+        """Return what it sends next. Raises UsageError for an error's text."""
         try:
-            return self.connection.recv()
+            message = self.connection.recv()
         except (EOFError, OSError):
             raise self._died() from None
+        if isinstance(message, str):
+            raise UsageError(message)
+        return message
 
     def _died(self) -> CaloforgeError:
         how = how_it_ended(self._process.wait())

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
-from caloforge.foundations.errors import UsageError
-from caloforge.foundations.yaml_model import did_you_mean, first_error
+from caloforge.foundations.texts import fill
 from caloforge.models.base import ShowerModel
 from caloforge.models.objective import Objective, TrainingShowers
 from caloforge.models.settings import Sizes, TrainingConfig
@@ -23,10 +21,6 @@ S = TypeVar("S", bound=TrainingConfig)
 
 NewestCheckpoint = Callable[[Path], Mapping[str, Tensor] | None]
 """Reads the tensors ``generator.*``, ``critic.*`` of a run's newest whole checkpoint, if it has one."""
-
-
-def _no_critic(grid: Grid, sizes: Any) -> nn.Module:  # noqa: ARG001
-    return nn.Identity()
 
 
 @dataclass(frozen=True)
@@ -44,25 +38,18 @@ class Family(Generic[S]):
     generator: Callable[[Grid, float, Any], ShowerModel]
     objective: Callable[[S, Any, Any, TrainingShowers], Objective]
     take_over: Callable[[Mapping[str, nn.Module], Path, NewestCheckpoint], None]
-    critic: Callable[[Grid, Any], nn.Module] = _no_critic
+    critic: Callable[[Grid, Any], nn.Module] = lambda _grid, _sizes: nn.Identity()
     steepest_rad: float | None = None
 
     def sizes(self, chosen: Mapping[str, int] | None = None) -> Sizes:
-        """Return all sizes: those ``chosen``, else the usual. Raises UsageError naming a wrong one."""
-        kind = type(self.settings.model_fields["architecture"].default)
-        try:
-            sizes: Sizes = kind(**(chosen or {}))
-        except ValidationError as error:
-            first = first_error(error)
-            known = did_you_mean(str(first["loc"][0]), kind.model_fields)
-            what = known if first["type"] == "extra_forbidden" else first["msg"]
-            raise UsageError(f"architecture.{first['loc'][0]}: {what}") from None
-        return sizes
+        """Return all sizes: those ``chosen``, else the usual. Raises CaloforgeError naming a wrong one."""
+        usual: Sizes = self.settings.model_fields["architecture"].default
+        return fill(type(usual), chosen or {}, "architecture")
 
     def build(
         self, grid: Grid, threshold_MeV: float, chosen: Mapping[str, int] | None = None
     ) -> ShowerModel:
-        """Build the generator with fresh weights. Raises UsageError as :meth:`sizes` does."""
+        """Build the generator with fresh weights. Raises CaloforgeError as :meth:`sizes` does, UsageError where the grid does not suit it."""
         return self.generator(grid, threshold_MeV, self.sizes(chosen))
 
     def build_critic(self, grid: Grid, chosen: Mapping[str, int] | None = None) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from caloforge.detector import Grid
 from caloforge.files.tensors import load_into, load_tensors, require_shapes, save_tensors
 from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
-from caloforge.foundations.texts import read_json
+from caloforge.foundations.texts import fill, read_json
 from caloforge.models.base import ShowerModel
 from caloforge.models.family import Family
 from caloforge.models.registry import MODELS
@@ -152,24 +152,10 @@ def _card(note: Mapping[str, Any]) -> ModelCard:
     """Return the card that weights carry. Raises CaloforgeError naming the field that is missing or impossible."""
     if note.get("format") != FORMAT or note.get("version") != VERSION:
         raise CaloforgeError(f"field format: expected {FORMAT!r}, version {VERSION}")
-    try:
-        card = ModelCard(
-            name=str(note["name"]),
-            grid=Grid.from_json(note["grid"]),
-            threshold_MeV=float(note["threshold_MeV"]),
-            energy_MeV=(float(note["energy_MeV"][0]), float(note["energy_MeV"][1])),
-            theta_rad=(float(note["theta_rad"][0]), float(note["theta_rad"][1])),
-            architecture={name: int(n) for name, n in note.get("architecture", {}).items()},
-            training_data=dict(note["training_data"]),
-            metrics=dict(note["metrics"]),
-            provenance=dict(note["provenance"]),
-        )
-    except KeyError as error:
-        raise CaloforgeError(f"field {error.args[0]} is missing") from None
-    except (AttributeError, TypeError, ValueError, IndexError, OverflowError):
-        raise CaloforgeError(
-            "expected numbers for threshold_MeV, energy_MeV, theta_rad, and in architecture"
-        ) from None
+    for part in fields(ModelCard):
+        if part.name not in ("architecture", *note):
+            raise CaloforgeError(f"field {part.name} is missing")
+    card = fill(ModelCard, {**note, "grid": Grid.from_json(note["grid"])}, "card")
     (low, high), (least, most) = card.energy_MeV, card.theta_rad
     if not 0 < low <= high <= MAX_INCIDENT_MEV:
         raise CaloforgeError(f"field energy_MeV: expected 0 < low <= high <= 1e9, got {low}, {high}")

@@ -78,8 +78,7 @@ def _larger(parameter: Parameter, value: Value, rng: np.random.Generator) -> lis
         return sorted(
             other for other in parameter.choices if not isinstance(other, str) and other > value
         )
-    place = parameter.place(value) + rng.uniform(0.05, 0.3)
-    other = parameter.at(min(place, 1.0))
+    other = parameter.at(parameter.place(value) + rng.uniform(0.05, 0.3))
     if not isinstance(other, str) and other > value:
         return [other]
     following = parameter.nearest(int(value) + 1)
@@ -96,4 +95,4 @@ def _change_training(choice: Choice, space: Space, rng: np.random.Generator) -> 
             place += rng.integers(-1, 2) / len(parameter.choices)
         else:
             place += rng.normal(0, SPREAD)
-        choice[name] = parameter.at(min(max(place, 0.0), 1.0))
+        choice[name] = parameter.at(place)

@@ -95,7 +95,7 @@ def _changed(choice: Choice, action: Action, space: Space) -> Choice:
     parameter = dict(space.of(choice))[action.name]
     step = 1 / len(parameter.choices) if parameter.choices else STEP
     place = parameter.place(choice[action.name]) + action.direction * step
-    return {**choice, action.name: parameter.at(min(max(place, 0.0), 1.0))}
+    return {**choice, action.name: parameter.at(place)}
 
 
 def _features(choice: Choice, space: Space) -> Tensor:

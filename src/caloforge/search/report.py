@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -19,7 +20,7 @@ from caloforge.search.trials import Trial, front_ranks, standings
 
 __all__ = ["front", "results", "settings_text", "write_report"]
 
-COLOURS = {"done": "#0072b2", "stopped": "#c9c9c9", "best": "#d1480f"}
+COLOURS = {"done": "#0072b2", "best": "#d1480f"}
 
 
 def front(trials: Sequence[Trial]) -> list[Trial]:
@@ -104,7 +105,10 @@ def write_report(study: Study) -> dict[str, Any]:
         front=_table(study, best),
         settings=text,
         figures=[
-            {"title": title, "image": inline_png(picture(_drawer(draw, study, found), (8, height)))}
+            {
+                "title": title,
+                "image": inline_png(picture(partial(draw, study=study, found=found), (8, height))),
+            }
             for title, draw, height in figures
         ],
         trials=_table(study, trials),
@@ -139,10 +143,6 @@ def _table(study: Study, trials: Sequence[Trial]) -> Any:
         )
     columns = [Column(title, kind) for title, kind in zip(titles, kinds, strict=True)]
     return Table.of("Trials", columns, rows, sortable=False)
-
-
-def _drawer(draw: Any, study: Study, found: dict[str, Any]) -> Any:
-    return lambda figure: draw(figure, study, found)
 
 
 def _history(figure: Any, study: Study, found: dict[str, Any]) -> None:

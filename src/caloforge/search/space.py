@@ -52,8 +52,8 @@ class Parameter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    low: float | None = Field(None, allow_inf_nan=False)
-    high: float | None = Field(None, allow_inf_nan=False)
+    low: float = Field(math.nan, allow_inf_nan=False)
+    high: float = Field(math.nan, allow_inf_nan=False)
     log: bool = False
     whole: bool = Field(False, alias="int")
     choices: tuple[Scalar, ...] = ()
@@ -61,11 +61,11 @@ class Parameter(BaseModel):
     @model_validator(mode="after")
     def _complete(self) -> Parameter:
         if self.choices:
-            if self.low is not None or self.high is not None or self.log or self.whole:
+            if self.model_fields_set & {"low", "high"} or self.log or self.whole:
                 raise ValueError("expected choices or a range, got both")
             if len(set(self.choices)) < len(self.choices):
                 raise ValueError("expected different choices")
-        elif self.low is None or self.high is None or not self.low < self.high:
+        elif not self.low < self.high:
             raise ValueError("expected choices, or low and high with low < high")
         elif self.log and self.low <= 0:
             raise ValueError("expected low > 0 with log")
@@ -74,7 +74,8 @@ class Parameter(BaseModel):
         return self
 
     def at(self, place: float) -> Value:
-        """Return the value at a place from 0 to 1."""
+        """Return the value at a place from 0 to 1; before and beyond, the one at that end."""
+        place = min(max(place, 0.0), 1.0)
         if self.choices:
             return self.choices[min(int(place * len(self.choices)), len(self.choices) - 1)]
         first, last = self._span
@@ -103,16 +104,12 @@ class Parameter(BaseModel):
 
     def _allowed(self, value: float) -> int | float:
         """Return the nearest value of the range."""
-        assert self.low is not None
-        assert self.high is not None
         inside = min(max(round(value) if self.whole else value, self.low), self.high)
         return int(inside) if self.whole else inside
 
     @property
     def _span(self) -> tuple[float, float]:
         """The range's ends as they are drawn: a whole number has as much room as any other."""
-        assert self.low is not None
-        assert self.high is not None
         margin = 0.5 if self.whole else 0.0
         return self._scaled(self.low - margin), self._scaled(self.high + margin)
 

@@ -165,12 +165,9 @@ def _distributions(space: Space, choice: Choice) -> dict[str, BaseDistribution]:
 def _distribution(parameter: Parameter) -> BaseDistribution:
     if parameter.choices:
         return CategoricalDistribution(parameter.choices)
-    low, high = parameter.low, parameter.high
-    assert low is not None
-    assert high is not None
     if parameter.whole:
-        return IntDistribution(int(low), int(high), log=parameter.log)
-    return FloatDistribution(low, high, log=parameter.log)
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
 
 
 def tpe(trials: Sequence[Trial], space: Space, seed: int) -> Proposal:
@@ -206,8 +203,6 @@ def _suggested(asked: optuna.Trial, name: str, parameter: Parameter) -> Value:
     if parameter.choices:
         chosen: Value = asked.suggest_categorical(name, parameter.choices)  # type: ignore[assignment]
         return chosen
-    assert parameter.low is not None
-    assert parameter.high is not None
     if parameter.whole:
         return asked.suggest_int(name, int(parameter.low), int(parameter.high), log=parameter.log)
     return asked.suggest_float(name, parameter.low, parameter.high, log=parameter.log)

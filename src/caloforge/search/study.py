@@ -8,9 +8,9 @@ that is running in the journal and whose lock is free was left by a worker that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import IO, Any
@@ -20,18 +20,18 @@ from caloforge.files.shower_writer import write
 from caloforge.foundations.durable import sealed, unsealed, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import BusyError, open_locked
+from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.texts import fill, read_json
 from caloforge.search.evolution import BURST, evolve_one
 from caloforge.search.judge import check_objectives
 from caloforge.search.policy import policy
-from caloforge.search.space import MODEL, Choice, parse_space
+from caloforge.search.space import MODEL, Choice, load_space, parse_space
 from caloforge.search.store import Store, tpe
-from caloforge.search.trial import VALIDATION_FRACTION, Task
 from caloforge.search.trials import Proposal, Proposer, Trial, draw, standings
 from caloforge.training.config import load_config
 from caloforge.training.split import Split, prepare_data
 
-__all__ = ["METHODS", "Limits", "Settings", "Study"]
+__all__ = ["METHODS", "VALIDATION_FRACTION", "Limits", "Settings", "Study"]
 
 METHODS: dict[str, tuple[Proposer, float]] = {
     "random": (draw, 1.0),
@@ -43,6 +43,9 @@ METHODS: dict[str, tuple[Proposer, float]] = {
 
 LEAST_TO_COMPARE = 3
 """Scores of other trials that it takes to call one hopeless."""
+
+VALIDATION_FRACTION = 0.3
+"""Showers that no trial is trained on: they judge all."""
 
 MAX_JUDGING = 2000
 FROM_EARLIER = 3
@@ -62,11 +65,11 @@ class Settings:
     """
 
     method: str
-    objectives: tuple[str, ...]
-    core_seconds: float
-    seed: int
     data: tuple[str, ...]
-    space: str
+    objectives: tuple[str, ...] = ("auc", "ms")
+    core_seconds: float = 60.0
+    seed: int = DEFAULT_SEED
+    space: str = field(default_factory=lambda: load_space().text)
     first: tuple[Choice, ...] = ()
 
 
@@ -98,8 +101,8 @@ class Study:
         self.store = Store(folder / "journal.log", len(self.settings.objectives))
 
     @classmethod
-    def joined(cls, folder: Path, wanted: Settings | None, earlier: Path | None = None) -> Study:
-        """Join the study in a folder, or begin it there if it is new, as ``wanted``.
+    def joined(cls, folder: Path, wanted: Mapping[str, Any], earlier: Path | None = None) -> Study:
+        """Join the study in a folder, or begin it there if it is new, with the settings that are ``wanted``.
 
         It begins with every model as it is usually trained, and with the best of an ``earlier`` study.
         Raises UsageError for other settings than the study has, a folder that holds something else, or
@@ -110,24 +113,18 @@ class Study:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder}: expected a folder for the search, this is a file")
         if not (folder / SETTINGS).is_file():
-            if wanted is None:
+            if "data" not in wanted:
                 raise UsageError("--data: expected one or more shower files")
-            _create(folder, wanted, earlier)
+            _create(folder, Settings(**wanted), earlier)
         study = cls(folder)
-        if wanted is not None:
-            study._require(wanted)
-        return study
-
-    def _require(self, wanted: Settings) -> None:
-        """Refuse to join with other settings."""
-        for name, value in asdict(wanted).items():
-            ours = getattr(self.settings, name)
-            if name != "first" and value != ours:
-                shown = "another" if name == "space" else repr(value)
+        for name, value in wanted.items():
+            ours = getattr(study.settings, name)
+            if value != ours:
+                found, got = ("its own", "another") if name == "space" else (repr(ours), repr(value))
                 raise UsageError(
-                    f"{self.folder}: this search has {name} {'of its own' if name == 'space' else repr(ours)}, "
-                    f"got {shown}; expected the same, or a new folder"
+                    f"{folder}: this search has {name} {found}, got {got}; expected the same, or a new folder"
                 )
+        return study
 
     @contextmanager
     def taken(self, limits: Limits) -> Iterator[Trial | None]:
@@ -197,17 +194,6 @@ class Study:
     def run_folder(self, number: int) -> Path:
         """Name the run folder of a trial."""
         return self.folder / "trials" / f"{number:05d}"
-
-    def task(self, trial: Trial) -> Task:
-        """Say what is to be done in a trial."""
-        proposal = trial.proposal
-        return Task(
-            self.space.settings(proposal.choice),
-            [Path(path) for path in self.settings.data],
-            self.settings.seed,
-            proposal.part * self.settings.core_seconds,
-            None if proposal.parent is None else self.run_folder(proposal.parent),
-        )
 
     def settings_of(self, trial: Trial) -> dict[str, Any]:
         """Return the settings for ``caloforge train`` that a trial chose, as long as it and its parents trained."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,12 +20,14 @@ from typing import Any
 from caloforge.foundations.durable import sealed, unsealed, write_json
 from caloforge.foundations.progress import Progress, say_nothing
 from caloforge.foundations.texts import fill, read_json
+from caloforge.search.study import VALIDATION_FRACTION, Study
+from caloforge.search.trials import Trial
 from caloforge.training.checkpoint import checkpoints
 from caloforge.training.config import load_config
 from caloforge.training.physics_check import WORST_SCORE
 from caloforge.training.trainer import train
 
-__all__ = ["STAGES", "VALIDATION_FRACTION", "Plan", "Task", "run_trial"]
+__all__ = ["STAGES", "Plan", "run_trial"]
 
 STAGES = (1 / 9, 1 / 3, 1.0)
 """Parts of the steps after which a trial is looked at; the last is the end."""
@@ -34,21 +36,7 @@ FIRST_STEPS = 3
 """Of these the time is taken."""
 
 CHECK_SHOWERS = 100
-VALIDATION_FRACTION = 0.3
-"""Showers that no trial is trained on: they judge all."""
-
 PLAN = "plan.json"
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be done: settings of the training, showers, budget in core-seconds, first weights if any."""
-
-    settings: dict[str, Any]
-    data: Sequence[Path]
-    seed: int
-    core_seconds: float
-    init_from: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,38 +49,29 @@ class Plan:
     core_seconds: float
 
 
-Note = Callable[[str, dict[str, float]], None]
-"""Notes something by name, for good."""
-
-GoOn = Callable[[int, float], bool]
-"""Whether a trial goes on after a stage, given its score."""
-
-
 def run_trial(
-    task: Task,
-    folder: Path,
+    study: Study,
+    trial: Trial,
     judge: Callable[[Path], dict[str, float]],
-    *,
-    noted: Mapping[str, Any],
-    note: Note,
-    go_on: GoOn,
+    note: Callable[[str, dict[str, float]], None],
     progress: Progress,
 ) -> dict[str, float] | None:
     """Run a trial, or what is left of it; return its objectives by name, or None where it was stopped.
 
-    ``noted`` holds what was noted before. Raises what the training raises; KeyboardInterrupt with a
+    ``note`` notes something by name, for good. Raises what the training raises; KeyboardInterrupt with a
     checkpoint written.
     """
-    plan = _planned(folder) or _plan(task, folder)
+    folder, noted = study.run_folder(trial.number), trial.notes
+    plan = _planned(folder) or _plan(study, trial)
     if "plan" not in noted:
         note("plan", asdict(plan))
     for stage in range(len(STAGES)):
         if _end(plan, stage) <= FIRST_STEPS:
             continue  # so expensive that there is nothing to look at yet
-        found = noted.get(f"stage {stage}") or _run_stage(task, folder, plan, stage, progress)
+        found = noted.get(f"stage {stage}") or _run_stage(study, trial, plan, stage, progress)
         if f"stage {stage}" not in noted:
             note(f"stage {stage}", found)
-        if _end(plan, stage) < plan.steps and not go_on(stage, found["score"]):
+        if _end(plan, stage) < plan.steps and study.hopeless(trial, stage, found["score"]):
             _tidy(folder, keep=0)
             return None
     started = time.process_time()
@@ -103,15 +82,18 @@ def run_trial(
     return objectives
 
 
-def _run_stage(task: Task, folder: Path, plan: Plan, stage: int, progress: Progress) -> dict[str, float]:
+def _run_stage(
+    study: Study, trial: Trial, plan: Plan, stage: int, progress: Progress
+) -> dict[str, float]:
     """Train to the end of a stage; return its score (small is good), the steps so far, and what it cost."""
     # What a killed worker had done of it counts as planned.
     begun = _end(plan, stage - 1) if stage else FIRST_STEPS
-    before = max(0, _steps_done(folder) - max(FIRST_STEPS, begun)) * plan.step_core_seconds
+    done = _steps_done(study.run_folder(trial.number))
+    before = max(0, done - max(FIRST_STEPS, begun)) * plan.step_core_seconds
     started = time.process_time()
     result = _train(
-        task,
-        folder,
+        study,
+        trial,
         progress,
         epochs=plan.epochs,
         max_steps=_end(plan, stage),
@@ -130,20 +112,22 @@ def _end(plan: Plan, stage: int) -> int:
     return math.ceil(STAGES[stage] * plan.steps)
 
 
-def _plan(task: Task, folder: Path) -> Plan:
+def _plan(study: Study, trial: Trial) -> Plan:
     """Train the first steps, and see what the budget allows after them."""
+    folder = study.run_folder(trial.number)
     shutil.rmtree(folder, ignore_errors=True)  # what was begun without a plan is a few steps
     times: list[float] = []
     started = time.process_time()
     result = _train(
-        task, folder, lambda *_, **__: times.append(time.process_time()), max_steps=FIRST_STEPS
+        study, trial, lambda *_, **__: times.append(time.process_time()), max_steps=FIRST_STEPS
     )
     ended = time.process_time()
     # Called before the first step and after each; the first one allocates and plans.
     step = median(b - a for a, b in pairwise(times[1:]))
     check, start = ended - times[-1], times[0] - started
     steps_per_epoch = result["steps"] / result["epochs"]
-    left = task.core_seconds - (ended - started) - len(STAGES) * (start + check)
+    budget = trial.proposal.part * study.settings.core_seconds
+    left = budget - (ended - started) - len(STAGES) * (start + check)
     steps = FIRST_STEPS + max(1, math.floor(left / (step + check / steps_per_epoch)))
     plan = Plan(steps, math.ceil(steps / steps_per_epoch), step, ended - started)
     write_json(folder / PLAN, sealed(asdict(plan)))
@@ -157,21 +141,21 @@ def _planned(folder: Path) -> Plan | None:
     return fill(Plan, unsealed(read_json(path), str(path)), str(path))
 
 
-def _train(task: Task, folder: Path, progress: Progress, **limits: int) -> dict[str, Any]:
+def _train(study: Study, trial: Trial, progress: Progress, **limits: int) -> dict[str, Any]:
     """Train up to a limit, from where the run is."""
+    folder, parent = study.run_folder(trial.number), trial.proposal.parent
     always = {
-        "seed": task.seed,
+        "seed": study.settings.seed,
         "validation_fraction": VALIDATION_FRACTION,
         "check_showers": CHECK_SHOWERS,
         "keep_checkpoints": 2,
     }
-    config = load_config(base={**task.settings, **always, **limits})
     return train(
-        config,
-        task.data,
+        load_config(base={**study.space.settings(trial.choice), **always, **limits}),
+        [Path(path) for path in study.settings.data],
         folder,
         resume=(folder / "config.yaml").is_file(),
-        init_from=[task.init_from] if task.init_from else [],
+        init_from=[] if parent is None else [study.run_folder(parent)],
         progress=progress,
         say=say_nothing,
     )

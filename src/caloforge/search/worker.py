@@ -47,15 +47,7 @@ def _run(study: Study, trial: Trial, judge: Judge, watch: Watch, progress: Progr
 
     watch(study.store.trials())
     try:
-        objectives = run_trial(
-            study.task(trial),
-            study.run_folder(trial.number),
-            judge,
-            noted=trial.notes,
-            note=note,
-            go_on=lambda stage, score: not study.hopeless(trial, stage, score),
-            progress=progress,
-        )
+        objectives = run_trial(study, trial, judge, note, progress)
     except (UsageError, MissingExtraError) as error:  # no other choice would do better
         study.store.note(trial, "error", str(error))
         study.store.finish(trial, "failed")

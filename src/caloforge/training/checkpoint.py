@@ -19,8 +19,16 @@ from caloforge.files.tensors import load_into, load_tensors, save_tensors
 from caloforge.foundations.durable import clear_leftovers
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.texts import fill
+from caloforge.training.data_parallel import Group
 
-__all__ = ["Checkpoint", "TrainState", "TrainingProgress", "newest_valid", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "TrainState",
+    "TrainingProgress",
+    "newest_of_all",
+    "newest_valid",
+    "save_checkpoint",
+]
 
 
 @dataclass(frozen=True)
@@ -138,3 +146,15 @@ def newest_valid(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except CaloforgeError as error:
             complaints.append(str(error))
     return None, complaints
+
+
+def newest_of_all(folder: Path, group: Group) -> tuple[Checkpoint | None, list[str]]:
+    """Return all workers what :func:`newest_valid` gives on the first."""
+    found, complaints = newest_valid(folder) if group.leads else (None, [])
+    known, complaints = group.from_first(
+        lambda: ([(str(found.path), found.progress.note())] if found else [], complaints)
+    )
+    for path, note in known:
+        tensors = group.tensors_from_first(found.tensors if found else {})
+        found = Checkpoint(Path(path), tensors, TrainingProgress.of(note, path))
+    return found, complaints

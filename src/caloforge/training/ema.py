@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import copy
-from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+
+from caloforge.models.base import ShowerModel
 
 __all__ = ["MovingAverage"]
 
 
-Network = TypeVar("Network", bound=nn.Module)
-
-
-class MovingAverage(Generic[Network]):
+class MovingAverage:
     """Keeps ``average``, a copy of a network whose weights and buffers follow it slowly.
 
     The decay grows as (1 + t) / (10 + t) up to its final value, so that early averages are not
     held back by the random start.
     """
 
-    def __init__(self, network: Network, decay: float) -> None:
+    def __init__(self, network: ShowerModel, decay: float) -> None:
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self._network = network
         self._decay = decay

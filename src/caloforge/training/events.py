@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from caloforge.foundations.errors import MissingExtraError
 
-__all__ = ["EventWriter", "event_writer"]
-
-
-class EventWriter:
-    """Writes named figures by step to a TensorBoard writer, or nowhere."""
-
-    def __init__(self, writer: Any = None) -> None:
-        self._writer = writer
-
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
-        """Write figures of one step."""
-        if self._writer is not None:
-            for name, value in figures.items():
-                self._writer.add_scalar(name.replace(".", "/"), value, step)
+__all__ = ["event_writer"]
 
 
 @contextmanager
-def event_writer(folder: Path, *, enabled: bool) -> Iterator[EventWriter]:
-    """Open a writer below ``folder``. Raises MissingExtraError without TensorBoard."""
+def event_writer(folder: Path, *, enabled: bool) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """Return what writes the named figures of a step below ``folder``. Raises MissingExtraError without TensorBoard."""
     if not enabled:
-        yield EventWriter()
+        yield lambda _step, _figures: None
         return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingExtraError("tensorboard=true", "tensorboard") from None
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
-        yield EventWriter(writer)
+
+    def write(step: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            events.add_scalar(name.replace(".", "/"), value, step)
+
+    with SummaryWriter(str(folder / "tensorboard")) as events:
+        yield write

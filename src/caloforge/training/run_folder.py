@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from caloforge.files.training_store import ShowerStore
 from caloforge.foundations.durable import atomic_folder, atomic_path, sealed, unsealed, write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.locks import open_locked
@@ -20,7 +27,7 @@ from caloforge.models.base import ShowerModel
 from caloforge.models.saved import ModelCard, has_model, save_model, write_lost_card
 from caloforge.training.config import TrainingConfig
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "card_of"]
 
 LOCK = ".lock"
 MODEL = ("model.safetensors", "model.json")
@@ -185,3 +192,26 @@ class RunFolder:
                     kept.append(line)
         with atomic_path(self._metrics) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def card_of(
+    config: TrainingConfig, store: ShowerStore, train_N: NDArray[np.int64], metrics: Mapping[str, float]
+) -> ModelCard:
+    """Describe the model that a training on the showers ``train_N`` has come to, with these metrics."""
+    seen = store.conditions[train_N]
+    return ModelCard(
+        name=config.model,
+        grid=store.grid,
+        threshold_MeV=store.threshold_MeV,
+        energy_MeV=(float(seen.incident_energy.min()), float(seen.incident_energy.max())),
+        theta_rad=(float(seen.incident_theta.min()), float(seen.incident_theta.max())),
+        architecture=config.architecture.model_dump(),
+        training_data={"checksum": store.checksum, "showers": len(train_N)},
+        metrics=metrics,
+        provenance={
+            "program": f"caloforge {version('caloforge')}",
+            "torch": torch.__version__,
+            "date": date.today().isoformat(),
+            "seed": config.seed,
+        },
+    )

@@ -6,37 +6,30 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
 
 from caloforge.files.shipped import pretrained_weights
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Progress, say_nothing, silent
 from caloforge.foundations.randomness import stream_seed
 from caloforge.foundations.signals import STOP_SIGNALS, collected
-from caloforge.models.objective import LossStep
-from caloforge.models.saved import ModelCard
 from caloforge.models.shared.defaults import usual_torch
 from caloforge.showers.batch import Batch
 from caloforge.training.augmentation import allowed_symmetries
 from caloforge.training.begin import build_objective, initialise_from, require_sources
-from caloforge.training.checkpoint import Checkpoint, TrainingProgress, TrainState, newest_valid
+from caloforge.training.checkpoint import Checkpoint, TrainingProgress, newest_of_all
 from caloforge.training.config import TrainingConfig
 from caloforge.training.data_parallel import Group
-from caloforge.training.ema import MovingAverage
 from caloforge.training.events import event_writer
-from caloforge.training.gradients import SummedGradients
 from caloforge.training.loader import Loader
 from caloforge.training.memory import keep_freed_memory
 from caloforge.training.physics_check import WORST_SCORE, PhysicsCheck
-from caloforge.training.run_folder import RunFolder
-from caloforge.training.schedule import learning_rate
+from caloforge.training.run_folder import RunFolder, card_of
 from caloforge.training.split import Split, prepare_data
+from caloforge.training.step import Learner, Step
 from caloforge.training.writer import CheckpointWriter
 
 __all__ = ["SKIPS_IN_A_ROW", "Trainer", "train"]
@@ -77,37 +70,13 @@ def train(
     return Trainer(config, data, out, resume, overwrite, weights, group, progress, say, remark).run()
 
 
-@dataclass(frozen=True)
-class Step:
-    """What came of one step, the same for all workers but for the time."""
-
-    losses: dict[str, float]
-    """By network; a network whose step was skipped has none."""
-    terms: dict[str, float]
-    """Of the losses, by dotted name."""
-    skipped: list[str]
-    """Networks whose loss or gradient was not finite."""
-    learning_rate: float
-    showers: float
-    """Of all workers."""
-    seconds: float
-    """Since the first step of this call."""
-    enough: bool
-    """Whether the time is over, or a worker was asked to stop."""
-    astray: bool
-    """Whether a weight is not finite."""
-
-
 @dataclass
 class Trainer:
     """One training; its workers each have one, and call the same methods in the same order.
 
-    A step is one batch of real showers, and every optimiser step that its objective asks for; the workers
-    take it on all their batches together, so that their networks stay the same. A loss or gradient that is
-    not finite is skipped. Each epoch ends with a physics check of the averaged weights; the best ones
-    become the model, or the last where the configuration says so.
-
-    ``state`` holds the tensors that a step changes, ``progress`` counts; a checkpoint has both.
+    Its ``learner`` takes the steps. Each epoch ends with a physics check of the averaged weights; the best
+    ones become the model, or the last where the configuration says so. A checkpoint has the learner's state
+    and the ``progress``.
     """
 
     config: TrainingConfig
@@ -131,7 +100,7 @@ class Trainer:
             CheckpointWriter(self.folder.checkpoints, config.keep_checkpoints) as self.writer,
         ):
             self.set_up()
-            with event_writer(self.out, enabled=config.tensorboard and group.leads) as self.events:
+            with event_writer(self.out, enabled=config.tensorboard and group.leads) as self.write_events:
                 for _, batch in self.loader.iterate(self.progress.position, self.last_position):
                     step = self.step(batch)
                     self.log(step)
@@ -166,7 +135,7 @@ class Trainer:
         self.build_networks()
         if found is None:
             initialise_from(self.config.model, self.init_from, self.objective.networks)
-        self.build_state()
+        self.learner = Learner(self.objective, self.config, self.group, self.device)
         self.progress = TrainingProgress(
             steps_per_epoch=self.loader.steps_per_epoch, workers=self.group.world
         )
@@ -196,7 +165,7 @@ class Trainer:
                 f"{self.out}: the training showers are not those that the run began with"
             )
         self.init_from = [Path(source) for source in sources["init_from"]]
-        found, complaints = newest_checkpoint(self.folder, self.group)
+        found, complaints = newest_of_all(self.folder.checkpoints, self.group)
         for complaint in complaints:
             self.say(f"{complaint}: falling back to an older checkpoint")
         if found is None:
@@ -234,34 +203,10 @@ class Trainer:
         for network in self.objective.networks.values():
             network.to(self.device)
 
-    def build_state(self) -> None:
-        """Build what goes along with the networks: averaged weights, optimisers, sums of gradients."""
-        config, objective, networks = self.config, self.objective, self.objective.networks
-        self.average = MovingAverage(objective.model, config.ema_decay)
-        self.state = TrainState(
-            networks={**networks, "average": self.average.average},
-            optimizers={
-                name: objective.optimizer(network, config.learning_rate)
-                for name, network in networks.items()
-            },
-        )
-        self.gradients = {
-            name: SummedGradients(network, self.group, bf16=config.gradient_compression == "bf16")
-            for name, network in networks.items()
-        }
-        learning = nn.ModuleList(networks.values())
-        self.weights = [parameter.detach() for parameter in learning.parameters()]
-        kept = learning.state_dict().keys()  # a network's constants are not
-        self.statistics = [
-            buffer
-            for name, buffer in learning.named_buffers()
-            if name in kept and buffer.is_floating_point()
-        ]
-
     def take_up(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint. Raises CaloforgeError if it does not fit the networks."""
         try:
-            self.state.load(checkpoint.tensors)
+            self.learner.state.load(checkpoint.tensors)
         except CaloforgeError as error:
             raise CaloforgeError(f"{checkpoint.path}: {error}") from None
         self.progress = checkpoint.progress.counted_by(self.loader.steps_per_epoch, self.group.world)
@@ -296,66 +241,17 @@ class Trainer:
     # One step.
 
     def step(self, batch: Batch) -> Step:
-        """Take every optimiser step that the objective asks for, then agree on what all must know."""
-        config, progress = self.config, self.progress
-        # Each worker has noise of its own.
-        address = (progress.step, self.group.rank) if self.group.rank else (progress.step,)
-        torch.manual_seed(stream_seed(config.seed, "step", *address))
-        rate = learning_rate(config, self.group.world, progress.epoch, progress.scores)
-        shown, skipped = dict[str, Tensor](), list[str]()
-        trusted = [buffer.clone() for buffer in self.statistics]
-        for loss_step in self.objective.losses(batch.to(self.device)):
-            if self.descend(loss_step, batch.share, rate):
-                torch._foreach_copy_(trusted, self.statistics)
-                shown |= {loss_step.network: loss_step.loss.detach(), **loss_step.terms}
-            else:
-                torch._foreach_copy_(self.statistics, trusted)
-                skipped.append(loss_step.network)
-        seconds, enough, astray = self.agree(list(shown.values()))
-        self.average.update(progress.step)
-        self.progress = replace(progress, step=progress.step + 1, position=progress.position + 1)
-        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skipped else 0
-        terms = {name: float(value) for name, value in shown.items()}
-        return Step(
-            losses={name: terms.pop(name) for name in self.objective.networks if name in terms},
-            terms=terms,
-            skipped=skipped,
-            learning_rate=rate,
-            showers=len(batch.energy_B) / batch.share,
-            seconds=seconds,
-            enough=enough,
-            astray=astray,
-        )
+        """Take a step, and count it."""
+        before = self.progress
+        step = self.learner.step(batch, before, self.had_enough)
+        self.progress = replace(before, step=before.step + 1, position=before.position + 1)
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if step.skipped else 0
+        self.seconds = time.monotonic() - self.started_s
+        return step
 
-    def descend(self, loss_step: LossStep, share: float, rate: float) -> bool:
-        """Step one network down its loss; leave it, and return False, if a gradient is not finite."""
-        network, optimizer = (
-            self.state.networks[loss_step.network],
-            self.state.optimizers[loss_step.network],
-        )
-        optimizer.zero_grad(set_to_none=True)
-        # Through the gradient all workers learn that one's loss or statistics are not finite.
-        sound = finite([loss_step.loss.detach(), *self.statistics])
-        (torch.where(sound, share, math.nan) * loss_step.loss).backward()  # type: ignore[no-untyped-call]
-        self.gradients[loss_step.network].wait()
-        if not finite([p.grad for p in network.parameters() if p.grad is not None]):
-            return False
-        for settings in optimizer.param_groups:
-            settings["lr"] = rate
-        optimizer.step()
-        return True
-
-    def agree(self, shown: Sequence[Tensor]) -> tuple[float, bool, bool]:
-        """Average over the workers, in one message, what all must know before the next step.
-
-        Changes ``shown`` and the networks' statistics. Returns the seconds so far, whether a worker has
-        had enough, and whether a weight of one is not finite.
-        """
-        seconds = time.monotonic() - self.started_s
-        enough = torch.tensor(float(bool(self.stopped) or seconds > self.limit_s))
-        astray = (~finite(self.weights)).double()
-        self.group.average([enough, astray, *self.statistics, *shown])
-        return seconds, bool(enough > 0), bool(astray > 0)
+    def had_enough(self) -> bool:
+        """Say whether the time is over, or this worker was asked to stop."""
+        return bool(self.stopped) or time.monotonic() - self.started_s > self.limit_s
 
     def log(self, step: Step) -> None:
         """Write the figures of a step."""
@@ -363,14 +259,14 @@ class Trainer:
         if step.skipped:
             figures["skipped"] = len(step.skipped)
             self.say(f"step {done}: skipped, the {step.skipped[0]}'s loss or gradient is not finite")
-        times = {"step": done, "seconds": round(step.seconds, 3)}
+        times = {"step": done, "seconds": round(self.seconds, 3)}
         self.folder.log({**times, "learning_rate": step.learning_rate, **figures})
-        self.events.write(done, {**figures, "learning_rate": step.learning_rate})
+        self.write_events(done, {**figures, "learning_rate": step.learning_rate})
 
     def show_progress(self, step: Step) -> None:
         """Show how far the training is, and figures worth watching."""
         done, last = self.progress.step, self.last_step
-        steps_per_s = (done - self.first_step) / step.seconds
+        steps_per_s = (done - self.first_step) / self.seconds
         if self.config.minutes is not None:
             last = min(last, self.first_step + math.ceil(self.limit_s * steps_per_s))
         figures = {**step.losses, "showers/s": step.showers * steps_per_s}
@@ -382,15 +278,17 @@ class Trainer:
 
     def check(self) -> dict[str, float]:
         """Check the physics of the averaged weights; they become the model if `choose` says so."""
-        step, figures = self.progress.step, self.physics_check(self.average.average, self.group)
+        config, step = self.config, self.progress.step
+        figures = self.physics_check(self.learner.model, self.group)
         known = {name: value for name, value in figures.items() if math.isfinite(value)}
         self.folder.log({"step": step, "epoch": self.progress.epoch, "check": known})
-        self.events.write(step, {f"check/{name}": value for name, value in known.items()})
+        self.write_events(step, {f"check/{name}": value for name, value in known.items()})
         if "score" not in known:
             self.say(f"step {step}: not a model, the showers of the averaged weights are not finite")
-        elif self.config.choose == "last" or figures["score"] < self.progress.best["score"]:
+        elif config.choose == "last" or figures["score"] < self.progress.best["score"]:
             self.progress = replace(self.progress, best={**figures, "step": step})
-            self.folder.write_model(self.average.average, self.card())
+            card = card_of(config, self.store, self.split.train_N, self.progress.best)
+            self.folder.write_model(self.learner.model, card)
         self.figures, self.checked_step = figures, step
         return figures
 
@@ -401,34 +299,14 @@ class Trainer:
 
     def checkpoint(self) -> None:
         """Write a checkpoint in the background. Raises CaloforgeError if the workers' weights differ."""
-        self.group.require_same(self.state.tensors(), self.progress.step)
+        self.group.require_same(self.learner.state.tensors(), self.progress.step)
         if self.group.leads:
-            self.writer.save(self.state, self.progress)
+            self.writer.save(self.learner.state, self.progress)
         self.saved_step = self.progress.step
 
     def without_model(self) -> bool:
         """Say whether no check has found a model yet."""
         return self.group.from_first(lambda: not self.folder.has_model())
-
-    def card(self) -> ModelCard:
-        """Describe the model as it is now."""
-        config, seen = self.config, self.store.conditions[self.split.train_N]
-        return ModelCard(
-            name=config.model,
-            grid=self.store.grid,
-            threshold_MeV=self.store.threshold_MeV,
-            energy_MeV=(float(seen.incident_energy.min()), float(seen.incident_energy.max())),
-            theta_rad=(float(seen.incident_theta.min()), float(seen.incident_theta.max())),
-            architecture=config.architecture.model_dump(),
-            training_data={"checksum": self.store.checksum, "showers": len(self.split.train_N)},
-            metrics=self.progress.best,
-            provenance={
-                "program": f"caloforge {version('caloforge')}",
-                "torch": torch.__version__,
-                "date": date.today().isoformat(),
-                "seed": config.seed,
-            },
-        )
 
     # The end.
 
@@ -446,7 +324,7 @@ class Trainer:
     def give_up(self, reason: str) -> NoReturn:
         """End with CaloforgeError; the last good weights become the model if no check has found any."""
         self.writer.wait()
-        good, _ = newest_checkpoint(self.folder, self.group)
+        good, _ = newest_of_all(self.folder.checkpoints, self.group)
         if good is not None and self.without_model():
             self.take_up(good)
             self.check()
@@ -482,20 +360,3 @@ class Trainer:
                 f"{self.out}: the showers after step {step} are not finite, nor were those of earlier "
                 "checks; expected finite deposits (a smaller learning_rate may help)"
             )
-
-
-def newest_checkpoint(folder: RunFolder, group: Group) -> tuple[Checkpoint | None, list[str]]:
-    """Return all workers what :func:`newest_valid` gives on the first."""
-    found, complaints = newest_valid(folder.checkpoints) if group.leads else (None, [])
-    known, complaints = group.from_first(
-        lambda: ([(str(found.path), found.progress.note())] if found else [], complaints)
-    )
-    for path, note in known:
-        tensors = group.tensors_from_first(found.tensors if found else {})
-        found = Checkpoint(Path(path), tensors, TrainingProgress.of(note, path))
-    return found, complaints
-
-
-def finite(tensors: Sequence[Tensor]) -> Tensor:
-    """Say whether numbers and their squares, of which RMSprop keeps a mean, are finite."""
-    return nn.utils.get_total_norm(tensors).square().isfinite()

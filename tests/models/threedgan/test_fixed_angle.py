@@ -9,9 +9,9 @@ from torch import nn
 
 from caloforge.foundations.errors import UsageError
 from caloforge.models.registry import count_weights
-from caloforge.models.threedgan.as_written import as_written
 from caloforge.models.threedgan.convolution import Triple
 from caloforge.models.threedgan.fixed_angle import LATENT, Discriminator3DGAN, Generator3DGAN
+from studies.speed.as_written import as_written
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,10 +30,13 @@ from caloforge.files import shower_file, shower_writer
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.units import DEGREE, GEV
 from caloforge.observables.definitions import OBSERVABLES
+from caloforge.report.page.builder import _figure
+from caloforge.report.plots import panels
 from caloforge.report.plots.catalogue import TOPICS, catalogue, displays
 from caloforge.report.plots.curves import Curves, shown
-from caloforge.report.plots.draw import render, render_all
-from caloforge.report.plots.histograms import Plot, axis_label, map_of
+from caloforge.report.plots.draw import picture, render, render_all
+from caloforge.report.plots.histograms import Plot, axis_label, map_of, matrix
+from caloforge.report.plots.maps import display
 from caloforge.report.plots.tables import table
 from caloforge.showers import Showers
 
@@ -148,6 +153,37 @@ def test_the_other_plots_are_there_too(plots: dict[str, Plot]) -> None:
         "radius_90_all",
     }
     assert wanted <= set(plots)
+
+
+def test_a_report_begins_with_response_linearity_and_resolution(geant4: Made) -> None:
+    """A beam's spectrum tells of its energies alone, and single layers are for who looks for them."""
+    made = list(catalogue(geant4[0]))
+    assert [plot.name for plot in made[:3]] == [
+        "sampling_fraction_mean_against_energy",
+        "total_deposit_relative_error_against_energy",
+        "sampling_fraction_relative_spread_against_energy",
+    ]
+    assert {plot.name for plot in made if plot.folded} == {
+        plot.name for plot in made if re.match(r"layer\d", plot.name)
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("response", ["sampling_fraction_mean_against_energy"]),
+        ("linearity", ["total_deposit_relative_error_against_energy"]),
+        ("resolution", ["sampling_fraction_relative_spread_against_energy"]),
+        ("moliere", ["radius_90_all", "radius_95_mean_against_energy"]),
+        ("roc", ["score_low_all", "score_high_all"]),
+        ("classifier", ["score_low_all", "score_high_all"]),
+    ],
+)
+def test_plots_are_found_by_the_words_of_the_field(
+    plots: dict[str, Plot], word: str, names: list[str]
+) -> None:
+    words = {name: _figure(plots[name], bytes(24), LABELS)["words"] for name in (*names, "hits_all")}
+    assert [name for name in words if word in words[name].split()] == names
 
 
 def test_tilted_showers_get_windows_and_maps_of_the_angle(tmp_path: Path) -> None:
@@ -410,6 +446,46 @@ def test_displays_show_showers_of_equal_energy(geant4: Made) -> None:
     for plot in displayed:
         deposits = [histogram.values().sum() for histogram in plot.histograms]
         assert deposits[1] == pytest.approx(deposits[0], rel=0.5)
+
+
+@pytest.mark.parametrize(
+    "shape", [(25, 25, 25), (51, 51, 25), (15, 15, 30), (9, 16, 1000), (2, 2, 2)], ids=str
+)
+def test_labels_of_displays_stand_apart(shape: tuple[int, int, int]) -> None:
+    """Numbers at the ticks of a frame, and the names of its axes, have air between them."""
+    deposits = np.zeros((1, *shape), np.float32)
+    deposits[0, 0, 0, 0] = deposits[0, -1, -1, -1] = 5.0
+    beam = np.array([1e4], np.float32), np.array([1.57], np.float32)
+    shower = Showers(deposits, *beam, Grid("any", shape, cell_size=(5.1, 5.1), layer_pitch_mm=3.5))
+    boxes: list[list[tuple[str, Any]]] = []
+
+    def fill(figure: Any) -> None:
+        panels.displays(figure, display("one", [shower]), ["Geant4"])
+        figure.draw_without_rendering()
+        for frame in figure.axes:
+            axes = [frame.xaxis, frame.yaxis, *([frame.zaxis] if frame.name == "3d" else [])]
+            texts = [axis.label for axis in axes]
+            for axis in axes:
+                low, high = axis.get_view_interval()
+                texts += [t.label1 for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+            shown = [text for text in texts if text.get_visible() and text.get_text()]
+            boxes.append([(text.get_text(), text.get_window_extent().padded(2)) for text in shown])
+
+    picture(fill)
+    assert [len(found) > 5 for found in boxes[:4]] == [True] * 4
+    for found in boxes:
+        for (one, box), (other, beside) in combinations(found, 2):
+            assert not box.overlaps(beside), (one, other)
+
+
+def test_a_scale_of_colours_keeps_its_steps() -> None:
+    """Correlations of -0.03, 0, 0.03 and 1 have a colour each, and none that of the paper."""
+    correlation = np.array([[1, 0.03, 0], [0.03, 1, -0.03], [0, -0.03, 1]])
+    kept = (matrix(["a", "b", "c"], correlation, 100),) * 2
+    plot = Plot("m", "m", "matrix", kept, scale=(1.0, 1.0), showers=(100, 100), y_label="r")
+    image = image_of(render(plot, LABELS))
+    large = 0.03 * image.width * image.height
+    assert sum(count > large for count, _ in image.getcolors(1 << 24) or []) == 5
 
 
 def test_curves_are_small_files(plots: dict[str, Plot]) -> None:

@@ -16,7 +16,7 @@ from caloforge.files.tensors import load_tensors
 from caloforge.models.base import ShowerModel
 from caloforge.models.mixer.model import Mixer, MixerSizes
 from caloforge.models.registry import MODELS
-from caloforge.models.shared.transforms import Scale
+from caloforge.models.shared.transforms import Transform
 from caloforge.showers.batch import Batch
 from caloforge.training.config import load_config
 from caloforge.training.trainer import train
@@ -32,7 +32,7 @@ class Glow(ShowerModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.grid, self.threshold_MeV, self.transform = GRID, 0.0, Scale(0.5)
+        self.grid, self.threshold_MeV, self.transform = GRID, 0.0, Transform(0.5)
         self.noise_size = 1
         self.level, self.spread = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(0.1))
 

@@ -37,7 +37,7 @@ from caloforge.models.copula.marginals import (
 )
 from caloforge.models.shared.energy_scale import HIGHEST_MEV, EnergyScale, InverseScale
 from caloforge.models.shared.layer_shares import SMALLEST_SHARE
-from caloforge.models.shared.transforms import Scale
+from caloforge.models.shared.transforms import Transform
 
 __all__ = ["FactorCopula", "depth", "flat_nonzero"]
 
@@ -100,7 +100,7 @@ class FactorCopula(ShowerModel):
     ) -> None:
         super().__init__()
         self.grid, self.threshold_MeV, self.conditioned_on_angle = grid, threshold_MeV, tilted
-        self.transform = Scale(1.0)
+        self.transform = Transform()
         self.frame = ShowerFrame(grid, tilted=tilted)
         self.factors, self.sums = factors, 1 + grid.n_layers
         self.register_buffer("products", products(tilted), persistent=False)

@@ -8,7 +8,6 @@ from typing import Literal
 
 from torch import nn
 
-from caloforge.detector import Grid
 from caloforge.models.family import Family, NewestCheckpoint
 from caloforge.models.mixer.growth import grow_mixer
 from caloforge.models.mixer.likelihood import CellLikelihoodObjective
@@ -38,10 +37,6 @@ class _Config(MixerConfig):
     epochs: Count = 300
 
 
-def _generator(grid: Grid, threshold_MeV: float, sizes: MixerSizes) -> Mixer:
-    return Mixer(grid, threshold_MeV, sizes)
-
-
 def _likelihood(
     _config: _Config, model: Mixer, _critic: nn.Module, showers: TrainingShowers
 ) -> CellLikelihoodObjective:
@@ -56,7 +51,7 @@ def _take_over(networks: Mapping[str, nn.Module], source: Path, checkpoint: Newe
 MIXER = Family(
     "layer energies, then a mixer over patches of the face, by the likelihood of cells",
     _Config,
-    _generator,
+    Mixer,
     _likelihood,
     _take_over,
 )

@@ -31,7 +31,7 @@ from caloforge.models.mixer.patches import Block, Patches
 from caloforge.models.settings import Count, Sizes
 from caloforge.models.shared.energy_scale import EnergyScale, InverseScale
 from caloforge.models.shared.layer_shares import log_shares
-from caloforge.models.shared.transforms import Scale
+from caloforge.models.shared.transforms import Transform
 
 __all__ = ["LEVELS", "SMALLEST_LAYER_MEV", "Mixer", "MixerSizes"]
 
@@ -78,7 +78,7 @@ class Mixer(ShowerModel):
         super().__init__()
         self.grid, self.threshold_MeV = grid, threshold_MeV
         self.width, self.latent, self.n_sources = sizes.width, sizes.latent, sizes.sources
-        self.transform = Scale(1.0)
+        self.transform = Transform()
         self.sums = 1 + grid.n_layers
         self.noise_size = self.latent + self.sums + 2 + grid.n_cells
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))

@@ -1,85 +1,35 @@
-"""Invertible steps between deposits in MeV and the units in which a network works."""
+"""From deposits in MeV to the units in which a network works, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-__all__ = ["Chain", "Power", "Scale", "Transform"]
+__all__ = ["Transform"]
 
 
-class Transform(Protocol):
-    """A step that is undone exactly by :meth:`inverse`; both are differentiable."""
+@dataclass(frozen=True)
+class Transform:
+    """A factor, then a power; undone exactly by :meth:`inverse`, and differentiable both ways."""
+
+    factor: float = 1.0
+    exponent: float = 1.0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Go towards the network."""
+        """Go towards the network; values are not negative where there is a power."""
+        x = x * self.factor
+        return x if self.exponent == 1 else x**self.exponent
 
     def inverse(self, x: torch.Tensor) -> torch.Tensor:
         """Come back from the network."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Describe the step for ``model.json``."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Multiply by a factor."""
-
-    factor: float
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``factor * x``."""
-        return x * self.factor
-
-    def inverse(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``x / factor``."""
+        x = x if self.exponent == 1 else x ** (1.0 / self.exponent)
         return x if self.factor == 1 else x / self.factor  # nothing to pass over memory for
 
     def to_json(self) -> dict[str, Any]:
-        """Describe the step for ``model.json``."""
-        return {"scale": asdict(self)}
-
-
-@dataclass(frozen=True)
-class Power:
-    """Take non-negative values to a power."""
-
-    exponent: float
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``x ** exponent``."""
-        return x**self.exponent
-
-    def inverse(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``x ** (1 / exponent)``."""
-        return x ** (1.0 / self.exponent)
-
-    def to_json(self) -> dict[str, Any]:
-        """Describe the step for ``model.json``."""
-        return {"power": asdict(self)}
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Steps one after the other."""
-
-    steps: Sequence[Transform]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply the steps in order."""
-        for step in self.steps:
-            x = step.forward(x)
-        return x
-
-    def inverse(self, x: torch.Tensor) -> torch.Tensor:
-        """Undo the steps in reverse order."""
-        for step in reversed(self.steps):
-            x = step.inverse(x)
-        return x
-
-    def to_json(self) -> dict[str, Any]:
         """Describe the steps for ``model.json``."""
-        return {"chain": [step.to_json() for step in self.steps]}
+        scale = {"scale": {"factor": self.factor}}
+        return (
+            scale if self.exponent == 1 else {"chain": [scale, {"power": {"exponent": self.exponent}}]}
+        )

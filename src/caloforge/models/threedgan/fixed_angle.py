@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from caloforge.detector import Grid
 from caloforge.foundations.units import GEV
 from caloforge.models.base import ShowerModel
-from caloforge.models.shared.transforms import Scale
+from caloforge.models.shared.transforms import Transform
 from caloforge.models.threedgan.layers import (
     LEAK,
     Convolution,
@@ -112,7 +112,7 @@ class ThreeDGAN(ShowerModel):
         self.grid, self.threshold_MeV = grid, threshold_MeV
         # In GeV the output layer dies within the first steps: weights of usual size make showers a
         # thousand times too bright, and what corrects them drives every inner cell below zero.
-        self.transform = Scale(50 / GEV)
+        self.transform = Transform(50 / GEV)
         self.network = Generator3DGAN(grid.shape, filters=filters, latent=latent)
         self.noise_size = latent
 

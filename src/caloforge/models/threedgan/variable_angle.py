@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from caloforge.detector import Grid
 from caloforge.foundations.units import GEV
 from caloforge.models.base import ShowerModel
-from caloforge.models.shared.transforms import Chain, Power, Scale
+from caloforge.models.shared.transforms import Transform
 from caloforge.models.threedgan.layers import (
     Convolution,
     Crop,
@@ -125,7 +125,7 @@ class ThreeDGANAngle(ShowerModel):
     def __init__(self, grid: Grid, threshold_MeV: float, *, filters: int = 6) -> None:
         super().__init__()
         self.grid, self.threshold_MeV = grid, threshold_MeV
-        self.transform = Chain((Scale(50 / GEV), Power(POWER)))
+        self.transform = Transform(50 / GEV, POWER)
         self.network = Generator3DGANAngle(grid.shape, filters=filters)
         self.noise_size = self.network.latent_size - 2
 

@@ -44,6 +44,21 @@ OPENING = next(iter(TOPICS))
 WIDE = 1.6
 """Pictures wider than this times their height get a row of the page to themselves."""
 
+SYNONYMS = {
+    "sampling_fraction": "response",
+    "response": "sampling fraction",
+    "sampling_fraction_mean": "linearity",
+    "total_deposit_mean": "linearity",
+    "total_deposit_relative_error": "linearity response",
+    "spread_against": "resolution",
+    "resolution": "relative spread",
+    "radius_9": "moliere",
+    "barycentre_X0": "depth",
+    "score_": "roc auc",
+    "roc": "score classifier",
+}
+"""Other words for what a plot shows whose name holds these: a search finds it by them too."""
+
 CONTENTS = {
     "summary": "Verdict",
     "requirements": "Requirements",
@@ -74,7 +89,7 @@ def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
         reference=report.labels[0],
         candidates=" and ".join(report.labels[1:]),
         lead=f"{', '.join(s.file for s in report.sources[1:])} compared with {report.sources[0].file}. "
-        f"{len(drawn)} plots, made {report.made}.",
+        f"{f'{len(drawn)} plots, m' if drawn else 'M'}ade {report.made}.",
         contents=CONTENTS,
         verdicts=list(_verdicts(report)),
         requirements=requirements,
@@ -147,7 +162,9 @@ def _section(
         "title": topic,
         "meaning": TOPICS.get(topic, ""),
         "definitions": [OBSERVABLES[name] for name in names if name in OBSERVABLES],
-        "figures": [_figure(plot, image, labels) for plot, image in items],
+        "count": len(items),
+        "figures": [_figure(plot, image, labels) for plot, image in items if not plot.folded],
+        "folded": [_figure(plot, image, labels) for plot, image in items if plot.folded],
     }
 
 
@@ -155,13 +172,14 @@ def _figure(plot: Plot, image: bytes, labels: tuple[str, ...]) -> Mapping[str, A
     data, suffix, kind = table(plot, labels).encode(), "csv", "text/csv"
     if len(data) > PLAIN_BYTES:
         data, suffix, kind = gzip.compress(data, mtime=0), "csv.gz", "application/gzip"
+    synonyms = " ".join(words for part, words in SYNONYMS.items() if part in plot.name)
     # The header of a PNG holds its width and height.
     width, height = struct.unpack(">II", image[16:24])
     return {
         "name": plot.name,
         "title": plot.title,
         "wide": width > WIDE * height,
-        "words": f"{plot.title} {plot.where} {plot.observable} {plot.name}".lower(),
+        "words": f"{plot.title} {plot.where} {plot.observable} {plot.name} {synonyms}".lower(),
         "where": plot.where,
         "image": inline_png(image),
         "width": width,

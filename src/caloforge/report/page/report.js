@@ -41,13 +41,16 @@
   const QUANTITY = /(\d+(?:\.\d+)?)\s*(gev|°|deg\w*)/g;
   const RANGE = /([\d.]+)(?: (to|±) ([\d.]+))? ?(gev|°)/g;
 
+  const plain = (text) => text.toLowerCase().normalize("NFD").replace(/\p{Mn}/gu, ""); // Molière is moliere
+  const folds = [...document.querySelectorAll(".fold")];
+
   const plots = [...document.querySelectorAll("figure")].map((figure) => ({
     figure,
     section: figure.closest("section"),
     topic: figure.closest("section").querySelector("h2").textContent,
     where: figure.dataset.where,
-    text: figure.dataset.words,
-    tokens: figure.dataset.words.split(/[^\p{L}\p{N}.]+/u),
+    text: plain(figure.dataset.words),
+    tokens: plain(figure.dataset.words).split(/[^\p{L}\p{N}.]+/u),
     ranges: [...figure.dataset.words.matchAll(RANGE)].map(([, a, sign, b, unit]) => {
       const [x, y] = [parseFloat(a), parseFloat(b ?? a)];
       return { low: sign === "±" ? x - y : x, high: sign === "±" ? x + y : y, unit };
@@ -61,7 +64,7 @@
 
   function matcher(query) {
     const quantities = [];
-    const rest = query.toLowerCase().replace(QUANTITY, (_, value, unit) => {
+    const rest = plain(query).replace(QUANTITY, (_, value, unit) => {
       quantities.push({ value: parseFloat(value), unit: unit === "gev" ? "gev" : "°" });
       return " ";
     });
@@ -96,6 +99,12 @@
     const filtered = shown.length < plots.length;
     if (opening.some((section) => all.contains(section) !== filtered))
       (filtered ? form.nextElementSibling : find("summary")).after(...opening);
+    for (const fold of folds) {
+      const count = fold.querySelectorAll("figure:not([hidden])").length;
+      fold.querySelector(".count").textContent = count;
+      fold.hidden = count === 0;
+      fold.open = filtered && !fold.hidden; // what was searched for is in sight
+    }
     find("shown").textContent = filtered ? `${shown.length} of ${plots.length} plots` : `${plots.length} plots`;
     document.querySelector(".none").hidden = shown.length > 0 || plots.length === 0;
     find("clear").disabled = !words.value && !topic.value && !where.value;
@@ -110,14 +119,24 @@
     history.replaceState(null, "", `#${state}`);
   }
 
+  function reveal(element) {
+    const fold = element.closest("details:not([open])");
+    if (fold) fold.open = true;
+    return fold;
+  }
+
   function recall() {
     const hash = location.hash.slice(1);
     const place = find(decodeURIComponent(hash));
-    if (place && !place.closest("[hidden]")) return; // the browser goes there
+    if (place && !place.closest("[hidden]")) {
+      if (reveal(place)) place.scrollIntoView();
+      return; // the browser goes there
+    }
     if (!place && !hash.includes("=")) return;
     const state = new URLSearchParams(place ? "" : hash);
     for (const [name, field] of Object.entries(fields)) field.value = state.get(name) ?? "";
     filter();
+    if (place) reveal(place);
     (place ?? all).scrollIntoView();
   }
 
@@ -185,7 +204,10 @@
   viewer.addEventListener("click", (event) => {
     if (event.target === viewer) viewer.close(); // outside the picture
   });
-  viewer.addEventListener("close", () => shown[current].figure.querySelector("a").focus());
+  viewer.addEventListener("close", () => {
+    reveal(shown[current].figure);
+    shown[current].figure.querySelector("a").focus();
+  });
   find("previous").addEventListener("click", () => step(-1));
   find("next").addEventListener("click", () => step(1));
   find("close").addEventListener("click", () => viewer.close());

@@ -85,12 +85,13 @@ def _response(curves: Curves) -> Found:
 
 
 def _energy(curves: Curves) -> Found:
-    yield curves.trend("total_deposit")
+    # The spectrum of a beam tells of its energies alone.
     yield curves.trend("sampling_fraction")
-    yield curves.trend("sampling_fraction", of="relative_spread")
-    yield curves.distribution("total_deposit", log=True)
-    yield curves.deposit_error()
     yield curves.deposit_trend()
+    yield curves.trend("sampling_fraction", of="relative_spread")
+    yield curves.deposit_error()
+    yield curves.trend("total_deposit")
+    yield curves.distribution("total_deposit", log=True)
     for name in ("total_deposit", "sampling_fraction"):
         yield from (curves.distribution(name, i) for i in _by_energy(curves))
 

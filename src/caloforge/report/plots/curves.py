@@ -229,7 +229,7 @@ class Curves:
         few = f" (of {n}, {len(self.layers)} are drawn)" if n > MAX_LAYERS else ""
         definition = OBSERVABLES[name]
         title = "Deposit in the layer" if name.startswith("profile") else definition.title
-        return _distribution(
+        plot = _distribution(
             [sample.vectors[name][:, layer].astype(np.float64) for sample in self.samples],
             name,
             f"layer{layer:02d}_{'deposit' if name.startswith('profile') else name.removeprefix('layer_')}",
@@ -237,6 +237,7 @@ class Curves:
             label=title if definition.unit == "1" else f"{title} [{definition.unit}]",
             log_y=name.startswith("profile"),
         )
+        return plot and replace(plot, folded=True)
 
     def trend(
         self,

@@ -39,7 +39,7 @@ class Plot:
     or empty; ``where`` the title of the selection. ``difference``: candidate minus reference is shown
     below the curves, not their ratio. ``diagonal``: a map's two axes should agree. ``members`` are the
     places of the files that are shown, the reference being 0; empty for all of them. ``lines`` (2, P) are
-    drawn through the curves, one for each histogram.
+    drawn through the curves, one for each histogram. ``folded``: one of many that a reader opens.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Plot:
     diagonal: bool = False
     members: tuple[int, ...] = ()
     lines: tuple[Array, ...] = ()
+    folded: bool = False
 
     def of(self, labels: Sequence[str]) -> list[str]:
         """Choose the labels of the files that are shown."""

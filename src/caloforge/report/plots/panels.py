@@ -82,7 +82,7 @@ def displays(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
     height = 0.4 + 2.85 * len(labels)
     figure.set_size_inches(12.5, height)
     cells = figure.add_gridspec(
-        len(labels), 5, width_ratios=(2.7, 1, 1, 1, 0.08), wspace=0.35, hspace=0.39,
+        len(labels), 5, width_ratios=(2.7, 1, 1, 1, 0.08), wspace=0.38, hspace=0.39,
         left=0.016, right=0.95, bottom=0.55 / height, top=1 - 0.65 / height,
     )  # fmt: skip
     images = [[h.project(*plane) for plane in PLANES] for h in plot.histograms]
@@ -108,8 +108,9 @@ def displays(figure: Any, plot: Plot, labels: Sequence[str]) -> None:
             a, b = image.axes
             mesh = axes.pcolormesh(a.edges, b.edges, _masked(image.values()).T, **style)
             axes.set_xlabel(a.label, fontsize=9)
-            axes.set_ylabel(b.label, fontsize=9, labelpad=1)
+            axes.set_ylabel(b.label, fontsize=9, labelpad=2.5)
             axes.tick_params(labelsize=8)
+            axes.locator_params(nbins=5, integer=True)
             axes.grid(visible=False)
     _bar(figure, mesh, plot.y_label, cax=figure.add_subplot(cells[0, 4]))
     _title(figure, plot.title)
@@ -138,6 +139,8 @@ def _space(axes: Any, histogram: Any, style: dict[str, Any]) -> None:
     axes.set_ylabel(names[1], fontsize=9, labelpad=-9)
     axes.set_zlabel(names[0], fontsize=9, labelpad=-9)
     axes.tick_params(labelsize=7, pad=-3)
+    for axis, most in (("x", 5), ("y", 2), ("z", 5)):  # the second one points away: there is little room
+        axes.locator_params(axis, nbins=most, integer=True)
 
 
 def _frames(figure: Any, count: int) -> list[Any]:

@@ -1,6 +1,6 @@
-"""The published 3DGAN in Keras 3, as a process of its own: what ``caloforge bench`` compares with.
+"""The published 3DGAN in Keras 3, as a process of its own.
 
-``python -m caloforge.bench.keras_baseline train|generate THREADS`` prints a JSON line that says with what
+``python keras_baseline.py train|generate THREADS`` prints a JSON line that says with what
 it computes; then each line on stdin, the number of showers, makes it train one iteration, as published, or
 generate these showers, and print how many seconds that took; what it must do only once it does before. The
 environment variable KERAS_BACKEND chooses tensorflow, torch or jax.
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from caloforge.foundations.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.processes import start
 
 __all__ = ["discriminator", "generator", "iteration", "sampling", "started"]
@@ -169,12 +169,12 @@ def _serve(what: str, threads: int) -> None:
 def started(what: str, threads: int) -> Iterator[tuple[str, Callable[[int], float]]]:
     """Start the baseline's process and yield its name, and a function from a number of showers to seconds.
 
-    Raises MissingExtraError without Keras, CaloforgeError with its last word where it ends.
+    Raises CaloforgeError without Keras, and with its last word where it ends.
     """
     if find_spec("keras") is None:
-        raise MissingExtraError(f"bench {what}", "keras")
+        raise CaloforgeError(f"{what}: Keras is not installed: pip install keras")
     backend = os.environ.get("KERAS_BACKEND", "tensorflow" if find_spec("tensorflow") else "torch")
-    command = [sys.executable, "-m", "caloforge.bench.keras_baseline", what, str(threads)]
+    command = [sys.executable, __file__, what, str(threads)]
     environment = {
         **os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_HOME": os.devnull,  # a keras.json may ask for other numbers, or another order of axes
@@ -195,7 +195,7 @@ def started(what: str, threads: int) -> Iterator[tuple[str, Callable[[int], floa
             if not line:
                 complaints.seek(0)
                 last = (complaints.read().strip().splitlines() or ["no reason given"])[-1]
-                raise CaloforgeError(f"bench {what}: Keras with backend {backend} ended: {last}")
+                raise CaloforgeError(f"{what}: Keras with backend {backend} ended: {last}")
             return line
 
         def seconds(batch: int) -> float:
