@@ -98,6 +98,8 @@ def test_a_file_against_itself_is_perfect(tmp_path: Path) -> None:
     for name, value in metrics.items():
         if name.endswith("_floor") or value is None or name.startswith("mean_ratio.moment3_"):
             continue
+        if name == "energy_bins":  # titles
+            continue
         if isinstance(value, list):
             assert value == pytest.approx([0] * 5, abs=1e-12), name
         elif name.endswith("_err"):
@@ -211,7 +213,7 @@ def test_halves_of_one_source_agree_within_their_errors(tmp_path: Path) -> None:
     )
     assert len(pulls) > 20
     assert np.abs(pulls).max() < 4
-    floors = [name for name in metrics if name.endswith("_floor")]
+    floors = [name for name in metrics if name.endswith("_floor") and "_by_energy" not in name]
     for name in floors:
         value, floor = metrics[name.removesuffix("_floor")], metrics[name]
         if value is None or floor is None or "maximum_x" in name or "maximum_y" in name:
@@ -250,6 +252,7 @@ def test_empty_showers_are_counted_and_leave_no_nan(tmp_path: Path) -> None:
     broken.deposits[:5] = 0
     metrics = compare(tmp_path, geant4(), broken).metrics()
     assert (metrics["n_empty_reference"], metrics["n_empty_candidate"]) == (0, 5)
+    del metrics["energy_bins"]  # titles
     numbers = [x for value in metrics.values() for x in (value if isinstance(value, list) else [value])]
     assert all(value is None or np.isfinite(value) for value in numbers)
     assert number(metrics, "mean_ratio.moment1_z") == pytest.approx(1, abs=0.01)
