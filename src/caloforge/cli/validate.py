@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ EXAMPLES = (
     "caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",
     "caloforge validate showers.h5 generated.h5 -o copies --training showers.h5",
     "caloforge validate showers.h5 generated.h5 like.h5 -o both --quick",
+    "caloforge validate showers.h5 generated.h5 -o published --protocol calochallenge",
 )
 
 
@@ -58,6 +59,13 @@ def run(
             "--training", help="Showers the candidate was trained on, to find copies.", metavar="FILE"
         ),
     ] = None,
+    protocol: Annotated[
+        Literal["calochallenge"] | None,
+        typer.Option(
+            "--protocol",
+            help="Add a published protocol's classifiers and distances; an hour for thousands of showers.",
+        ),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="No classifiers, no distances, no search for copies.")
     ] = False,
@@ -78,6 +86,7 @@ def run(
             labels=labels or None,
             requirements=requirements,
             training=training or (),
+            protocol=protocol,
             quick=quick,
             workers=len(os.sched_getaffinity(0)),
             command=this_command(),

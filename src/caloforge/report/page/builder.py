@@ -16,7 +16,13 @@ from caloforge.foundations.errors import MissingExtraError
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.page.cells import MARKS
 from caloforge.report.page.content import Report
-from caloforge.report.page.numbers import energy_tables, facts, key_metrics_table, observable_table
+from caloforge.report.page.numbers import (
+    energy_tables,
+    facts,
+    key_metrics_table,
+    observable_table,
+    protocol_tables,
+)
 from caloforge.report.page.verdict import counted, overview, sentences, verdict_table
 from caloforge.report.plots.catalogue import TOPICS
 from caloforge.report.plots.histograms import Plot
@@ -84,6 +90,7 @@ def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
         requirements=requirements,
         caveats=report.caveats,
         numbers=key_metrics_table(report),
+        protocols=list(protocol_tables(report)),
         by_energy=[t for i in range(len(report.metrics)) for t in energy_tables(report, i)],
         observables=observable_table(report),
         facts=facts(report),
