@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import PATIENCE_S, runs, wait_until
-from PIL import Image
+from PIL import Image, ImageColor
 from shower_samples import random_showers
 
 from caloforge.comparison.samples import Sample, accumulate
@@ -38,6 +38,7 @@ from caloforge.report.plots.curves import Curves, shown
 from caloforge.report.plots.draw import picture, render, render_all
 from caloforge.report.plots.histograms import Plot, axis_label, map_of, matrix
 from caloforge.report.plots.maps import display
+from caloforge.report.plots.style import look
 from caloforge.report.plots.tables import table
 from caloforge.showers import Showers
 
@@ -487,6 +488,11 @@ def test_a_scale_of_colours_keeps_its_steps() -> None:
     image = image_of(render(plot, LABELS))
     large = 0.03 * image.width * image.height
     assert sum(count > large for count, _ in image.getcolors(1 << 24) or []) == 5
+
+
+def test_a_displays_label_has_its_candidates_colour(geant4: Made) -> None:
+    colours = image_of(render(geant4[1][0], LABELS)).getcolors(1 << 24) or []
+    assert ImageColor.getrgb(look(0)[0]) in {colour for _, colour in colours}
 
 
 def test_curves_are_small_files(plots: dict[str, Plot]) -> None:

@@ -50,7 +50,7 @@ SYNONYMS = {
     "spread_against": "resolution",
     "resolution": "relative spread",
     "radius_9": "moliere",
-    "barycentre_X0": "depth",
+    "barycentre_X0": "longitudinal radiation length",
     "score_": "roc auc",
     "roc": "score classifier",
 }
