@@ -125,9 +125,9 @@ def _png(image: Image.Image, *, shaded: bool) -> bytes:
     The octree is the fastest, and too coarse for scales of colours: there the commonest colours stay.
     """
     if shaded:
-        common = sorted(image.getcolors(image.width * image.height) or (), reverse=True)[:256]
+        colours: Any = image.getcolors(image.width * image.height)  # how often, and which
         kept = Image.new("P", (1, 1))
-        kept.putpalette([level for _, colour in common for level in colour])
+        kept.putpalette([level for _, colour in sorted(colours)[:-257:-1] for level in colour])
         reduced = image.quantize(palette=kept, dither=Image.Dither.NONE)
     else:
         reduced = image.quantize(256, method=Image.Quantize.FASTOCTREE)
