@@ -27,6 +27,7 @@ from typer.main import get_command
 from caloforge.cli.main import app
 from caloforge.comparison import correlations, differences, equal_conditions, profiles, response
 from caloforge.comparison import metrics as measured
+from caloforge.comparison.calochallenge import protocol
 from caloforge.comparison.key_metrics import title_of, with_error
 from caloforge.comparison.requirements import STATES, load_requirements
 from caloforge.detector import load_detector, shipped_detectors
@@ -167,7 +168,9 @@ def observables() -> Iterator[str]:
 
 def metrics() -> Iterator[str]:
     """List the numbers of metrics.json, which the docstrings of their modules define."""
-    for module in (differences, equal_conditions, response, profiles, correlations, measured):
+    for module in (
+        differences, equal_conditions, response, profiles, correlations, measured, protocol,
+    ):  # fmt: skip
         text = inspect.cleandoc(module.__doc__ or "")
         text = re.sub(r":(?:func|mod|attr|class|data):`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text).replace(
             "``", "`"

@@ -31,8 +31,8 @@ def measure(seconds: float, seed: int, progress: Progress = silent, batch: int =
     Raises CaloforgeError without Keras.
     """
     torch.manual_seed(seed)
-    ours = ways(batch)
     with started("train", torch.get_num_threads()) as (name, keras_seconds):
+        ours = ways(batch)
         all_ways: dict[str, Callable[[], float]] = {
             name: partial(keras_seconds, batch),
             **ours,

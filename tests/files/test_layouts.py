@@ -127,6 +127,7 @@ def test_calochallenge_runs_r_fastest_then_alpha_then_layer(
     assert showers.grid.shape == shape
     assert showers.grid.axes == CYLINDRICAL
     assert showers.grid.cell_size == pytest.approx((last_edge, 2 * math.pi / n_alpha))
+    assert showers.grid.threshold_MeV == pytest.approx(0.01515, rel=1e-3)
     assert len(showers.grid.extra["r_edges_mm"]) == n_layers
     np.testing.assert_allclose(showers.grid.extra["r_edges_mm"][7], last_edge * np.arange(n_r + 1))
     assert showers.incident_energy[0] == 1024.0
@@ -146,6 +147,7 @@ def test_unequal_layers_lie_in_the_smallest_grid_that_holds_them(tmp_path: Path)
 
     assert showers.grid.name == "calochallenge-1-photon"
     assert showers.grid.shape == (19, 10, 5)
+    assert showers.grid.threshold_MeV == 1
     assert showers.grid.cell_size is None
     assert showers.grid.extra["layer_ids"] == [0, 1, 2, 3, 12]
     assert showers.grid.extra["bins_per_layer"] == [list(pair) for pair in bins]

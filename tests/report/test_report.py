@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,8 @@ from PIL import Image
 from report_samples import HOSTILE, few_plots
 from shower_samples import random_showers
 
+from caloforge.comparison.calochallenge.classifier import Settings
+from caloforge.comparison.calochallenge.protocol import judge_as_published
 from caloforge.comparison.differences import Metrics
 from caloforge.comparison.key_metrics import key_metrics, perfect, with_error
 from caloforge.comparison.requirements import STATES
@@ -144,6 +147,41 @@ def test_the_page_says_what_was_compared(report: tuple[Path, Metrics]) -> None:
         if values.ndim == 1:
             assert OBSERVABLES[name].title in text
             assert OBSERVABLES[name].meaning in text
+
+
+@pytest.mark.training
+def test_a_protocol_is_shown_with_its_sample_size(
+    tmp_path: Path, no_plots: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = partial(judge_as_published, settings=Settings(layers=(4,), epochs=1), runs=2)
+    monkeypatch.setattr("caloforge.report.validate.judge_as_published", small)
+    monkeypatch.setattr("caloforge.comparison.calochallenge.protocol.MIN_JUDGED", 10)
+    for name in ("published_fpd", "published_kpd"):
+        monkeypatch.setattr(
+            f"caloforge.comparison.calochallenge.protocol.{name}", lambda *_: (0.01, 0.002)
+        )
+    for seed, name in enumerate(("a", "b")):
+        shower_writer.write(tmp_path / f"{name}.h5", random_showers(24, seed=seed))
+    out = tmp_path / "out"
+    metrics = validate(
+        tmp_path / "a.h5", tmp_path / "b.h5", out, protocol="calochallenge", quick=True
+    ).metrics[0]
+    written = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert {name: written[name] for name in metrics} == metrics
+    assert metrics["calochallenge.n_showers"] == 24
+    assert (out / "plots" / "calochallenge_auc_curve_low.png").is_file()
+    for page in (
+        Page((out / "report.html").read_text(encoding="utf-8")).text,
+        (out / "report.md").read_text(),
+    ):
+        text = page.replace("\\", "")
+        assert (
+            "Protocol of the CaloChallenge (arXiv:2410.21611): 24 showers a side, of which 14 train"
+            in text
+        )
+        assert "Classifier on voxels: AUC" in text
+    with pytest.raises(UsageError, match="protocol: expected calochallenge, got 'other'"):
+        validate(tmp_path / "a.h5", tmp_path / "b.h5", out, protocol="other")
 
 
 def test_metrics_json_holds_what_was_measured(report: tuple[Path, Metrics]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,13 +22,8 @@ EXAMPLES = (
     "caloforge validate showers.h5 generated.h5 -o report --labels Geant4 3DGAN",
     "caloforge validate showers.h5 generated.h5 -o copies --training showers.h5",
     "caloforge validate showers.h5 generated.h5 like.h5 -o both --only numbers",
+    "caloforge validate showers.h5 generated.h5 -o published --protocol calochallenge",
 )
-
-
-class Only(StrEnum):
-    """What a report may be confined to."""
-
-    numbers = "numbers"
 
 
 def run(
@@ -69,7 +63,8 @@ def run(
         ),
     ] = None,
     only: Annotated[
-        Only | None, typer.Option("--only", help="Draw nothing: verdict, tables and metrics.json.")
+        Literal["numbers"] | None,
+        typer.Option("--only", help="Draw nothing: verdict, tables and metrics.json."),
     ] = None,
     card: Annotated[
         Path | None,
@@ -77,6 +72,13 @@ def run(
             "--card",
             help="Keep the verdict in this run folder: generate warns where the model failed.",
             metavar="RUN",
+        ),
+    ] = None,
+    protocol: Annotated[
+        Literal["calochallenge"] | None,
+        typer.Option(
+            "--protocol",
+            help="Add a published protocol's classifiers and distances; an hour for thousands of showers.",
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -99,7 +101,8 @@ def run(
             labels=labels or None,
             requirements=requirements,
             training=training or (),
-            only=only.value if only else None,
+            only=only,
+            protocol=protocol,
             workers=len(os.sched_getaffinity(0)),
             command=this_command(),
             progress=callback,

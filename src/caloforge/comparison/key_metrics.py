@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from caloforge.comparison.differences import Metrics
 from caloforge.observables.definitions import OBSERVABLES
 
-__all__ = ["KeyMetric", "key_metrics", "perfect", "title_of", "with_error"]
+__all__ = ["PROTOCOL", "TITLES", "KeyMetric", "key_metrics", "perfect", "title_of", "with_error"]
 
 TITLES = {
     "auc.low": "Classifier on cells: AUC",
@@ -35,6 +35,14 @@ TITLES = {
 }
 """Key metrics in their order; a number that was not measured is left out."""
 
+PROTOCOL = {
+    "calochallenge.auc.low": "Classifier on voxels: AUC",
+    "calochallenge.auc.high": "Classifier on observables: AUC",
+    "calochallenge.fpd": "Fréchet physics distance",
+    "calochallenge.kpd": "Kernel physics distance",
+}
+"""The same of a published protocol."""
+
 KINDS = {
     "adjusted_ratio.": "",
     "spread_ratio.": "spread",
@@ -57,9 +65,9 @@ class KeyMetric:
     perfect: float
 
 
-def key_metrics(metrics: Metrics) -> Iterator[KeyMetric]:
-    """Pick the key metrics, in their order."""
-    for name, title in TITLES.items():
+def key_metrics(metrics: Metrics, titles: Mapping[str, str] = TITLES) -> Iterator[KeyMetric]:
+    """Pick the key metrics, in their order; a protocol has ``titles`` of its own."""
+    for name, title in titles.items():
         if name in metrics:
             error, floor, floor_error = (
                 metrics.get(name + end) for end in ("_err", "_floor", "_floor_err")
@@ -69,7 +77,7 @@ def key_metrics(metrics: Metrics) -> Iterator[KeyMetric]:
 
 def perfect(name: str) -> float:
     """Return a number's average for a candidate from the reference's own source, of many showers each."""
-    if name.startswith("auc.") or name.endswith("p_value"):
+    if ".auc." in f".{name}" or name.endswith("p_value"):
         return 0.5
     return 1.0 if name.partition(".")[0].endswith(("_ratio", "_scale", "_gain")) else 0.0
 

@@ -11,6 +11,9 @@ Besides those of :mod:`caloforge.comparison.differences`, :mod:`~caloforge.compa
 ``auc.high``, ``auc.low``
     Classifiers on observables and on cells (:mod:`caloforge.comparison.statistics.classifier`);
     ``auc.*_by_energy`` in the ``auc.energy_quartiles`` of the reference.
+``auc_curve``
+    Both over the number of showers of each sample (:mod:`caloforge.comparison.auc_curve`): ``low`` and ``high``
+    each with ``sizes``, ``auc``, ``auc_err``, and of the reference's halves ``floor_sizes``, ``floor``, ``floor_err``.
 ``fpd``, ``kpd``
     Distances on the observables of one value (:mod:`caloforge.comparison.statistics.distances`).
 ``nearest_neighbour.p_value``
@@ -34,6 +37,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.comparison.auc_curve import Auc, Curve, auc_curve, with_floors
 from caloforge.comparison.correlations import correlation_metrics
 from caloforge.comparison.differences import Comparison, Metrics, finite
 from caloforge.comparison.equal_conditions import Pair, equal_condition_metrics
@@ -94,7 +98,10 @@ class _Kept:
     group_K: NDArray[np.int64]
     hits: SparseShowers
 
-    def part(self, rows: NDArray[np.intp]) -> _Kept:
+    def __len__(self) -> int:
+        return len(self.energy_K)
+
+    def take(self, rows: NDArray[np.intp]) -> _Kept:
         tables: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         hits = tables.pop("hits").take(rows)
         return _Kept(**{name: table[rows] for name, table in tables.items()}, hits=hits)
@@ -104,10 +111,11 @@ def measure(
     compared: Comparison,
     *,
     training: Sequence[SparseShowers] = (),
+    floors: Metrics | None = None,
     classifiers: bool = True,
     progress: Progress = silent,
 ) -> Measured:
-    """Compute all numbers of a candidate but ``n_plots`` and the floors of :func:`reference_floors`.
+    """Compute all numbers of a candidate but ``n_plots``; ``floors`` are those of :func:`reference_floors`.
 
     ``training`` are showers that the candidate may have copied, with the comparison's threshold applied.
     Without ``classifiers`` distances and the search for copies are left out as well: seconds instead of minutes.
@@ -123,12 +131,18 @@ def measure(
         first(1, 1)
         return Measured(metrics)
     names = feature_names((reference, candidate))
-    pair = tuple(_keep(sample, names) for sample in (reference, candidate))
-    classified = {}
+    pair = (_keep(reference, names), _keep(candidate, names))
+    classified, curves = {}, {}
     for kind, part in (("high", high), ("low", low)):
         part(0, 1)
         found = classified[kind] = _classify(kind, reference.grid.shape, *pair)
         metrics |= _auc_metrics(f"auc.{kind}", found)
+        curves[kind] = _curve(kind, reference.grid.shape, pair, found, part)
+    metrics |= (
+        {**floors, "auc_curve": with_floors(curves, floors["auc_curve"])}
+        if floors
+        else {"auc_curve": curves}
+    )
     rest(0, 1)
     metrics["auc.energy_quartiles"] = _quartile_titles(pair[0].energy_K)
     metrics |= _distance_metrics("", *pair)
@@ -156,16 +170,17 @@ def reference_floors(reference: Sample, *, progress: Progress = silent) -> Metri
     """Compare one half of the reference with the other: what no candidate can be asked to go below."""
     kept = _keep(reference, feature_names((reference,)))
     first = kept.group_K < reference.n_groups // 2
-    halves = [kept.part(np.flatnonzero(half)) for half in (first, ~first)]
-    metrics: Metrics = {}
+    halves = (kept.take(np.flatnonzero(first)), kept.take(np.flatnonzero(~first)))
+    metrics: Metrics = {"auc_curve": {}}
     for done, kind in enumerate(("high", "low")):
         progress(done, 3)
-        found = _classify(kind, reference.grid.shape, halves[0], halves[1])
+        found = _classify(kind, reference.grid.shape, *halves)
+        metrics["auc_curve"][kind] = _curve(kind, reference.grid.shape, halves, found)
         for name, value in _auc_metrics(f"auc.{kind}_floor", found).items():
             if "_by_energy" not in name:
                 metrics[name] = value
     progress(2, 3)
-    metrics |= _distance_metrics("_floor", halves[0], halves[1])
+    metrics |= _distance_metrics("_floor", *halves)
     progress(3, 3)
     return metrics
 
@@ -197,7 +212,7 @@ def _keep(sample: Sample, names: Sequence[str]) -> _Kept:
 
 
 def _enough(*pair: _Kept) -> bool:
-    return min(len(kept.energy_K) for kept in pair) >= MIN_JUDGED
+    return min(map(len, pair)) >= MIN_JUDGED
 
 
 def _classify(kind: str, shape: tuple[int, int, int], ours: _Kept, theirs: _Kept) -> Classified | None:
@@ -221,6 +236,24 @@ def _auc_metrics(name: str, found: Classified | None) -> Metrics:
         f"{name}_by_energy": [None if q is None else q[0] for q in found.quartiles],
         f"{name}_by_energy_err": [None if q is None else q[1] for q in found.quartiles],
     }
+
+
+def _curve(
+    kind: str,
+    shape: tuple[int, int, int],
+    pair: tuple[_Kept, _Kept],
+    whole: Classified | None,
+    progress: Progress = silent,
+) -> Curve:
+    def found(classified: Classified | None) -> Auc:
+        return (classified.auc, classified.error) if classified else (None, None)
+
+    return auc_curve(
+        lambda ours, theirs, _: found(_classify(kind, shape, ours, theirs)),
+        pair,
+        found(whole),
+        progress=progress,
+    )
 
 
 def _quartile_titles(energy_K: Array) -> list[str]:

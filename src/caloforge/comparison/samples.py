@@ -1,7 +1,7 @@
 """One pass over a shower file, of any size, to the sums that a comparison needs.
 
 What is kept of a file: each shower's conditions, its observables of one value and its profiles (float32); the sums of
-every observable, spectrum included, by selection and by group; and of at most 5,000
+every observable, spectrum included, by selection and by group; and of at most 20,000
 showers, drawn at random but always the same, everything: observables along an axis, and all hits. Every shower
 belongs to one of twenty groups at random, so that a comparison can be made again without one group,
 or of one half of a sample with the other: errors and floors of any number follow from that (see
@@ -27,10 +27,20 @@ from caloforge.observables.definitions import observables
 from caloforge.observables.sparse_showers import SparseShowers
 from caloforge.showers import Conditions
 
-__all__ = ["MAX_KEPT", "N_GROUPS", "Sample", "Summary", "accumulate", "assign_groups", "keep_hits"]
+__all__ = [
+    "CELLS_AT_ONCE",
+    "MAX_KEPT",
+    "N_GROUPS",
+    "Sample",
+    "Summary",
+    "accumulate",
+    "assign_groups",
+    "choose_kept",
+    "keep_hits",
+]
 
 N_GROUPS = 20
-MAX_KEPT = 5000
+MAX_KEPT = 20_000
 """So many showers of a file are kept whole, for what needs cells or correlations of cells."""
 
 CELLS_AT_ONCE = 1 << 24
@@ -46,9 +56,9 @@ def assign_groups(n_showers: int, n_groups: int) -> NDArray[np.int64]:
     return stream(0, "validate", "groups").permuted(blocks, axis=1).ravel()[:n_showers]
 
 
-def choose_kept(n_showers: int) -> NDArray[np.int64]:
+def choose_kept(n_showers: int, most: int = MAX_KEPT) -> NDArray[np.int64]:
     """Choose the showers that are kept whole, at random but always the same way; indices in order."""
-    return np.sort(stream(0, "validate", "kept").permutation(n_showers)[:MAX_KEPT])
+    return np.sort(stream(0, "validate", "kept").permutation(n_showers)[:most])
 
 
 def keep_hits(file: ShowerFile, grid: Grid) -> SparseShowers:

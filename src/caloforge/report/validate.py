@@ -12,7 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.comparison.differences import Comparison
+from caloforge.comparison.calochallenge.inputs import read_inputs
+from caloforge.comparison.calochallenge.protocol import NAME, judge_as_published
+from caloforge.comparison.differences import Comparison, Metrics
 from caloforge.comparison.metrics import measure, reference_floors
 from caloforge.comparison.requirements import judge, load_requirements
 from caloforge.comparison.samples import N_GROUPS, Sample, accumulate, keep_hits
@@ -48,6 +50,7 @@ def validate(
     requirements: Path | None = None,
     training: Sequence[str | Path] = (),
     only: Literal["numbers"] | None = None,
+    protocol: str | None = None,
     workers: int = 1,
     command: str = "",
     progress: Progress = silent,
@@ -61,7 +64,8 @@ def validate(
     threshold, the largest of their detectors'. ``labels`` name reference and candidates; by default
     the files' names do. ``requirements`` is a YAML file (:mod:`caloforge.comparison.requirements`).
     ``training`` are the showers that a candidate was trained on, which it may copy. With ``only`` numbers
-    nothing is drawn: no plots, no ``histograms.root``. ``workers`` processes draw
+    nothing is drawn: no plots, no ``histograms.root``. ``protocol`` "calochallenge" adds its numbers, which
+    take their time (:mod:`caloforge.comparison.calochallenge.protocol`). ``workers`` processes draw
     (a script that asks for more than one needs the usual ``if __name__ == "__main__"``). The
     ``command`` is kept in the folder. ``progress`` counts per cent. Returns what the report was made from.
 
@@ -73,6 +77,7 @@ def validate(
     from caloforge.report.page.builder import build_page
     from caloforge.report.page.summary import build_summary
     from caloforge.report.plots.catalogue import catalogue, displays
+    from caloforge.report.plots.classifiers import auc_curves
     from caloforge.report.plots.draw import render_all
     from caloforge.report.plots.root_file import write_root
 
@@ -82,6 +87,8 @@ def validate(
     paths = [candidates] if isinstance(candidates, str | Path) else list(candidates)
     if not 0 < len(paths) <= MAX_CANDIDATES:
         raise UsageError(f"candidates: expected 1 to {MAX_CANDIDATES} files, got {len(paths)}")
+    if protocol not in (None, NAME):
+        raise UsageError(f"protocol: expected {NAME}, got {protocol!r}")
     shares = (10, 90, 0) if only else (10, 60, 30)
     reading, measuring, drawing = Part(progress).shares(shares, ("reading", "comparing", "drawing"))
     with ExitStack() as stack:
@@ -96,6 +103,7 @@ def validate(
             for file, part in zip(files, reading.shares(map(len, files)), strict=True)
         ]
         copied = [keep_hits(file, grid) for file in library]
+        inputs = [read_inputs(file, grid) for file in files] if protocol else []
         shown = [] if only else list(displays(files, grid.threshold_MeV))
         sources = tuple(
             Source(label, printable(file.path.name), file.provenance)
@@ -103,10 +111,11 @@ def validate(
         )
         caveats = tuple(caveats_on(samples, names, [file.grid for file in files], thin))
     comparisons = tuple(Comparison(samples[0], candidate) for candidate in samples[1:])
-    floors_part, *parts = measuring.shares((1, *(2 for _ in comparisons)), ["reference with itself"])
+    weights = (1, *(2 for _ in comparisons), 20 * bool(protocol))
+    floors_part, *parts, published_part = measuring.shares(weights, ["reference with itself"])
     floors = reference_floors(samples[0], progress=floors_part)
     measured = [
-        measure(compared, training=copied, progress=part)
+        measure(compared, training=copied, floors=floors, progress=part)
         for compared, part in zip(comparisons, parts, strict=True)
     ]
     judged = [
@@ -114,10 +123,14 @@ def validate(
         for sample, each in zip(samples[1:], measured, strict=True)
     ]
     everybody = [judged[0][0], *(candidate for _, candidate in judged)]
-    plots = [] if only else [*catalogue(everybody, judged), *shown]
-    metrics = [{"n_plots": len(plots), **each.metrics, **floors} for each in measured]
+    published: list[Metrics] = [{}] * len(measured)
+    if inputs:
+        published = judge_as_published(inputs[0], inputs[1:], progress=published_part)
+    metrics = [{**each.metrics, **more} for each, more in zip(measured, published, strict=True)]
+    plots = [] if only else [*catalogue(everybody, judged), *auc_curves(metrics), *shown]
     verdicts = tuple(judge(numbers, required) for numbers in metrics)
     for numbers, verdict in zip(metrics, verdicts, strict=True):
+        numbers["n_plots"] = len(plots)
         numbers["requirements"] = [judgement.to_json() for judgement in verdict]
     report = Report(
         sources=sources,

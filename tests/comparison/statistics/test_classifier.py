@@ -23,6 +23,7 @@ from caloforge.comparison.statistics.classifier import (
     classify_cells,
     classify_features,
     roc_area,
+    roc_curve,
 )
 from caloforge.comparison.statistics.folds import Fold, folds
 from caloforge.files import shower_file
@@ -49,6 +50,37 @@ def test_the_area_counts_pairs_in_order_and_half_the_ties(a: list[int], b: list[
     pairs = [(y > x) + 0.5 * (y == x) for x in a for y in b]
     area, _ = roc_area(np.array(a, float), np.array(b, float))
     assert area == pytest.approx(np.mean(pairs))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=40, max_size=80),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=40, max_size=80),
+)
+def test_the_area_under_the_roc_curve_is_the_auc(
+    ours: list[tuple[int, int]], theirs: list[tuple[int, int]]
+) -> None:
+    a, b = (np.array([*one, *((k % 10, k % 5) for k in range(20))]).T for one in (ours, theirs))
+    scores, fold = (a[0].astype(float), b[0].astype(float)), (a[1], b[1])
+    curve, variance = roc_curve(scores, fold, np.linspace(0, 1, 9))
+    found = auc(scores, fold)
+    assert found is not None
+    assert curve.mean() == pytest.approx(found[0])
+    assert (np.diff(curve) > -1e-12).all()
+    assert (variance >= 0).all()
+
+
+def test_the_roc_curve_of_gaussians_is_the_closed_form_within_its_errors() -> None:
+    rng = np.random.default_rng(8)
+    normal, edges = NormalDist(), np.linspace(0, 1, 26)
+    middle = (edges[1:] + edges[:-1]) / 2
+    expected = np.array([1 - normal.cdf(normal.inv_cdf(1 - f) - 1.5) for f in middle])
+    pulls = []
+    for _ in range(60):
+        scores = (rng.normal(0, 1, 400), rng.normal(1.5, 1, 400))
+        curve, variance = roc_curve(scores, (np.arange(400) % 5, np.arange(400) % 5), edges)
+        pulls.append(((curve - expected) / np.sqrt(variance))[1:-5])
+    assert abs(np.mean(pulls)) < 0.3
+    assert 0.8 < np.std(pulls) < 1.2
 
 
 def test_delong_variance_is_the_scatter_of_repeated_experiments() -> None:

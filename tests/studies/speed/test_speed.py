@@ -61,7 +61,7 @@ def test_keras_has_its_rows_among_those_of_the_bench() -> None:
     assert f"3dgan, Keras, batch 1024, streams 1, threads {torch.get_num_threads()}" in labels
 
 
-@pytest.mark.training
+@pytest.mark.long
 def test_networks_stand_beside_their_floors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "TURN_S", 0.01)
     monkeypatch.setattr(generate, "matmul_flop_per_s", lambda: 2e9)

@@ -35,6 +35,9 @@ NAMES = {
 }
 """The published data sets by their number of voxels, no two of which are equal."""
 
+THRESHOLDS_MEV = {368: 1.0, 533: 1.0, 6480: 0.5e-3 / 0.033, 40500: 0.5e-3 / 0.033}
+"""The evaluation code sets voxels below to zero: 0.5 keV in silicon over the sampling fraction in data sets 2 and 3."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -80,6 +83,7 @@ class Binning:
             shape=(n_r, n_phi, len(self.layers)),
             axes=CYLINDRICAL,
             cell_size=(float(steps.mean()), 2 * math.pi / n_phi) if even else None,
+            threshold_MeV=THRESHOLDS_MEV.get(self.n_voxels, 0.0),
             extra={
                 "phi_start_rad": -math.pi,
                 "layer_ids": [layer.id for layer in self.layers],

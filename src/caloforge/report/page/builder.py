@@ -21,6 +21,7 @@ from caloforge.report.page.numbers import (
     facts,
     key_metrics_table,
     observable_table,
+    protocol_tables,
     resolution_table,
 )
 from caloforge.report.page.verdict import energy_states, headline, overview, sentences, verdict_table
@@ -53,7 +54,7 @@ SYNONYMS = {
     "spread_against": "resolution",
     "resolution": "relative spread",
     "radius_9": "moliere",
-    "barycentre_X0": "depth",
+    "barycentre_X0": "longitudinal radiation length",
     "score_": "roc auc",
     "roc": "score classifier",
 }
@@ -95,6 +96,7 @@ def build_page(report: Report, drawn: Sequence[tuple[Plot, bytes]]) -> str:
         requirements=requirements,
         caveats=report.caveats,
         numbers=key_metrics_table(report),
+        protocols=list(protocol_tables(report)),
         by_energy=[
             *(t for i in range(len(report.metrics)) for t in energy_tables(report, i)),
             *([fits] if (fits := resolution_table(report)).rows else []),

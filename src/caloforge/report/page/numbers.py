@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from caloforge.comparison.calochallenge.protocol import sentence
 from caloforge.comparison.differences import Metrics
-from caloforge.comparison.key_metrics import key_metrics, title_of, with_error
+from caloforge.comparison.key_metrics import PROTOCOL, TITLES, key_metrics, title_of, with_error
 from caloforge.comparison.requirements import State, titles_of
 from caloforge.foundations.units import DEGREE, GEV
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.page.cells import Cell, Column, Table, number
 from caloforge.report.page.content import Report
 
-__all__ = ["energy_tables", "facts", "key_metrics_table", "observable_table", "resolution_table"]
+__all__ = [
+    "energy_tables",
+    "facts",
+    "key_metrics_table",
+    "observable_table",
+    "protocol_tables",
+    "resolution_table",
+]
 
 MAX_TEXT = 300
 
@@ -80,9 +88,17 @@ def _span(values: Any, unit: str) -> str:
     return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
 
 
-def key_metrics_table(report: Report) -> Table:
+def protocol_tables(report: Report) -> Iterator[Table]:
+    """Show what a published protocol gave, if one was asked for, under the sentence that says how."""
+    if "calochallenge.runs" in report.metrics[0]:
+        yield key_metrics_table(report, sentence(report.metrics[0]), PROTOCOL)
+
+
+def key_metrics_table(
+    report: Report, title: str = "Numbers", titles: Mapping[str, str] = TITLES
+) -> Table:
     """Show the few numbers below the verdict, candidates side by side."""
-    found = [{line.name: line for line in key_metrics(metrics)} for metrics in report.metrics]
+    found = [{line.name: line for line in key_metrics(metrics, titles)} for metrics in report.metrics]
     rows = []
     for name in dict.fromkeys(name for lines in found for name in lines):
         lines = [candidate.get(name) for candidate in found]
@@ -96,7 +112,7 @@ def key_metrics_table(report: Report) -> Table:
     for label in report.labels[1:]:
         group = label if len(report.labels) > 2 else ""
         columns += [Column("Value", group=group), Column("Same source", group=group)]
-    return Table.of("Numbers", columns, rows)
+    return Table.of(title, columns, rows)
 
 
 def _plain(value: float | None, error: float | None = None) -> Cell:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from caloforge.report.page.cells import Cell, Table
 from caloforge.report.page.content import Report
-from caloforge.report.page.numbers import key_metrics_table
+from caloforge.report.page.numbers import key_metrics_table, protocol_tables
 from caloforge.report.page.verdict import energy_states, headline, sentences, verdict_table
 
 __all__ = ["build_summary"]
@@ -38,6 +38,10 @@ def _lines(report: Report) -> Iterator[str]:
     yield "### Numbers"
     yield ""
     yield from _table(key_metrics_table(report))
+    for table in protocol_tables(report):
+        yield f"### {_escape(table.title)}"
+        yield ""
+        yield from _table(table)
     if report.caveats:
         yield from (f"- {_escape(caveat)}" for caveat in report.caveats)
         yield ""

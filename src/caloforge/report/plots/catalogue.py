@@ -12,6 +12,7 @@ from caloforge.comparison.samples import Sample
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.units import DEGREE
 from caloforge.report.plots import maps
+from caloforge.report.plots.classifiers import roc_curves
 from caloforge.report.plots.curves import Curves
 from caloforge.report.plots.histograms import Plot
 from caloforge.report.plots.response import response_plots
@@ -174,6 +175,7 @@ def _correlations(curves: Curves) -> Found:
 
 
 def _classifiers(curves: Curves, judged: Sequence[tuple[Sample, Sample]]) -> Found:
+    yield from roc_curves(judged)
     for place, pair in enumerate(judged, 1):
         for plot in _scores(Curves(pair)):
             if plot is not None:

@@ -79,6 +79,7 @@ def render(plot: Plot, labels: Sequence[str]) -> bytes:
     """Draw a plot; ``labels`` name reference and candidates. Returns the bytes of a PNG file."""
     drawers = {
         "curves": _curves,
+        "points": _points,
         "maps": panels.maps,
         "matrix": panels.matrices,
         "display": panels.displays,
@@ -86,7 +87,8 @@ def render(plot: Plot, labels: Sequence[str]) -> bytes:
     names = [plain(label) for label in plot.of(labels)]
     if plot.kind != "display":
         names = [f"{name} ({n})" for name, n in zip(names, plot.showers, strict=True)]
-    return picture(lambda figure: drawers[plot.kind](figure, plot, names), shaded=plot.kind != "curves")
+    shaded = plot.kind not in ("curves", "points")
+    return picture(lambda figure: drawers[plot.kind](figure, plot, names), shaded=shaded)
 
 
 def picture(
@@ -120,14 +122,19 @@ def few_ticks(axis: Any) -> None:
 def _png(image: Image.Image, *, shaded: bool) -> bytes:
     """Write a picture with 256 colours: lines and text keep their looks at a third of the size.
 
-    The octree is six times as fast as the median cut, and too coarse for scales of colours.
+    The octree is the fastest, and too coarse for scales of colours: there the commonest colours stay.
     """
-    method = Image.Quantize.MEDIANCUT if shaded else Image.Quantize.FASTOCTREE
-    reduced = image.quantize(256, method=method)
+    if shaded:
+        colours: Any = image.getcolors(image.width * image.height)  # how often, and which
+        kept = Image.new("P", (1, 1))
+        kept.putpalette([level for _, colour in sorted(colours)[:-257:-1] for level in colour])
+        reduced = image.quantize(palette=kept, dither=Image.Dither.NONE)
+    else:
+        reduced = image.quantize(256, method=Image.Quantize.FASTOCTREE)
     palette = reduced.getpalette()
     assert palette is not None
     corner = 3 * int(reduced.tobytes()[0])
-    palette[corner : corner + 3] = (255, 255, 255)  # the octree has white a shade too dark
+    palette[corner : corner + 3] = (255, 255, 255)  # both have white a shade too dark
     reduced.putpalette(palette)
     buffer = io.BytesIO()
     reduced.save(
@@ -215,6 +222,28 @@ def _curves(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
         few_ticks(below.xaxis)
     label = plot.histograms[0].axes[0].label
     below.set_xlabel(label, fontsize=fitted(label, 12, 48))
+
+
+def _points(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
+    """Draw values with errors over a logarithmic axis; the reference's are those of its halves."""
+    figure.set_size_inches(5.6, 4.7)
+    axes = figure.add_axes((0.16, 0.125, 0.81, 0.795))
+    place = np.array([float(name) for name in plot.histograms[0].axes[0]])
+    looks = [(REFERENCE, ":", "v"), *map(look, range(len(labels) - 1))]
+    texts = [f"{labels[0]} against itself", *labels[1:]]
+    for histogram, text, (colour, line, marker) in zip(plot.histograms, texts, looks, strict=True):
+        value, error = histogram.values(), np.sqrt(np.nan_to_num(histogram.variances()))
+        shown = np.isfinite(value)
+        style: Any = {"color": colour, "linestyle": line, "marker": marker, "capsize": 3, "label": text}
+        axes.errorbar(place[shown], value[shown], error[shown], **style)
+    axes.set_xscale("log")
+    axes.set_xlim(place[0] / 1.3, place[-1] * 1.3)
+    few_ticks(axes.xaxis)
+    axes.margins(y=0.25)
+    axes.legend(loc="best", fontsize=fitted(max(texts, key=len), 11, 40))
+    axes.set_xlabel(plot.histograms[0].axes[0].label)
+    axes.set_ylabel(plot.y_label)
+    axes.text(0, 1.025, plot.title, transform=axes.transAxes, **heading(plot.title))
 
 
 def _inside(edges: Any, index: int, count: int, *, log: bool) -> Any:

@@ -6,10 +6,11 @@ module that imports hist.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.comparison.selections import INCLUSIVE
@@ -21,7 +22,7 @@ try:
 except ImportError:
     raise MissingExtraError("a report or a figure", "report") from None
 
-__all__ = ["Plot", "axis_label", "histogram", "image", "map_of", "matrix"]
+__all__ = ["Plot", "axis_label", "histogram", "image", "map_of", "matrix", "points"]
 
 Array = NDArray[Any]
 
@@ -31,6 +32,7 @@ class Plot:
     """One plot: ``kind`` says how :mod:`caloforge.report.plots.draw` draws its histograms.
 
     "curves": reference and candidates in one frame, with what candidates are of the reference below;
+    "points": values with errors at the numbers that name the bins, without a frame below;
     "maps": the same in two dimensions, side by side; "matrix": correlations side by side, and their
     differences from the reference's; "display": a shower of each, in three dimensions.
 
@@ -44,7 +46,7 @@ class Plot:
 
     name: str
     title: str
-    kind: Literal["curves", "maps", "matrix", "display"]
+    kind: Literal["curves", "points", "maps", "matrix", "display"]
     histograms: tuple[Any, ...]
     scale: tuple[float, ...]
     showers: tuple[int, ...]
@@ -82,6 +84,17 @@ def histogram(edges: Array, label: str, values: Array, variances: Array) -> Any:
     """Make a histogram of one dimension."""
     filled = hist.Hist(hist.axis.Variable(edges, label=label), storage=hist.storage.Weight())
     filled.view()["value"], filled.view()["variance"] = values, variances
+    return filled
+
+
+def points(
+    places: Sequence[int], label: str, values: Mapping[int, float], errors: Mapping[int, float]
+) -> Any:
+    """Make a histogram with a bin at each place, named by it; NaN where there is no value."""
+    axis = hist.axis.StrCategory([str(place) for place in places], label=label)
+    filled = hist.Hist(axis, storage=hist.storage.Weight())
+    filled.view()["value"] = [values.get(place, np.nan) for place in places]
+    filled.view()["variance"] = [errors.get(place, np.nan) ** 2 for place in places]
     return filled
 
 
