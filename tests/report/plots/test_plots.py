@@ -161,9 +161,7 @@ def test_a_report_begins_with_response_linearity_and_resolution(geant4: Made) ->
     """A beam's spectrum tells of its energies alone, and single layers are for who looks for them."""
     made = list(catalogue(geant4[0]))
     assert [plot.name for plot in made[:3]] == [
-        "response_at_single_energies",
-        "linearity_at_single_energies",
-        "resolution_at_single_energies",
+        f"{what}_at_single_energies" for what in ("response", "linearity", "resolution")
     ]
     assert {plot.name for plot in made if plot.folded} == {
         plot.name for plot in made if re.match(r"layer\d", plot.name)
