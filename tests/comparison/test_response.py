@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.optimize import nnls
 from synthetic_samples import calorimeter, pair, sample, scan
 
 from caloforge.comparison.energy_points import choose_places
@@ -57,6 +58,19 @@ def test_injected_terms_come_back_within_their_errors(a: float, b: float, c: flo
             value, error = found[term], found[f"{term}_err"]
             assert abs(value**2 - true**2) < 4.5 * max(2 * value * error, error**2), term
         assert found["chi2"] < stats.chi2.isf(1e-6, len(SCAN) - 1)
+
+
+@given(widths=st.lists(st.floats(0.01, 1), min_size=3, max_size=8))
+def test_the_fit_is_that_of_scipys_non_negative_least_squares(widths: list[float]) -> None:
+    """Whatever the widths, also where terms are at zero."""
+    energies, value = np.array(SCAN[: len(widths)]), np.array(widths)
+    error = 0.05 * value
+    terms = np.stack([1 / energies, np.ones_like(energies), energies**-2], axis=1)
+    weight = 1 / (2 * value * error)
+    _, rest = nnls(terms * weight[:, None], value**2 * weight)
+    fit = fit_resolution(energies.tolist(), list(zip(widths, error.tolist(), strict=True)))
+    assert fit["chi2"] == pytest.approx(rest**2, rel=1e-6, abs=1e-6)
+    assert all(fit[f"{term}_err"] > 0 for term in TERMS)
 
 
 def test_errors_of_the_terms_are_their_scatter() -> None:

@@ -206,9 +206,9 @@ def test_a_filtered_view_can_be_linked_and_cleared(page: Page, context: BrowserC
 
 @pytest.fixture(scope="module")
 def layers_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A page of 18 plots, of which four show single layers, and one a radius."""
+    """A page of 20 plots, of which four show single layers, and one a radius."""
     folder = tmp_path_factory.mktemp("layers")
-    drawn = plots(18, 2)
+    drawn = plots(20, 2)
     places = [i for i, (plot, _) in enumerate(drawn) if plot.topic in ("Layers", "Cells and hits")]
     assert len(places) == 4
     for number, place in enumerate(places):
@@ -225,11 +225,11 @@ def test_single_layers_are_folded_away_and_found(context: BrowserContext, layers
     page = context.new_page()
     page.goto(layers_url)
     fold = page.locator("details.fold")
-    expect(shown(page)).to_have_count(14)
-    expect(page.locator("#shown")).to_have_text("18 plots")
+    expect(shown(page)).to_have_count(16)
+    expect(page.locator("#shown")).to_have_text("20 plots")
     expect(page.locator("[data-count='layers']")).to_have_text("4")
     fold.locator("summary").click()
-    expect(shown(page)).to_have_count(18)
+    expect(shown(page)).to_have_count(20)
     page.fill("#words", "layer 2")
     assert [figure.get_attribute("id") for figure in shown(page).all()] == ["layer02_x"]
     expect(fold.locator("summary")).to_have_text("Further plots 1")
@@ -237,7 +237,7 @@ def test_single_layers_are_folded_away_and_found(context: BrowserContext, layers
     assert [figure.get_attribute("id") for figure in shown(page).all()] == ["radius_90_all"]
     expect(fold).to_be_hidden()
     page.click("#clear")
-    expect(shown(page)).to_have_count(14)
+    expect(shown(page)).to_have_count(16)
     page.select_option("#topic", "Layers")
     expect(shown(page)).to_have_count(4)
     page.click("#clear")

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -168,12 +169,10 @@ def core_fit(values_N: Array) -> tuple[float, float, float]:
 def fit_resolution(energy_GeV: list[float], widths: list[Number]) -> Metrics:
     """Fit sigma/E = a / sqrt(E) (+) b (+) c / E; return a, b, c with errors, chi2 and the number of points.
 
-    The squares of a, b and c are fitted, by least squares that keep them positive (Lawson and Hanson); a
+    The squares of a, b and c are fitted, by least squares that keep them from being negative; a
     term at zero has as its error what its square could be, and then does not count for the others'.
     Null with fewer than three points.
     """
-    from scipy.optimize import nnls
-
     names = ("a", "b", "c")
     good = [
         (energy, value, error)
@@ -187,18 +186,29 @@ def fit_resolution(energy_GeV: list[float], widths: list[Number]) -> Metrics:
     weight_P = 1 / (2 * value_P * error_P)  # the error of a square
     table_PT, wanted_P = terms_PT * weight_P[:, None], value_P**2 * weight_P
     scale_T = np.sqrt((table_PT**2).sum(axis=0))
-    square_T, rest = nnls(table_PT / scale_T, wanted_P)
-    square_T = square_T / scale_T
+    square_T = _not_negative(table_PT / scale_T, wanted_P) / scale_T
     used_T = square_T > 0
     error_T = 1 / scale_T  # alone, of a term at zero
     covariance = np.linalg.pinv(table_PT[:, used_T].T @ table_PT[:, used_T])
     error_T[used_T] = np.sqrt(np.diag(covariance))
-    result: Metrics = {"points": len(good), "chi2": float(rest**2)}
+    result: Metrics = {"points": len(good), "chi2": float(((table_PT @ square_T - wanted_P) ** 2).sum())}
     for name, square, error in zip(names, square_T.tolist(), error_T.tolist(), strict=True):
         value = math.sqrt(square)
         result[name] = value
         result[f"{name}_err"] = min(error / (2 * value), math.sqrt(error)) if value else math.sqrt(error)
     return result
+
+
+def _not_negative(table_PT: Array, wanted_P: Array) -> Array:
+    """Return the least-squares coefficients none of which is negative: the best of those of each set of terms."""
+    best_T = np.zeros(table_PT.shape[1])
+    for chosen in product((False, True), repeat=len(best_T)):
+        used_T, found_T = np.array(chosen), np.zeros(len(best_T))
+        found_T[used_T] = np.linalg.lstsq(table_PT[:, used_T], wanted_P, rcond=None)[0]
+        rest, least = (np.sum((table_PT @ some_T - wanted_P) ** 2) for some_T in (found_T, best_T))
+        if (found_T >= 0).all() and rest < least:
+            best_T = found_T
+    return best_T
 
 
 def _tail(relative_N: Array, bounds: tuple[float, float]) -> Number:
