@@ -18,8 +18,14 @@ from commands import PATIENCE_S
 
 __all__ = ["Task", "keep_stores_in", "loaded", "start_loaded"]
 
-LOADED = ["caloforge.cli.main", "caloforge.training.trainer", "torch._dynamo", "pytest"]
-"""What trainings import, and torch's optimisers with them."""
+LOADED = [
+    "caloforge.cli.main",
+    "caloforge.search.worker",
+    "caloforge.training.trainer",
+    "torch._dynamo",
+    "pytest",
+]
+"""What trainings and searches import, and torch's optimisers with them."""
 
 
 @cache
