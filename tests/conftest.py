@@ -111,10 +111,11 @@ def give_away(monkeypatch: pytest.MonkeyPatch) -> GiveAway:
 
 @pytest.fixture
 def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw three plots of each topic in a report: all of them take half a minute."""
+    """Draw three plots of each topic in a report, in this process: all of them take half a minute."""
     from report_samples import few_plots
 
     monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", few_plots)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})  # to load a second process takes longer
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,11 @@ class Task:
     folder: tempfile.TemporaryDirectory[str]
 
     @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
     def returncode(self) -> int | None:
         return self.process.exitcode
 
