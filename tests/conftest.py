@@ -29,6 +29,15 @@ settings.register_profile("caloforge", deadline=None)
 settings.load_profile("caloforge")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files of long tests: beside the last ones, which are short, no process is idle."""
+    names = {line.partition(":")[0] for line in config.getini("markers")}
+    long = {
+        item.path for item in items if not names.isdisjoint(mark.name for mark in item.iter_markers())
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture
 def caloforge(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Caloforge:
     """Return a function that runs the command line in this process: ``caloforge("inspect", path)``."""

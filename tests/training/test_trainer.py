@@ -107,7 +107,7 @@ def test_resume_is_exact(
 
 @pytest.mark.training
 @pytest.mark.parametrize("choose", ["best", "last"])
-@pytest.mark.parametrize("stops", [[3], [7], [2, 5, 8], [10]])
+@pytest.mark.parametrize("stops", [[7], [2, 5, 8], [10]])
 def test_a_stop_within_an_epoch_leaves_no_trace_in_the_model(
     small_showers: Path, tmp_path: Path, made_once: MadeOnce, choose: str, stops: list[int]
 ) -> None:
@@ -230,25 +230,26 @@ def broken_shower(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return put
 
 
-# The last is finite, but not its variance, which BatchNorm would carry on.
+# The last is finite, but not its variance, which BatchNorm would carry on. The first part of a run ends with the
+# skipped step, or after it.
 @pytest.mark.training
-@pytest.mark.parametrize("value", [math.nan, math.inf, 1e25])
+@pytest.mark.parametrize(("value", "first"), [(math.nan, 4), (math.inf, 5), (1e25, 4)])
 def test_a_step_that_is_not_finite_is_skipped_and_resume_stays_exact(
     undisturbed: Path,
     small_showers: Path,
     tmp_path: Path,
     broken_shower: Callable[[float], None],
     value: float,
+    first: int,
 ) -> None:
     broken_shower(value)
     train(quick("max_steps=7"), [small_showers], tmp_path / "whole")
-    for parts in ((4, 7), (5, 7)):  # the first part ends with the skipped step, or after it
-        run, said = tmp_path / f"{parts[0]}", list[str]()
-        for steps in parts:
-            going_on = run.exists()
-            train(quick(f"max_steps={steps}"), [small_showers], run, resume=going_on, say=said.append)
-        assert_same_end(tmp_path / "whole", run)
-        assert "step 4: skipped, the critic's loss or gradient is not finite" in said
+    run, said = tmp_path / "parts", list[str]()
+    for steps in (first, 7):
+        going_on = run.exists()
+        train(quick(f"max_steps={steps}"), [small_showers], run, resume=going_on, say=said.append)
+    assert_same_end(tmp_path / "whole", run)
+    assert "step 4: skipped, the critic's loss or gradient is not finite" in said
     assert [line.get("skipped", 0) for line in logged(tmp_path / "whole")] == [0, 0, 0, 1, 0, 0, 0]
     tensors, _ = final_state(tmp_path / "whole")
     assert all(value.isfinite().all() for value in tensors.values())
