@@ -24,17 +24,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # starts and interrupts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONG = {"process", "geant4", "browser", "training", "long"}
+"""Marks of tests that take seconds."""
+
 # How long one example takes says more of the machine's other work than of ours.
 settings.register_profile("caloforge", deadline=None)
 settings.load_profile("caloforge")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the files of long tests: beside the last ones, which are short, no process is idle."""
-    names = {line.partition(":")[0] for line in config.getini("markers")}
-    long = {
-        item.path for item in items if not names.isdisjoint(mark.name for mark in item.iter_markers())
-    }
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files of long tests, so that short ones are left to fill the end of a run."""
+    long = {item.path for item in items if LONG & {mark.name for mark in item.iter_markers()}}
     items.sort(key=lambda item: item.path not in long)
 
 
