@@ -75,7 +75,7 @@ def test_no_showers_no_measurement(tmp_path: Path, small_file: Path) -> None:
 
 
 def test_the_command_reads_the_file_that_is_named(small_file: Path, caloforge: Caloforge) -> None:
-    done = caloforge("bench", "loader", "--data", small_file, "--minutes", 0.001, "--json")
+    done = caloforge("bench", "loader", "--data", small_file, "--minutes", 0.01, "--json")
     assert done.code == 0, done.err
     sizes = {row["reader"]: row["MB"] for row in json.loads(done.out)["rows"]}
     assert sizes["memory copy"] == 3 * 4 * 4 * 2 * 4 / 1e6
