@@ -24,8 +24,9 @@ LOADED = [
     "caloforge.training.trainer",
     "torch._dynamo",
     "pytest",
+    "hypothesis",
 ]
-"""What trainings and searches import, and torch's optimisers with them."""
+"""What trainings and searches import, torch's optimisers with them, and tests."""
 
 
 @cache
@@ -33,9 +34,8 @@ def loaded() -> ForkServerContext:
     """Return the context of such processes; one that holds torch, started here, is the parent of them all."""
     context = get_context("forkserver")
     context.set_forkserver_preload(LOADED)
-    with mock.patch.dict(
-        os.environ, TORCH_CPP_LOG_LEVEL="ERROR"
-    ):  # as the program does with several workers
+    # As the program does, where it has several workers, before it loads torch.
+    with mock.patch.dict(os.environ, TORCH_CPP_LOG_LEVEL="ERROR"):
         forkserver.ensure_running()
     return context
 
