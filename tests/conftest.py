@@ -24,9 +24,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # starts and interrupts would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONG = {"process", "geant4", "browser", "training", "long"}
+"""Marks of tests that take seconds."""
+
 # How long one example takes says more of the machine's other work than of ours.
 settings.register_profile("caloforge", deadline=None)
 settings.load_profile("caloforge")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files of long tests, so that short ones are left to fill the end of a run."""
+    long = {item.path for item in items if LONG & {mark.name for mark in item.iter_markers()}}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture
@@ -111,10 +120,11 @@ def give_away(monkeypatch: pytest.MonkeyPatch) -> GiveAway:
 
 @pytest.fixture
 def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw three plots of each topic in a report: all of them take half a minute."""
+    """Draw three plots of each topic in a report, in this process: all of them take half a minute."""
     from report_samples import few_plots
 
     monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", few_plots)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})  # to load a second process takes longer
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""``python faulty.py FAULT WHEN train ...``: the program, and a fault that comes by design, not by luck.
+"""``python faulty.py FAULT:WHEN,... train ...``: the program, and faults that come by design, not by luck.
 
-It comes in the first attempt of a launch alone. In the write of the checkpoint of step WHEN, by rank 0:
+Each attempt of a launch has its own, as long as there are some. In the write of the checkpoint of step WHEN, by rank 0:
 
 - ``torn``, ``unnamed``, ``named``: it is killed with half of the file written, before the file gets
   its name, before older ones go;
@@ -94,10 +94,12 @@ def prepare(fault: str, when: int, rank: int, words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    fault, when, *words = sys.argv[1:]
+    faults, *words = sys.argv[1:]
     sys.argv[1:] = words
     ranks = Ranks.from_environment()
-    if ranks.attempt == 0:
+    mine = faults.split(",")[ranks.attempt :]
+    if mine:
+        fault, when = mine[0].split(":")
         os.environ.setdefault(
             "TORCH_CPP_LOG_LEVEL", "ERROR"
         )  # before torch is loaded, as the program does

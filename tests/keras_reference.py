@@ -102,9 +102,9 @@ def main(folder: Path) -> None:
     keras.utils.set_random_seed(5)
     random = np.random.default_rng(6)
     latent = random.standard_normal((BATCH, 200))
-    latent_angle = random.standard_normal((BATCH, 256))
+    latent_angle = random.standard_normal((1, 256))  # its convolutions take seconds a shower
     image = random.exponential(0.05, (BATCH, 25, 25, 25, 1))
-    image_angle = random.exponential(0.05, (BATCH, 51, 51, 25, 1))
+    image_angle = random.exponential(0.05, (1, 51, 51, 25, 1))
     networks = {
         "generator": (generator(), latent),
         "generator-x16": (generator(16), latent),
@@ -117,7 +117,7 @@ def main(folder: Path) -> None:
         randomise(model, random)
         outputs = model.predict_on_batch(inputs)
         outputs = outputs if isinstance(outputs, list) else [outputs]
-        numbered = {f"output{index}": array.squeeze() for index, array in enumerate(outputs)}
+        numbered = {f"output{index}": array.squeeze(-1) for index, array in enumerate(outputs)}
         np.savez(
             folder / f"{name}.npz",
             input=inputs.squeeze(-1) if inputs.ndim == 5 else inputs,

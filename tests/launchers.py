@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from loaded import Task, start_loaded
 
 __all__ = ["faulty", "mpiexec", "mpirun", "put_srun", "srun", "torchrun"]
 
 PROGRAM = ("-m", "caloforge")
 
 
-def faulty(fault: str, when: int) -> tuple[object, ...]:
-    """Name the program with a fault, see ``faulty.py``, in place of ``PROGRAM``."""
-    return (Path(__file__).with_name("faulty.py"), fault, when)
+def faulty(*faults: str) -> tuple[object, ...]:
+    """Name the program with faults, "FAULT:WHEN" as ``faulty.py`` says, in place of ``PROGRAM``."""
+    return (Path(__file__).with_name("faulty.py"), ",".join(faults))
 
 
 SRUN = '''#!{python}
@@ -84,13 +85,19 @@ def mpirun(world: int, *arguments: object) -> subprocess.Popen[str]:
     return _start([*mpiexec(world), sys.executable, *PROGRAM, *arguments])
 
 
+def _start(command: Sequence[object]) -> subprocess.Popen[str]:
+    words = [str(part) for part in command]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def srun(
     world: int, *arguments: object, job: str = "7", program: Sequence[object] = PROGRAM
-) -> list[subprocess.Popen[str]]:
+) -> list[Task]:
     """Start a command's processes with the variables that srun sets."""
     return [
-        _start(
-            [sys.executable, *program, *arguments],
+        start_loaded(
+            *program,
+            *arguments,
             SLURM_PROCID=rank,
             SLURM_NTASKS=world,
             SLURM_LOCALID=rank,
@@ -100,14 +107,3 @@ def srun(
         )
         for rank in range(world)
     ]
-
-
-def _start(command: Sequence[object], **variables: object) -> subprocess.Popen[str]:
-    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
-    return subprocess.Popen(
-        [str(part) for part in command],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Caloforge
 
 from caloforge.bench.loader import measure
 from caloforge.detector import Grid
@@ -75,16 +74,10 @@ def test_no_showers_no_measurement(tmp_path: Path, small_file: Path) -> None:
         measure(0.1, 1, data=tmp_path / "absent.h5")
 
 
-@pytest.mark.process
-def test_the_command_reads_the_file_that_is_named(small_file: Path, tmp_path: Path) -> None:
-    def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "caloforge", "bench", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    done = bench("loader", "--data", small_file, "--minutes", 0.01, "--json")
-    assert done.returncode == 0
-    sizes = {row["reader"]: row["MB"] for row in json.loads(done.stdout)["rows"]}
+def test_the_command_reads_the_file_that_is_named(small_file: Path, caloforge: Caloforge) -> None:
+    done = caloforge("bench", "loader", "--data", small_file, "--minutes", 0.01, "--json")
+    assert done.code == 0, done.err
+    sizes = {row["reader"]: row["MB"] for row in json.loads(done.out)["rows"]}
     assert sizes["memory copy"] == 3 * 4 * 4 * 2 * 4 / 1e6
-    refused = bench("geant4", "--data", small_file)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("caloforge: --data: bench geant4 reads no showers")
+    refused = caloforge("bench", "geant4", "--data", small_file)
+    refused.refused(2, "--data: only bench loader takes it, got geant4")

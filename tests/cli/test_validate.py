@@ -180,7 +180,7 @@ def test_ctrl_c_while_drawing_leaves_nothing_behind(
 ) -> None:
     """A real process, its workers included, interrupted as a terminal does: the whole group at once."""
     showers = str(write_core(tmp_path_factory.mktemp("showers") / "core.h5", 60))
-    command = [sys.executable, "-m", "caloforge", "validate", showers, showers, "-o"]
+    command = [sys.executable, "-m", "caloforge", "validate", showers, showers, "--quick", "-o"]
     process = subprocess.Popen(
         [*command, str(tmp_path / "report")],
         stdout=subprocess.PIPE,

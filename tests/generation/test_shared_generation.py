@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
+from commands import Caloforge, Ran
 from launchers import mpiexec
 
 from caloforge.detector import Grid
@@ -76,16 +77,18 @@ def test_a_rank_that_never_comes_leaves_nothing_under_the_name(
 
 
 @pytest.mark.process
-def test_mpirun_ends_with_one_file_and_one_voice(run: Path, tmp_path: Path) -> None:
+def test_mpirun_ends_with_one_file_and_one_voice(
+    run: Path, tmp_path: Path, caloforge: Caloforge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     arguments = f"generate {run} --events 64 --energy 10:600 --batch 8 --seed 1 -o".split()
-    command = [sys.executable, "-m", "caloforge", *arguments]
-    for prefix, name in ([], "alone.h5"), (mpiexec(2), "two.h5"):
-        done = subprocess.run(
-            [*prefix, *command, name], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("showers/s") == 1
-        assert done.stderr.count("extrapolation") == 1
-        assert len(re.findall("generate: 64/64", done.stderr)) == 1
+    alone = caloforge(*arguments, "alone.h5")
+    command = [*mpiexec(2), sys.executable, "-m", "caloforge", *arguments, "two.h5"]
+    two = subprocess.run(command, capture_output=True, text=True, check=False)
+    for done in (alone, Ran(two.returncode, two.stdout, two.stderr)):
+        assert done.code == 0, done.err
+        assert done.out.count("showers/s") == 1
+        assert done.err.count("extrapolation") == 1
+        assert len(re.findall("generate: 64/64", done.err)) == 1
     assert content(tmp_path / "two.h5") == content(tmp_path / "alone.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.h5", "two.h5"]

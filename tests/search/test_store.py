@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loaded import start_loaded
 
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.search.space import load_space
@@ -62,15 +59,6 @@ store.finish(trial, "done", [1.0])
 """
 
 
-def run(program: str, *arguments: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)])
-
-
-def ended(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        assert process.wait(timeout=PATIENCE_S) == 0
-
-
 def test_what_is_told_is_read_by_others(tmp_path: Path) -> None:
     ours, theirs = (Store(tmp_path / "journal.log", 2) for _ in range(2))
     first = ours.begin(Proposal(CHOICE, part=0.5), SPACE)
@@ -98,7 +86,10 @@ def test_nothing_is_told_twice(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_writers_side_by_side_lose_nothing(tmp_path: Path) -> None:
-    ended([run(WRITER, tmp_path, name, 12) for name in ("a", "b")])
+    writers = [start_loaded("-c", WRITER, tmp_path, name, 12) for name in ("a", "b")]
+    for writer in writers:
+        _, problem = writer.communicate()
+        assert writer.returncode == 0, problem
     trials = Store(tmp_path / "journal.log", 1).trials()
     told = [(trial.proposal.memo["writer"], trial.proposal.memo["number"]) for trial in trials]
     assert sorted(told) == [(name, number) for name in ("a", "b") for number in range(12)]
@@ -110,8 +101,9 @@ def test_writers_side_by_side_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", [1, 9])
 def test_a_writer_that_is_killed_in_a_line_stops_nobody(tmp_path: Path, missing: int) -> None:
     """Also where it held the lock: the kernel frees it."""
-    line = [sys.executable, "-c", KILLED, str(tmp_path), str(missing)]
-    assert subprocess.run(line, check=False).returncode == -signal.SIGKILL
+    killed = start_loaded("-c", KILLED, tmp_path, missing)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
     journal = tmp_path / "journal.log"
     assert not journal.read_bytes().endswith(b"\n")
     store = Store(journal, 1)

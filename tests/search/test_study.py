@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import signal
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import PATIENCE_S, Caloforge
+from commands import Caloforge
+from loaded import start_loaded
 
 from caloforge.files.shower_file import ShowerFile
 from caloforge.files.shower_writer import write
@@ -168,22 +167,18 @@ def test_a_network_that_cannot_be_judged_has_failed(
 def test_a_killed_workers_trial_is_finished_by_those_who_are_left(
     study: Study, caloforge: Caloforge
 ) -> None:
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(study.folder), str(FIRST_STEPS + 1)], check=False
-    )
+    killed = start_loaded("-c", KILLED, study.folder, FIRST_STEPS + 1)
+    killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     run = study.run_folder(0)
     plan = (run / "plan.json").read_text()
     assert [trial.state for trial in study.store.trials()] == ["running"]
 
-    line = [sys.executable, "-m", "caloforge", "search", "random", "--out", str(study.folder)]
-    workers = [
-        subprocess.Popen([*line, "--trials", "3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(2)
-    ]
+    line = ["search", "random", "--out", study.folder, "--trials", 3]
+    workers = [start_loaded("-m", "caloforge", *line) for _ in range(2)]
     for worker in workers:
-        _, problem = worker.communicate(timeout=PATIENCE_S)
-        assert worker.returncode == 0, problem.decode()
+        _, problem = worker.communicate()
+        assert worker.returncode == 0, problem
 
     trials = study.store.trials()
     assert len(trials) == 3

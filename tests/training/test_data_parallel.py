@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,6 +17,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from commands import PATIENCE_S
+from loaded import keep_stores_in, loaded
 from torch import nn
 
 from caloforge.detector import Grid
@@ -49,8 +49,8 @@ Together = Callable[..., list[Any]]
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+def pool(shared_folder: Path) -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(2, loaded(), keep_stores_in, (shared_folder,)) as processes:
         yield processes
 
 
@@ -246,7 +246,7 @@ def _one_dies_one_is_busy(rank: int, folder: Path) -> None:
 
 @pytest.mark.process
 def test_when_a_worker_is_killed_the_others_end_and_one_says_so(tmp_path: Path) -> None:
-    context = get_context("spawn")
+    context = loaded()
     workers = [context.Process(target=_one_dies_one_is_busy, args=(r, tmp_path)) for r in range(3)]
     for worker in workers:
         worker.start()
@@ -272,7 +272,7 @@ def _both_fail(rank: int, folder: Path) -> None:
 
 @pytest.mark.process
 def test_what_is_wrong_in_all_workers_is_said_once(tmp_path: Path) -> None:
-    context = get_context("spawn")
+    context = loaded()
     workers = [context.Process(target=_both_fail, args=(r, tmp_path)) for r in range(2)]
     for worker in workers:
         worker.start()

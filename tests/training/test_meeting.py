@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S, wait_until
+from commands import wait_until
+from loaded import start_loaded
 
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.ranks import Ranks
@@ -155,14 +154,9 @@ def test_a_worker_that_waits_for_others_hears_that_it_is_to_stop(
 ) -> None:
     waits = tmp_path / "waits"
     told = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2, "WAITS": waits}
-    process = subprocess.Popen(
-        [sys.executable, "-c", WAITING, "train", "--data", "x.h5", "--out", str(tmp_path / "run")],
-        env={**os.environ, **{name: str(value) for name, value in told.items()}},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_loaded("-c", WAITING, "train", "--data", "x.h5", "--out", tmp_path / "run", **told)
     wait_until(waits.exists)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=PATIENCE_S)
+    os.kill(process.pid, number)
+    _, err = process.communicate()
     assert (process.returncode, err) == (130, "caloforge: interrupted\n")
     assert list(tmp_path.iterdir()) == [waits]

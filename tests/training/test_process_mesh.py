@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,6 +17,7 @@ import torch.distributed as dist
 from commands import PATIENCE_S
 from hypothesis import given
 from hypothesis import strategies as st
+from loaded import keep_stores_in, loaded
 from torch import nn
 
 from caloforge.files.tensors import load_tensors
@@ -45,8 +45,8 @@ def test_many_nodes_stand_in_rows_and_columns(nodes: int, per_node: int) -> None
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(6, mp_context=get_context("spawn")) as processes:
+def pool(shared_folder: Path) -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(6, loaded(), keep_stores_in, (shared_folder,)) as processes:
         yield processes
 
 
@@ -204,7 +204,7 @@ def _one_dies(ranks: Ranks, folder: Path) -> None:
 
 
 def test_when_a_worker_is_killed_amid_sums_the_others_end_and_one_says_so(tmp_path: Path) -> None:
-    context = get_context("spawn")
+    context = loaded()
     workers = [context.Process(target=_one_dies, args=(r, tmp_path)) for r in _ranks([2, 2])]
     for worker in workers:
         worker.start()

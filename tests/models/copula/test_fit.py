@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from commands import PATIENCE_S, MadeOnce
-from launchers import torchrun
+from launchers import srun
 from scipy import stats
 
 from caloforge.detector import Grid
@@ -176,9 +176,9 @@ def test_two_workers_keep_the_same_moments(small_showers: Path, tmp_path: Path) 
     run = tmp_path / "run"
     settings = [*SETTINGS, "batch_size=4", "learning_rate=0.005"]
     options = [part for setting in settings for part in ("--set", setting)]
-    process = torchrun(2, "train", "--data", small_showers, "--out", run, *options)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, err
+    workers = srun(2, "train", "--data", small_showers, "--out", run, *options)
+    (out, err), _ = (worker.communicate(PATIENCE_S) for worker in workers)
+    assert [worker.returncode for worker in workers] == [0, 0], err
     assert "mean profiles" in out
     moments = weights_of(run)["generator.moments_factors"]
     assert not torch.equal(moments, torch.eye(len(moments)))

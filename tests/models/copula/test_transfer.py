@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import PATIENCE_S, Caloforge, MadeOnce
-from launchers import torchrun
+from launchers import srun
 from torch import Tensor
 
 from caloforge.detector import Grid
@@ -189,9 +189,9 @@ def test_two_workers_begin_with_the_same_weights(
     """Before a checkpoint a run compares all that the workers hold, to the bit; nobody names the model."""
     run = tmp_path / "run"
     options = [part for text in (*SETTINGS[1:], "max_steps=2") for part in ("--set", text)]
-    process = torchrun(2, "train", "--data", small_showers, "--out", run, "--init-from", first, *options)
-    _out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, err
+    workers = srun(2, "train", "--data", small_showers, "--out", run, "--init-from", first, *options)
+    (_, err), _ = (worker.communicate(PATIENCE_S) for worker in workers)
+    assert [worker.returncode for worker in workers] == [0, 0], err
     assert json.loads((run / "model.json").read_text())["name"] == "copula"
     given = load_tensors(first / "model.safetensors")[0]
     torch.testing.assert_close(weights_of(run, 0)["generator.core"], given["core"], rtol=1e-4, atol=1e-4)

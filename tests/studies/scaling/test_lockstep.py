@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import PATIENCE_S
-from launchers import torchrun
+from launchers import srun
 from torch import Tensor, nn
 
 from caloforge.foundations.randomness import stream_seed
@@ -116,19 +116,9 @@ def test_two_virtual_workers_are_two_ranks(model: str, small_showers: Path, tmp_
     config = load_config(settings=settings, model=model)
     chosen = [text for setting in settings for text in ("--set", setting)]
     run = tmp_path / "run"
-    command = (
-        "train",
-        "--model",
-        model,
-        "--data",
-        small_showers,
-        "--out",
-        run,
-        *chosen,
-    )
-    process = torchrun(2, *command)
-    _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, errors
+    ranks = srun(2, "train", "--model", model, "--data", small_showers, "--out", run, *chosen)
+    (_, errors), _ = (rank.communicate(PATIENCE_S) for rank in ranks)
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
     found, _ = newest_valid(run / "checkpoints")
     assert found is not None
     ours = virtual_pair(config, small_showers)

@@ -112,11 +112,15 @@ def test_the_sizes_are_those_of_the_networks() -> None:
 def test_the_command_at_its_smallest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With fewer showers and ranks than it usually has."""
+    """With fewer showers, ranks and sums than it usually has."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
     monkeypatch.setattr(steps, "BATCH", 2)
     monkeypatch.setattr(steps, "ANGLE_BATCH", 1)
     monkeypatch.setattr(steps, "RANKS", (1, 2))
+    monkeypatch.setattr(sums, "REPEATS", 2)
+    monkeypatch.setattr(sums, "SIZES", sums.SIZES[:2])
+    monkeypatch.setattr(sums, "RATES", (1e9, 1e10))
+    monkeypatch.setattr(sums, "RINGS_AND_MESHES", (2, (2, 2, 1)))
     output, figure = tmp_path / "result.json", tmp_path / "figure.png"
     run(minutes=0.001, hosts=3, output=output, figure=figure)
     result = json.loads(output.read_text())

@@ -83,6 +83,9 @@ def test_networks_stand_beside_their_floors(monkeypatch: pytest.MonkeyPatch) -> 
 def test_keras_makes_the_same_number_of_showers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "BATCHES", (2,))
     monkeypatch.setattr(bench, "BATCHES", (2,))
+    monkeypatch.setattr(bench, "TURN_S", 0.01)
+    monkeypatch.setattr(generate, "matmul_flop_per_s", lambda: 2e9)
+    monkeypatch.setattr(generate, "copy_bytes_per_s", lambda: 1e9)
     only = ["3dgan, Keras, threads 1", "3dgan, torch, streams 1, threads 1"]
     rows: list[Row] = [row for row in generate.measure(0.01, 1, only=only) if row["way"] == "3dgan"]
     keras, ours = rows
@@ -94,7 +97,10 @@ def test_keras_makes_the_same_number_of_showers(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.process
 @needs_keras
-def test_keras_and_every_way_of_ours_take_their_turns(tmp_path: Path, study: Caloforge) -> None:
+def test_keras_and_every_way_of_ours_take_their_turns(
+    tmp_path: Path, study: Caloforge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_train, "LEAST_ROUNDS", 1)
     out = tmp_path / "train.json"
     ran = study("speed", "train", "--minutes", 0.01, "--batch", 1, "-o", out)
     assert ran.code == 0, ran.err
