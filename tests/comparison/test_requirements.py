@@ -288,3 +288,9 @@ def test_a_wrong_list_is_refused_with_its_line(tmp_path: Path, text: str, words:
 def test_a_missing_list_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.yaml: no such file"):
         load_requirements(tmp_path / "none.yaml")
+
+
+def test_a_star_passes_over_curves_and_titles() -> None:
+    metrics: Metrics = {"auc.low": 0.5, "auc_curve": {"low": [0.5]}, "auc.energy_quartiles": ["a", "b"]}
+    judgement = verdict(metrics, metric="auc*", at_most=0.6)
+    assert [check.value for check in judgement.checks] == [0.5]

@@ -244,7 +244,11 @@ def _checks(metrics: Metrics, requirement: Requirement) -> Iterator[Check]:
     before, star, after = requirement.metric.partition("*")
     ends = ("_err", "_floor", "_by_energy", "_by_range")
     names = [
-        name for name in metrics if fnmatchcase(name, requirement.metric) and not name.endswith(ends)
+        name
+        for name, value in metrics.items()
+        if fnmatchcase(name, requirement.metric)
+        and not name.endswith(ends)
+        and not isinstance(value, dict | list | str)  # curves and titles
     ]
     if not names and not requirement.optional:
         yield Check("all energies", None, None, requirement.limit)
