@@ -163,9 +163,7 @@ def test_a_protocol_is_shown_with_its_sample_size(
     for seed, name in enumerate(("a", "b")):
         shower_writer.write(tmp_path / f"{name}.h5", random_showers(24, seed=seed))
     out = tmp_path / "out"
-    metrics = validate(
-        tmp_path / "a.h5", tmp_path / "b.h5", out, protocol="calochallenge", only="numbers"
-    ).metrics[0]
+    metrics = validate(tmp_path / "a.h5", tmp_path / "b.h5", out, protocol="calochallenge").metrics[0]
     written = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert {name: written[name] for name in metrics} == metrics
     assert metrics["calochallenge.n_showers"] == 24

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from caloforge.report.page.cells import Cell, Table
 from caloforge.report.page.content import Report
 from caloforge.report.page.numbers import key_metrics_table, protocol_tables
-from caloforge.report.page.verdict import energy_states, headline, sentences, verdict_table
+from caloforge.report.page.verdict import deciding, energy_states, headline, sentences, verdict_table
 
 __all__ = ["build_summary"]
 
@@ -32,6 +32,7 @@ def _lines(report: Report) -> Iterator[str]:
             for name, lines in sentences(report, index):
                 if name in KEYWORDS:
                     yield from (f"- {_escape(line)}" for line in lines)
+            yield from (f"- {_escape(line)}" for line in deciding(report, index))
             yield ""
             yield from _table(verdict_table(report, index))
             yield from _table(energy_states(report, index))

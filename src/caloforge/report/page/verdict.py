@@ -10,6 +10,7 @@ import numpy as np
 from caloforge.comparison.energy_points import scan_or_span
 from caloforge.comparison.key_metrics import with_error
 from caloforge.comparison.requirements import STATES, Check, Judgement, Requirement, State
+from caloforge.detector import shipped_detectors
 from caloforge.foundations.units import DEGREE
 from caloforge.report.page.cells import Cell, Column, Table, number
 from caloforge.report.page.content import Report
@@ -100,8 +101,10 @@ def deciding(report: Report, index: int) -> Iterator[str]:
     numbers = sorted(n for n in needed if n is not None)
     if not numbers:
         return
-    first = _round_up(numbers[0])
-    most = _round_up(numbers[-1])
+    first, most = _round_up(numbers[0]), _round_up(numbers[-1])
+    if first > MANY:
+        yield f"More than {MANY:,} showers of each file would be needed to decide any of them."
+        return
     text = f"{first:,} showers of each file would decide the first of them"
     if most > first:
         text += f", {most:,} all of them" if most <= MANY else f", all of them more than {MANY:,}"
@@ -109,8 +112,10 @@ def deciding(report: Report, index: int) -> Iterator[str]:
     reference = report.samples[0]
     theta = reference.conditions.incident_theta / DEGREE
     angle = "" if np.ptp(theta) < 0.1 else f" --theta {theta.min():.4g}:{theta.max():.4g}"
+    name = reference.grid.name
+    detector = name if name in shipped_detectors() else "DETECTOR.yaml"
     yield (
-        f"caloforge simulate --detector {reference.grid.name} --events {first} "
+        f"caloforge simulate --detector {detector} --events {first} "
         f"--energy {scan_or_span(reference.conditions)}{angle} --seed 2 -o more.h5"
     )
     yield "caloforge generate MODEL --like more.h5 --seed 2 -o more-generated.h5"
