@@ -87,9 +87,9 @@ def _begun(output: Path | None, name: str, showers: Any, core: str | None) -> di
     """Return a result without runs, or the one in a file."""
     from json import loads
 
-    from caloforge.bench.machine import describe_machine, package_versions
     from caloforge.files.shower_file import ShowerFile
     from studies.ablations.arms import ABLATIONS
+    from studies.command import provenance
 
     if output is not None and output.is_file():
         result: dict[str, Any] = loads(output.read_text(encoding="utf-8"))
@@ -98,13 +98,13 @@ def _begun(output: Path | None, name: str, showers: Any, core: str | None) -> di
     for part, path in (("training", showers.training), ("test", showers.test)):
         with ShowerFile(path) as file:
             counts[part] = len(file)
+    files = {"data": showers.training.name, "test": showers.test.name, "core": core}
     return {
+        **provenance("studies.ablations", [name], files),
         "study": f"ablations {name}",
         "question": ABLATIONS[name].question,
         "showers": counts,
         "core": core or "all cells",
-        "machine": describe_machine(),
-        "versions": package_versions(),
         "runs": [],
     }
 
