@@ -179,8 +179,8 @@ def test_ctrl_c_while_drawing_leaves_nothing_behind(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A real process, its workers included, interrupted as a terminal does: the whole group at once."""
-    showers = str(write_core(tmp_path_factory.mktemp("showers") / "core.h5", 60))
-    command = [sys.executable, "-m", "caloforge", "validate", showers, showers, "--quick", "-o"]
+    showers = str(write_core(tmp_path_factory.mktemp("showers") / "core.h5", 40))  # too few to classify
+    command = [sys.executable, "-m", "caloforge", "validate", showers, showers, "-o"]
     process = subprocess.Popen(
         [*command, str(tmp_path / "report")],
         stdout=subprocess.PIPE,

@@ -243,8 +243,12 @@ def ratio_of_means(reference: Array, candidate: Array) -> tuple[float, float]:
 
 
 def _ratio_of_spreads(reference: Array, candidate: Array) -> tuple[float, float]:
-    """Return candidate over reference of the central width of y / f, with its error."""
-    return _ratio(*(_relative_width(y, f) for y, f in (reference, candidate)))
+    """Return candidate over reference of the central width of y / f, with its error.
+
+    A ratio of r and one of 1 / r are equally far from 1, in errors: below 1 the error is not smaller than at 1.
+    """
+    ratio, error = _ratio(*(_relative_width(y, f) for y, f in (reference, candidate)))
+    return ratio, error / ratio if 0 < ratio < 1 else error
 
 
 def _ratio(ours: tuple[float, float], theirs: tuple[float, float]) -> tuple[float, float]:
