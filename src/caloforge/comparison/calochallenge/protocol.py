@@ -33,8 +33,8 @@ __all__ = ["NAME", "judge_as_published", "sentence"]
 
 NAME = "calochallenge"
 KINDS: tuple[Kind, ...] = ("low", "high")
-RUNS = 5
-"""Each judges a fifth of the showers, so all together as many as there are; ten in the publication."""
+RUNS = 10
+"""As in the publication."""
 
 Pair = tuple[Inputs, Inputs]
 
