@@ -11,7 +11,8 @@ and what counts is how far the showers are from it:
 ``spread_ratio.<observable>``
     Width of y / f of the candidate over that of the reference, each about its own curve: 1 if the
     candidate fluctuates as it should, whatever its mean. The width is that of the central 68.3 %, since
-    some distributions have tails that make a standard deviation a matter of luck. Null where the mean's
+    some distributions have tails that make a standard deviation a matter of luck; showers of different energies
+    are brought to one width first, that of the reference at their energy. Null where the mean's
     ratio is null or f is not positive; left out for whole numbers that take few values. That of the
     sampling fraction is the resolution.
 
@@ -48,12 +49,16 @@ from caloforge.showers import Conditions
 __all__ = ["Pair", "equal_condition_metrics", "fit_curve", "ratio_of_means", "reference_curve", "width"]
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 Compute = Callable[[Array, Array], tuple[float, float]]
 """From y and f (2, N) of the reference and of the candidate to a number and its error."""
 
 DEGREE_ENERGY, DEGREE_THETA = 4, 2
 MIN_WHOLE = 8
+NARROWEST = 0.2
+"""A curve of widths that falls below this fraction of their mean is taken to be at it."""
+
 TAIL = 0.1587
 """What a normal distribution has beyond one standard deviation, on one side."""
 
@@ -120,7 +125,7 @@ class Pair:
         self.bases = [spanned.basis(sample.conditions) for sample in self.samples]
 
     @cached_property
-    def masks(self) -> list[list[NDArray[np.bool_]]]:
+    def masks(self) -> list[list[Mask]]:
         """Which showers count at each place (all, points, ranges), for each sample (N,)."""
         return [
             [inside, *(inside & place.mask(sample.conditions) for place in self.places)]
@@ -168,7 +173,9 @@ class Pair:
 def equal_condition_metrics(pair: Pair) -> Metrics:
     """Compute the numbers of this module, for every observable of one value that both samples have."""
     reference, candidate = pair.samples
-    metrics = _titles("energy_points", pair.places.points) | _titles("energy_ranges", pair.places.ranges)
+    n = 1 + len(pair.places.points)
+    metrics = _titles("energy_points", pair.places.points, [masks[1:n] for masks in pair.masks])
+    metrics |= _titles("energy_ranges", pair.places.ranges, [masks[n:] for masks in pair.masks])
     for name in reference.values:
         if name not in candidate.values or OBSERVABLES[name].learned:
             continue
@@ -183,17 +190,19 @@ def equal_condition_metrics(pair: Pair) -> Metrics:
             y = [_spread_over_units(values, name, i) for i, values in enumerate(y)]
         if metrics[f"adjusted_ratio.{name}"] is None:
             own = [np.full(len(f), np.nan) for f in own]  # no mean, no relative spread
-        metrics |= pair.metrics(f"spread_ratio.{name}", _ratio_of_spreads, y, own)
+        metrics |= pair.metrics(f"spread_ratio.{name}", _ratio_of_spreads, _even(pair, y, own), own)
     return metrics | _at_equal_depth(pair)
 
 
-def _titles(name: str, places: Sequence[Selection]) -> Metrics:
+def _titles(name: str, places: Sequence[Selection], masks: Sequence[Sequence[Mask]]) -> Metrics:
+    """Name places, and tell their bounds and the showers of the smaller sample there."""
     bounds = [place.energy for place in places]
     in_GeV: list[Any] = [
         None if high == np.inf else [float(f"{low / GEV:.6g}"), float(f"{high / GEV:.6g}")]
         for low, high in bounds
     ]
-    return {name: [place.title for place in places], f"{name}_GeV": in_GeV}
+    showers = [min(int(mask.sum()) for mask in both) for both in zip(*masks, strict=True)]
+    return {name: [place.title for place in places], f"{name}_GeV": in_GeV, f"{name}_showers": showers}
 
 
 def _at_equal_depth(pair: Pair) -> Metrics:
@@ -220,6 +229,31 @@ def _too_few_values(whole_N: Array) -> bool:
     """Tell whether the central width of whole numbers is too few of them to be measured."""
     defined = whole_N[np.isfinite(whole_N)]
     return len(defined) == 0 or width(defined)[0] < MIN_WHOLE
+
+
+def _even(pair: Pair, y: Sequence[Array], f: Sequence[Array]) -> list[Array]:
+    """Bring each shower's distance from its curve to one scale, as the reference's widths are at its conditions.
+
+    Showers of different energies then have one width, and that of a range of energies is sharper: a mixture
+    of widths has tails. What lies at one energy is scaled alike in both samples.
+    """
+    known = [f_N > 0 for f_N in f]
+    relative = [
+        np.where(k, y_N / np.where(k, f_N, 1) - 1, np.nan)
+        for y_N, f_N, k in zip(y, f, known, strict=True)
+    ]
+    distance_N = np.abs(relative[0])
+    if np.isfinite(distance_N).sum() < MIN_SHOWERS:
+        return list(y)
+    usual = float(np.nanmean(distance_N))
+    curve = fit_curve(pair.bases[0], distance_N)
+    scales = [
+        usual / np.maximum(basis @ curve, NARROWEST * usual) if usual else 1.0 for basis in pair.bases
+    ]
+    return [
+        np.where(k, f_N * (1 + r * scale), y_N)
+        for y_N, f_N, r, k, scale in zip(y, f, relative, known, scales, strict=True)
+    ]
 
 
 def _spread_over_units(whole_N: Array, name: str, sample: int) -> Array:

@@ -7,8 +7,9 @@ met
     if the number's interval of 95 % lies inside the limit;
 failed
     if the interval lies outside, and a deviation so large is not to be expected by chance among all
-    checks of the verdict (5 % for all of them together, after Bonferroni): a verdict has some hundred,
-    one in twenty of which would else lie outside by chance where showers are few;
+    checks of the verdict (5 % for all of them together, after Bonferroni): a verdict has hundreds,
+    one in twenty of which would else lie outside by chance where showers are few; and at least 100 showers
+    of each file are at this place;
 undecided
     else: there are too few showers to tell, or the number was not measured.
 
@@ -52,6 +53,9 @@ STATES: tuple[State, ...] = ("met", "undecided", "failed")
 
 CONFIDENCE = 0.95
 Z_INTERVAL = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+
+FEWEST = 100
+"""A number from fewer showers is not failed: its error is too uncertain to tell a fault from luck."""
 
 NEAR = 0.2
 """A value nearer to its limit than this fraction of it is taken to be so far when showers are counted that
@@ -119,7 +123,8 @@ class Check:
     """One value held against one limit at one place.
 
     ``where`` names the part (a layer) and the energies, ``energies_GeV`` bounds them where they are known.
-    ``floor`` is what two samples of one source would have, of a number that is never negative.
+    ``floor`` is what two samples of one source would have, of a number that is never negative; ``there`` the
+    showers of the smaller file at this place, where they are known.
     ``showers`` of each file, in all, would decide an undecided check; None where no number can be told.
     """
 
@@ -129,6 +134,7 @@ class Check:
     limit: float
     floor: float = 0.0
     energies_GeV: tuple[float, float] | None = None
+    there: int | None = None
     state: State = "undecided"
     showers: int | None = None
 
@@ -276,12 +282,12 @@ def _of_name(metrics: Metrics, requirement: Requirement, name: str, part: str) -
         ("_by_energy", titles_of(name), at_points),
         ("_by_range", RANGES, requirement.limit),
     ):
-        lists = (f"{name}{ending}", f"{name}{ending}_err", f"{name}{ending}_floor", key, f"{key}_GeV")
-        columns = (_list(metrics, wanted) for wanted in lists)
-        for at, error, at_floor, where, energies in zip_longest(*columns):
+        own = (f"{name}{ending}{end}" for end in ("", "_err", "_floor"))
+        columns = [_list(metrics, wanted) for wanted in (*own, key, f"{key}_GeV", f"{key}_showers")]
+        for at, error, at_floor, where, energies, there in zip_longest(*columns):
             if at is not None:
                 bounds = None if energies is None else (energies[0], energies[1])
-                yield Check(f"{part}{where}", at, error, limit, at_floor or 0.0, bounds)
+                yield Check(f"{part}{where}", at, error, limit, at_floor or 0.0, bounds, there)
 
 
 def titles_of(name: str) -> str:
@@ -306,7 +312,8 @@ def _decide(check: Check, requirement: Requirement, bound: float, n_showers: int
         return replace(check, state="met")
     deviation = abs(value - perfect(requirement.metric))
     # A number without an error is exact.
-    if excess > Z_INTERVAL * error and deviation > bound * error:
+    enough = not error or check.there is None or check.there >= FEWEST
+    if enough and excess > Z_INTERVAL * error and deviation > bound * error:
         return replace(check, state="failed")
     allowed = abs(check.limit - (0 if requirement.within else perfect(requirement.metric)))
     gap = max(abs(excess), NEAR * allowed)
