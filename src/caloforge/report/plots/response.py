@@ -49,8 +49,8 @@ def response_plots(samples: Sequence[Sample]) -> Iterator[Plot]:
     yield plot(
         "linearity",
         "Linearity of the response",
-        "Response / mean response - 1",
-        [r.linearity for r in found],
+        "Response / mean response - 1 [%]",
+        [[(100 * value, 100 * error) for value, error in r.linearity] for r in found],
         difference=True,
     )
     yield plot(
