@@ -46,4 +46,5 @@ def _itself(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2g} %"
+    percent = 100 * fraction
+    return f"{percent:.0f} %" if percent > 99.5 else f"{percent:.2g} %"
