@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from caloforge.comparison.requirements import load_requirements
 from caloforge.foundations.durable import atomic_path
 from caloforge.report.plots.draw import picture
 
@@ -18,13 +19,15 @@ def draw(path: Path, result: Mapping[str, Any]) -> None:
     """Draw distortions against requirements: the smallest distortion found, over the one that the table names."""
     rows = result["rows"]
     size = list(rows[0]["smallest"])[-1]
-    titles = list(dict.fromkeys(title for row in rows for title in row["smallest"][size]))
+    found = {title for row in rows for title in row["smallest"][size]}
+    titles = [each.title for each in load_requirements() if each.title in found]
     ratio = np.array(
         [[row["smallest"][size].get(title, np.nan) / row["size"] for title in titles] for row in rows]
     )
 
     def fill(figure: Any) -> None:
         axes = figure.add_subplot()
+        axes.grid(visible=False)
         image = axes.imshow(np.log10(ratio), cmap="viridis", vmin=-1, vmax=1, aspect="auto")
         axes.set_xticks(range(len(titles)), titles, rotation=60, ha="right", fontsize=8)
         axes.set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=8)

@@ -118,7 +118,7 @@ def _smallest(plain: Judged, judged: Judged, size: float, error_scale: float) ->
     before, after = plain.checks, judged.checks
     bound = by_chance(len(before))
     found: dict[str, float] = {}
-    for place in before.keys() & after.keys():
+    for place in (place for place in before if place in after):
         limit, value, error = before[place]
         effect = abs(after[place][1] - value)
         error *= error_scale
