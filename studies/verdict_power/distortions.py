@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from caloforge.foundations.units import GEV
 from caloforge.showers import Showers
 
-__all__ = ["DISTORTIONS", "Distortion", "relative_response"]
+__all__ = ["DISTORTIONS", "Distortion", "gained", "relative_response"]
 
 Array = NDArray[np.float64]
 
-LAYER = 10
-"""The layer whose gain is changed, near the maximum of most showers."""
+
+def gained(n_layers: int) -> int:
+    """Return the layer whose gain is changed: near the maximum of most showers, the 10th of 25."""
+    return 2 * n_layers // 5
 
 
 def relative_response(showers: Showers) -> Array:
@@ -64,7 +66,7 @@ def cut_tail(showers: Showers, size: float, _: np.random.Generator) -> Showers:
 def change_gain(showers: Showers, size: float, _: np.random.Generator) -> Showers:
     """Scale the deposits of one layer."""
     gain = np.ones(showers.grid.n_layers, np.float32)
-    gain[LAYER] += size
+    gain[gained(len(gain))] += size
     return replace(showers, deposits=showers.deposits * gain)
 
 

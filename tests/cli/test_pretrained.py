@@ -41,6 +41,7 @@ def test_each_is_small_and_says_where_it_comes_from(name: str) -> None:
         "README.md",
         "model.json",
         "model.safetensors",
+        "verdict.json",
     ]
     assert sum(path.stat().st_size for path in folder.iterdir()) < 5e6
     text, card = (folder / "README.md").read_text(encoding="utf-8"), read_card(folder)

@@ -92,7 +92,9 @@ def test_each_state_is_what_it_says(value: float, error: float, limit: float, ot
     met, outside = (sign * excess > ONE_OF_ONE * error for sign in (-1, 1))
     state = "met" if met else "failed" if outside and by_chance < 0.05 else "undecided"
     assert check.state == state
-    assert check.interval == pytest.approx((value - ONE_OF_ONE * error, value + ONE_OF_ONE * error))
+    assert check.interval == pytest.approx(
+        (value - ONE_OF_ONE * error, value + ONE_OF_ONE * error), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("n_checks", [1, 20, 200])

@@ -28,7 +28,7 @@ ROWS: list[Row] = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_method_and_seed_has_a_curve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: Caloforge
 ) -> None:

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import Caloforge
+from shower_samples import random_showers, write_core
 
-from caloforge.files import shower_file
+from caloforge.detector import Grid
+from caloforge.files import shower_file, shower_writer
 from caloforge.files.shipped import shipped_showers
 from caloforge.foundations.progress import silent
 from caloforge.foundations.randomness import stream
 from caloforge.foundations.units import GEV
 from caloforge.showers import Showers
-from studies.verdict_power.distortions import DISTORTIONS, LAYER, relative_response
+from studies.verdict_power.distortions import DISTORTIONS, gained, relative_response
 from studies.verdict_power.measure import measure
 from studies.verdict_power.table import first_finder, table
 
@@ -64,8 +66,9 @@ def test_the_tail_is_cut_and_nothing_else(showers: Showers) -> None:
 
 def test_one_layer_has_another_gain(showers: Showers) -> None:
     ratio = distorted(showers, "gain", 0.1).deposits.sum((0, 1, 2)) / showers.deposits.sum((0, 1, 2))
-    assert ratio[LAYER] == pytest.approx(1.1, rel=1e-4)
-    assert np.allclose(np.delete(ratio, LAYER), 1)
+    layer = gained(len(ratio))
+    assert ratio[layer] == pytest.approx(1.1, rel=1e-4)
+    assert np.allclose(np.delete(ratio, layer), 1)
 
 
 def test_layers_lose_their_correlation_and_keep_their_distributions(showers: Showers) -> None:
@@ -129,11 +132,11 @@ def test_the_table_names_the_first_finder() -> None:
     assert lines[-1] == "| 400 | 3 | 1 | 2.0 | 17.7 |"
 
 
-@pytest.mark.slow
-@pytest.mark.process
+@pytest.mark.long
 def test_the_command_writes_what_it_found(tmp_path: Path, study: Caloforge) -> None:
+    showers = write_core(tmp_path / "core.h5", 500)
     output, figure = tmp_path / "result.json", tmp_path / "figure.png"
-    ran = study("verdict_power", "--repetitions", 1, "-o", output, "--figure", figure)
+    ran = study("verdict_power", showers, "--repetitions", 1, "-o", output, "--figure", figure)
     assert ran.code == 0, ran.err
     result = json.loads(output.read_text())
     assert {row["distortion"] for row in result["rows"]} == set(DISTORTIONS)
@@ -141,11 +144,6 @@ def test_the_command_writes_what_it_found(tmp_path: Path, study: Caloforge) -> N
 
 
 def test_files_of_two_grids_are_refused(tmp_path: Path, study: Caloforge) -> None:
-    from shower_samples import random_showers
-
-    from caloforge.detector import Grid
-    from caloforge.files import shower_writer
-
     for name, shape in (("a", (3, 3, 4)), ("b", (3, 4, 4))):
         shower_writer.write(tmp_path / f"{name}.h5", random_showers(5, Grid("g", shape)))
     study("verdict_power", tmp_path / "a.h5", tmp_path / "b.h5").refused(2, "b.h5", "grid")
