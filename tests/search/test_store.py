@@ -180,3 +180,23 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "journal.log").write_bytes(content + content)
     with pytest.raises(CaloforgeError, match="journal"):
         Store(tmp_path / "journal.log", 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_an_end_that_no_writer_left_is_refused(data: st.DataObject) -> None:
+    """The beginning of a line is what a kill leaves; zeros, or another byte in the end of a line's place, are damage."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.log"
+        trial = (store := Store(path, 1)).begin(Proposal(CHOICE), SPACE)
+        store.note(trial, "plan", {"core_seconds": 1.0})
+        whole = path.read_bytes()
+        last = whole.rstrip(b"\n").rfind(b"\n") + 1
+        cut = data.draw(st.integers(last, len(whole) - 1))
+        path.write_bytes(whole[:cut])
+        assert [trial.state for trial in Store(path, 1).trials()] == ["running"]
+        other = data.draw(st.integers(0, 255).filter(lambda byte: byte != ord("\n")))
+        for damaged in (whole[:-1] + bytes([other]), whole[:cut] + bytes(len(whole) - cut)):
+            path.write_bytes(damaged)
+            with pytest.raises(CaloforgeError, match="damaged"):
+                Store(path, 1)

@@ -73,6 +73,10 @@ class _Journal(BaseJournalBackend):
             journal.seek(self._starts[log_number_from])
             for number, line in enumerate(journal, log_number_from + 1):
                 if not line.endswith(b"\n"):
+                    if not _begun(line):
+                        raise CaloforgeError(
+                            f"{self._path}, line {number}: damaged: not the beginning of a line"
+                        )
                     return  # being written, or left by a killed process
                 if number == len(self._starts):
                     self._starts.append(self._starts[-1] + len(line))
@@ -96,6 +100,21 @@ class _Journal(BaseJournalBackend):
             journal.write(lines.encode())
             journal.flush()
             os.fsync(journal.fileno())
+
+
+def _begun(line: bytes) -> bool:
+    """Tell whether bytes at the end can be what a killed process has written of a line, and not a damaged one.
+
+    Such a line is text, and if it is an object already, nothing follows it but the line's end.
+    """
+    try:
+        text = line.decode("ascii")
+        _, end = json.JSONDecoder().raw_decode(text)
+    except UnicodeDecodeError:
+        return False
+    except ValueError:
+        return text.isprintable()
+    return end == len(text)
 
 
 LONGEST = 1 << 20
