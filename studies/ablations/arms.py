@@ -61,7 +61,7 @@ ABLATIONS = {
     ),
     "designs": Ablation(
         "Designs at equal training time: which showers are nearest to Geant4's?",
-        ("copula", "mixer", "mixer-gan", "3dgan", "3dgan-x16"),
+        ("copula", "mixer", "mixer-gan", "3dgan"),
         240,
         ("auc.low", "auc.high", "shape.z.mean_rel_error", "ms_128"),
     ),

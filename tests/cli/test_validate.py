@@ -78,6 +78,7 @@ def test_wrong_use_is_told_in_one_line(
     assert not out.exists()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_plots")
 def test_json_is_the_metrics_and_where_the_report_is(
     caloforge: Caloforge, files: dict[str, Path], tmp_path: Path

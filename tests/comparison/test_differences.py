@@ -221,6 +221,7 @@ def test_halves_of_one_source_agree_within_their_errors(tmp_path: Path) -> None:
         assert value <= 4 * floor, name
 
 
+@pytest.mark.long
 def test_errors_and_floors_are_those_of_repeated_experiments(tmp_path: Path) -> None:
     """Draw many pairs of samples from one source: the quoted error is the scatter, the floor the mean.
 

@@ -106,6 +106,7 @@ def test_generate_warns_where_the_model_failed(
         assert ("warning: against Geant4 this model failed: Response" in ran.err) == warned
 
 
+@pytest.mark.long
 def test_a_verdict_is_kept_for_the_model_that_made_the_showers(
     model: Path, tmp_path: Path, caloforge: Caloforge
 ) -> None:

@@ -81,6 +81,7 @@ def two_files(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "a.h5", tmp_path / "b.h5"
 
 
+@pytest.mark.long
 def test_every_plot_is_a_file_and_in_the_page(report: tuple[Path, Metrics]) -> None:
     folder, metrics = report
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
@@ -98,6 +99,7 @@ def test_every_plot_is_a_file_and_in_the_page(report: tuple[Path, Metrics]) -> N
         assert attributes["alt"]
 
 
+@pytest.mark.long
 def test_the_page_needs_no_network(report: tuple[Path, Metrics]) -> None:
     text = (report[0] / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r"""(?:src|href|action)\s*=\s*["']?\s*(?:https?:)?//""", text)
@@ -114,6 +116,7 @@ def test_the_page_needs_no_network(report: tuple[Path, Metrics]) -> None:
         assert f"{tag}-src 'sha256-{digest}';" in policy
 
 
+@pytest.mark.long
 def test_hostile_labels_and_names_are_text(report: tuple[Path, Metrics]) -> None:
     page = Page((report[0] / "report.html").read_text(encoding="utf-8"))
     assert HOSTILE[0] in page.text
@@ -126,6 +129,7 @@ def test_hostile_labels_and_names_are_text(report: tuple[Path, Metrics]) -> None
     )
 
 
+@pytest.mark.long
 def test_the_contents_lead_to_every_section(report: tuple[Path, Metrics]) -> None:
     page = Page((report[0] / "report.html").read_text(encoding="utf-8"))
     targets = {str(link["href"])[1:] for link in page.all("a") if str(link["href"]).startswith("#")}
@@ -138,6 +142,7 @@ def test_the_contents_lead_to_every_section(report: tuple[Path, Metrics]) -> Non
     assert all((report[0] / link).is_file() for link in links)
 
 
+@pytest.mark.long
 def test_the_page_says_what_was_compared(report: tuple[Path, Metrics]) -> None:
     text = Page((report[0] / "report.html").read_text(encoding="utf-8")).text
     assert "G4EmStandardPhysics_option1" in text
@@ -182,6 +187,7 @@ def test_a_protocol_is_shown_with_its_sample_size(
         validate(tmp_path / "a.h5", tmp_path / "b.h5", out, protocol="other")
 
 
+@pytest.mark.long
 def test_metrics_json_holds_what_was_measured(report: tuple[Path, Metrics]) -> None:
     folder, metrics = report
 
@@ -335,6 +341,7 @@ def test_errors_decide_how_many_digits_a_value_has(
     assert with_error(value, error) == text
 
 
+@pytest.mark.long
 def test_key_metrics_are_numbers_that_exist(report: tuple[Path, Metrics]) -> None:
     lines = list(key_metrics(report[1]))
     assert len(lines) > 8

@@ -92,6 +92,7 @@ def slowly(x: Array, label: Array, parts: list[NDArray[np.intp]], chosen: Settin
     return scores
 
 
+@pytest.mark.long
 def test_the_training_is_that_of_a_second_implementation() -> None:
     ours, theirs = gaussians(60, 3, 1.0)
     x, label = np.concatenate([ours.observables_NF, theirs.observables_NF]), np.repeat([0.0, 1.0], 60)

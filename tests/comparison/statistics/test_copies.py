@@ -67,6 +67,7 @@ def test_a_blurred_generator_is_no_copier() -> None:
     assert p_value(blurred, deposits[:450], deposits[450:750]) > 0.05
 
 
+@pytest.mark.long
 def test_false_alarms_are_as_rare_as_the_p_value_says() -> None:
     deposits, _, orbit_C = geant4()
     hits, rng = SparseShowers.of(deposits), np.random.default_rng(2)

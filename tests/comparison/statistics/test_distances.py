@@ -83,6 +83,7 @@ def test_equal_samples_are_at_zero_within_the_error(distance: Distance) -> None:
     assert 0.3 < np.std(pulls) < 1.3
 
 
+@pytest.mark.long
 def test_kpd_of_a_shift_is_what_the_kernel_says() -> None:
     rng = np.random.default_rng(4)
     reference, candidate = rng.normal(size=(2, 2000, 4))
