@@ -41,6 +41,7 @@ __all__ = [
     "Judgement",
     "Requirement",
     "State",
+    "by_chance",
     "judge",
     "load_requirements",
     "titles_of",
