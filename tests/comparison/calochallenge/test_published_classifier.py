@@ -101,11 +101,9 @@ def test_the_training_is_that_of_a_second_implementation() -> None:
     chosen = Settings(layers=(6, 5), learning_rate=1e-2, batch=20, epochs=6)
     with torch.random.fork_rng(devices=[]):
         expected = slowly(x, label, parts, chosen, seed=3)
-    table = torch.from_numpy(x.astype(np.float32))
-    found = classifier._train(
-        lambda rows: table[rows], torch.from_numpy(label.astype(np.float32)), parts, chosen, 3
-    )
-    np.testing.assert_allclose(found[1], expected, atol=2e-4)
+    table = torch.from_numpy(x)
+    found = classifier._train(lambda rows: table[rows], torch.from_numpy(label), parts, chosen, 3)
+    np.testing.assert_allclose(found[1], expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["low", "high"])

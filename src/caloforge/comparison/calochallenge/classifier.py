@@ -3,8 +3,7 @@
 Three hidden layers of 2,048, leaky ReLU, no dropout; cross entropy, Adam with learning rate 2e-4, batches of
 1,000, 50 epochs. Of each sample 60 % train, 20 % choose the epoch, the first of the highest accuracy, and 20 %
 are judged. Their probabilities are calibrated by isotonic regression on the second part, which makes ties, and
-the AUC counts ties half. Numbers have single precision (published: double), which a CPU adds up twice as fast.
-A GPU is used if there is one.
+the AUC counts ties half. Numbers have double precision. A GPU is used if there is one.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def classify(
     Of the larger sample as many showers are drawn as the smaller one has.
     """
     n = len(reference)
-    label = torch.from_numpy(np.repeat([0.0, 1.0], [n, len(candidate)]).astype(np.float32))
+    label = torch.from_numpy(np.repeat([0.0, 1.0], [n, len(candidate)]))
     table, areas = _table(reference, candidate, kind), []
     for run in range(runs):
         progress(run, runs)
@@ -103,12 +102,10 @@ def _table(reference: Inputs, candidate: Inputs, kind: Kind) -> Callable[[Rows],
     """Return a function that looks up rows of both samples, the reference's first, as the network's inputs."""
     both = (reference, candidate)
     if kind == "high":
-        table = torch.from_numpy(
-            np.concatenate([each.observables_NF for each in both]).astype(np.float32)
-        )
+        table = torch.from_numpy(np.concatenate([each.observables_NF for each in both]))
         return lambda rows: table[rows]
     hits = SparseShowers.join([each.hits for each in both])
-    energy = np.concatenate([each.log_energy_N for each in both]).astype(np.float32)[:, None]
+    energy = np.concatenate([each.log_energy_N for each in both])[:, None]
     return lambda rows: torch.from_numpy(np.concatenate([energy[rows], hits.take(rows).dense()], axis=1))
 
 
@@ -125,12 +122,12 @@ def _train(
 
     @torch.no_grad()
     def score(rows: Rows) -> Array:
-        found = [network(table(piece).to(device))[:, 0].double().cpu() for piece in pieces(rows)]
+        found = [network(table(piece).to(device))[:, 0].cpu() for piece in pieces(rows)]
         return np.asarray(torch.cat(found).numpy())
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(table(train[:1]).shape[1], settings.layers).to(device)
+        network = _network(table(train[:1]).shape[1], settings.layers).double().to(device)
         optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
         best, scores = -1.0, (np.zeros(0), np.zeros(0))
         for _ in range(settings.epochs):
