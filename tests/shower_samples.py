@@ -47,6 +47,7 @@ def random_showers(n: int, grid: Grid = SMALL_GRID, *, seed: int = 1, occupancy:
         grid=grid,
         impact_xy=rng.uniform(-2.5, 2.5, (n, 2)).astype(np.float32),
         pdg_id=np.full(n, 11, np.int32),
+        incident_phi=rng.uniform(-6.28, 6.28, n).astype(np.float32),
         provenance={"program": "tests", "seed": seed},
     )
 

@@ -125,7 +125,7 @@ import numpy as np
 import caloforge as cf
 from caloforge.foundations.errors import CaloforgeError
 
-names = ("deposits", "incident_energy", "incident_theta", "impact_xy", "pdg_id")
+names = ("deposits", "incident_energy", "incident_theta", "incident_phi", "impact_xy", "pdg_id")
 
 def content(path):
     showers = cf.read(path)
@@ -192,6 +192,7 @@ CHANGES: dict[str, Callable[[h5py.File], None]] = {
     "a deposit": rewritten("showers", nudge),
     "an energy": rewritten("incident_energy", nudge),
     "an angle": rewritten("incident_theta", nudge),
+    "an azimuth": rewritten("incident_phi", nudge),
     "a position": rewritten("impact_xy", nudge),
     "a particle": rewritten("pdg_id", nudge),
     "a lost column": lambda file: file.__delitem__("pdg_id"),
@@ -230,7 +231,9 @@ def test_commands_refuse_a_changed_file_in_one_line(path: Path, caloforge: Calof
     validate.refused(1, str(path), "attribute digest")
 
 
-@pytest.mark.parametrize("name", ["incident_energy", "incident_theta", "impact_xy", "pdg_id"])
+@pytest.mark.parametrize(
+    "name", ["incident_energy", "incident_theta", "incident_phi", "impact_xy", "pdg_id"]
+)
 def test_a_flip_in_a_column_is_named(path: Path, name: str) -> None:
     with h5py.File(path) as file:
         place = file[name].id.get_chunk_info(0).byte_offset

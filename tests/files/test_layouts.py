@@ -97,7 +97,9 @@ def test_lemurs_keeps_its_cylinder_and_its_polar_angle(tmp_path: Path) -> None:
     assert set(showers.pdg_id) == {22}
     (remark,) = showers.provenance["remarks"]
     phi = published["incident_phi"]
-    assert remark.startswith(f"incident_phi ({phi.min():.4g} to {phi.max():.4g} rad) is dropped")
+    assert remark.startswith(
+        f"incident_phi ({phi.min():.4g} to {phi.max():.4g} rad) around the barrel is dropped"
+    )
 
 
 @pytest.mark.parametrize(

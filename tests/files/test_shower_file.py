@@ -26,7 +26,7 @@ from caloforge.files.shower_writer import ShowerWriter
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Showers
 
-COLUMNS = ("deposits", "incident_energy", "incident_theta", "impact_xy", "pdg_id")
+COLUMNS = ("deposits", "incident_energy", "incident_theta", "incident_phi", "impact_xy", "pdg_id")
 
 
 def assert_same(read: Showers, written: Showers) -> None:
@@ -57,6 +57,9 @@ def any_showers(draw: st.DrawFn) -> Showers:
             st.none() | nps.arrays(np.float32, (n, 2), elements=st.floats(-1e3, 1e3, width=32))
         ),
         pdg_id=draw(st.none() | nps.arrays(np.int32, n)),
+        incident_phi=draw(
+            st.none() | nps.arrays(np.float32, n, elements=st.floats(-6.25, 6.25, width=32))
+        ),
         provenance={"program": draw(st.text())},
     )
 
@@ -109,6 +112,7 @@ def test_the_file_is_as_its_format_says(tmp_path: Path) -> None:
             "showers": ("<f4", (3, 3, 4, 5), "MeV"),
             "incident_energy": ("<f4", (3,), "MeV"),
             "incident_theta": ("<f4", (3,), "rad"),
+            "incident_phi": ("<f4", (3,), "rad"),
             "impact_xy": ("<f4", (3, 2), "mm"),
             "pdg_id": ("<i4", (3,), "1"),
         }
@@ -169,7 +173,9 @@ def test_later_showers_must_fit_the_first(tmp_path: Path) -> None:
 
     showers = random_showers(2)
     fewer = Showers(showers.deposits, showers.incident_energy, showers.incident_theta, SMALL_GRID)
-    with pytest.raises(CaloforgeError, match=r"field (impact_xy|pdg_id) is missing in later showers"):
+    with pytest.raises(
+        CaloforgeError, match=r"field (incident_phi|impact_xy|pdg_id) is missing in later showers"
+    ):
         write(showers, fewer)
     with pytest.raises(CaloforgeError, match=r"expected showers of shape \(3, 4, 5\), got \(4, 3, 5\)"):
         write(showers, random_showers(2, Grid("other", (4, 3, 5))))

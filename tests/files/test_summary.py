@@ -25,6 +25,7 @@ def two(tmp_path: Path) -> Path:
         np.array([1000, 2000], np.float32),
         np.array([1.25, 1.5], np.float32),
         SMALL_GRID,
+        incident_phi=np.array([-0.5, 0.75], np.float32),
         impact_xy=np.array([[0, -2], [1, 2]], np.float32),
         pdg_id=np.array([22, -11], np.int32),
         provenance={"program": "by hand"},
@@ -45,12 +46,14 @@ def test_figures_of_a_known_file(two: Path) -> None:
             "showers": "MeV",
             "incident_energy": "MeV",
             "incident_theta": "rad",
+            "incident_phi": "rad",
             "impact_xy": "mm",
             "pdg_id": "1",
         },
         "detector": SMALL_GRID.to_json(),
         "incident_energy_MeV": [1000, 2000],
         "incident_theta_rad": [1.25, 1.5],
+        "incident_phi_rad": [-0.5, 0.75],
         "impact_x_mm": [0, 1],
         "impact_y_mm": [-2, 2],
         "particles": {"-11": 1, "22": 1},
@@ -85,9 +88,10 @@ def test_inspect_tells_people_in_their_units(two: Path, caloforge: Caloforge) ->
     assert rows["cell"] == "5.1 x 5.1 mm, a layer every 3.5 mm"
     assert rows["incident energy"] == "1 to 2 GeV"
     assert rows["angle to the face"] == "71.6 to 85.9 degrees"
+    assert rows["azimuth"] == "-28.6 to 43 degrees"
     assert rows["impact y"] == "-2 to 2 mm"
     assert rows["deposit of a hit"] == "10 to 30 MeV"
-    assert rows["particles"] == "1 of PDG id -11, 1 of PDG id 22"
+    assert rows["particles"] == "1 e+, 1 gamma"
     assert rows["mean hits"] == "1.5, 2.5 % of the cells"
     assert rows["mean deposit"] == "30 MeV"
     assert rows["sampling fraction"] == "0.02"

@@ -128,11 +128,12 @@ def test_labels_of_all_files_are_kept_in_order(tmp_path: Path) -> None:
     for name in ("deposits", "incident_energy", "incident_theta", "impact_xy"):
         both = np.concatenate([getattr(a, name), getattr(b, name)])
         np.testing.assert_array_equal(getattr(got, name), both[index])
-    assert got.pdg_id is None  # the second file has none
+    assert got.pdg_id is not None
+    np.testing.assert_array_equal(got.pdg_id, [11, 22, 22, 11])  # the second file tells none: electrons
+    assert got.incident_phi is None
     assert len(made) == len(made.conditions) == 2 * n
     only_first = prepare_store([first], tmp_path / "cache", threshold_MeV=0.0)
-    assert only_first.pdg_id is not None
-    assert set(only_first.pdg_id) == {22}
+    assert set(only_first.conditions.particle) == {22}
 
 
 def test_a_store_without_hits_or_without_showers_works(tmp_path: Path) -> None:

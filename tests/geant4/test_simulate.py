@@ -179,7 +179,7 @@ def test_the_file_tells_where_it_comes_from(
     with ShowerFile(tmp_path / "s.h5") as file:
         told = file.provenance
         assert file.grid.name == "pbwo4"
-        np.testing.assert_array_equal(file.pdg_id, [11, 11])
+        np.testing.assert_array_equal(file.conditions.particle, [11, 11])
         assert np.ptp(file.conditions.incident_theta) > 0
     assert told["program"].startswith("caloforge ")
     assert told["geant4"].startswith("geant4-11")

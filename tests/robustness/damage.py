@@ -288,6 +288,7 @@ def result_of(kind: Kind, folder: Path, ended: Ended | None) -> str:
             showers.deposits,
             showers.incident_energy,
             showers.incident_theta,
+            showers.incident_phi,
             showers.impact_xy,
             showers.pdg_id,
         ]

@@ -60,10 +60,13 @@ def test_a_choice_of_showers_takes_every_column(index: list[int], as_slice: bool
     showers = random_showers(7)
     chosen = slice(*sorted([0, *index[:1]])) if as_slice else np.array(index, np.int64)
     part = showers[chosen]
-    for name in ("deposits", "incident_energy", "incident_theta", "impact_xy", "pdg_id"):
+    names = ("incident_energy", "incident_theta", "incident_phi", "impact_xy", "pdg_id")
+    np.testing.assert_array_equal(part.deposits, showers.deposits[chosen])
+    for name in names:
         np.testing.assert_array_equal(getattr(part, name), getattr(showers, name)[chosen])
+        np.testing.assert_array_equal(getattr(part.conditions, name), getattr(part, name))
     assert part.grid is showers.grid
-    assert len(part.conditions) == len(part)
+    assert list(part.conditions.columns()) == list(names)
 
 
 def test_conditions_of_anything_array_like() -> None:
@@ -74,6 +77,19 @@ def test_conditions_of_anything_array_like() -> None:
     assert two.incident_theta.tolist() == [np.float32(1.2)] * 2
     assert Conditions.of([1e4, 2e4], [1.0, 2.0])[1:].incident_theta.tolist() == [2.0]
     assert len(Conditions.of([])) == 0
+    all_told = Conditions.of([1e4, 2e4], 1.2, [0.5, -0.5], (1.0, 2.0), 22)
+    assert all_told.phi.tolist() == [0.5, -0.5]
+    assert all_told.impact_xy is not None
+    assert all_told.impact_xy.tolist() == [[1.0, 2.0]] * 2
+    assert all_told.particle.tolist() == [22, 22]
+
+
+def test_what_is_not_told_is_an_electron_in_the_y_z_plane_somewhere() -> None:
+    two = Conditions.of([1e4, 2e4])
+    assert two.phi.tolist() == [np.float32(math.pi / 2)] * 2
+    assert two.particle.tolist() == [11, 11]
+    assert list(two.columns()) == ["incident_energy", "incident_theta"]
+    assert two[:1].impact_xy is None
 
 
 @pytest.mark.parametrize("energy", [0.0, -1.0, math.nan, math.inf, 1.1e9])
@@ -92,6 +108,14 @@ def test_an_impossible_angle_is_refused_naming_the_shower(theta: float) -> None:
         Conditions.of([1e4] * 3, [1.0, 2.0, theta])
 
 
+@pytest.mark.parametrize("phi", [6.3, -6.3, 90.0, math.nan, math.inf])
+def test_an_impossible_azimuth_is_refused_naming_the_shower(phi: float) -> None:
+    with pytest.raises(
+        CaloforgeError, match=r"field incident_phi: expected -2 pi <= phi <= 2 pi rad, shower 1 has"
+    ):
+        Conditions.of([1e4] * 3, 1.0, [2 * math.pi, phi, -2 * math.pi])
+
+
 def test_shapes_must_fit_each_other() -> None:
     showers = random_showers(3)
     columns = {
@@ -105,10 +129,19 @@ def test_shapes_must_fit_each_other() -> None:
         Showers(**columns | {"incident_energy": showers.incident_energy[:2]}, grid=SMALL_GRID)
     with pytest.raises(CaloforgeError, match=r"field impact_xy: expected shape \(3, 2\)"):
         Showers(**columns, grid=SMALL_GRID, impact_xy=np.zeros((3, 3), np.float32))
-    with pytest.raises(CaloforgeError, match=r"expected incident_energy \(N,\)"):
+    with pytest.raises(
+        CaloforgeError, match=r"field incident_energy: expected shape \(2,\), got \(2, 2\)"
+    ):
         Conditions.of(np.ones((2, 2)), 1.0)
-    with pytest.raises(CaloforgeError, match=r"expected incident_energy \(N,\)"):
-        Conditions.of([1.0, 2.0], [1.0, 1.0, 1.0])
+    wrong: dict[str, tuple[object, ...]] = {
+        "incident_theta": ([1.0] * 3,),
+        "incident_phi": (1.0, [1.0] * 3),
+        "impact_xy": (1.0, 1.0, [[0.0, 0.0]] * 3),
+        "pdg_id": (1.0, 1.0, (0.0, 0.0), [11] * 3),
+    }
+    for name, values in wrong.items():
+        with pytest.raises(CaloforgeError, match=rf"field {name}: expected shape \(2.*, got \(3"):
+            Conditions.of([1.0, 2.0], *values)
 
 
 def test_an_infinite_impact_point_is_refused() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,10 @@ def test_what_a_geometry_allows() -> None:
     assert allowed_symmetries(unequal, NORMAL) == ("mirror-x", "mirror-y")
     assert allowed_symmetries(SQUARE, TILTED) == ("mirror-x",)
     assert allowed_symmetries(SQUARE, Conditions.of([1e4, 1e4], 1.0)) == ("mirror-x",)
+    sideways = Conditions.of([1e4, 1e4], 1.0, [0.0, math.pi])
+    assert allowed_symmetries(SQUARE, sideways[:1]) == ("mirror-y",)
+    assert allowed_symmetries(SQUARE, Conditions.of([1e4], 1.0, math.pi / 4)) == ("transpose",)
+    assert allowed_symmetries(SQUARE, sideways) == ("mirror-x", "mirror-y", "transpose")
     assert allowed_symmetries(CYLINDER, NORMAL) == ("rotate-phi", "mirror-phi")
     assert allowed_symmetries(CYLINDER, TILTED) == ()
 
@@ -170,3 +175,16 @@ def test_an_impact_point_moves_with_the_cell_that_it_lies_in(shape: tuple[int, i
                 for c in (cell, move.cells_C[cell])
             )
             np.testing.assert_allclose(move.impact(before.astype(np.float32)), after)
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 3), (6, 6, 3)])
+def test_a_direction_moves_with_the_line_that_it_belongs_to(shape: tuple[int, int, int]) -> None:
+    grid = Grid("square", shape, cell_size=(5.0, 5.0))
+    for move in symmetry_moves(grid, ["mirror-x", "mirror-y", "transpose"]):
+        for phi in np.linspace(-2 * np.pi, 2 * np.pi, 13):
+            near = np.array([1.0, 2.0], np.float32)
+            far = near + np.array([np.cos(phi), np.sin(phi)], np.float32)
+            turned = move.azimuth(float(phi))
+            np.testing.assert_allclose(
+                move.impact(far) - move.impact(near), [np.cos(turned), np.sin(turned)], atol=1e-5
+            )

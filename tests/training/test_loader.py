@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ShowerStore:
     numbers = np.arange(1, N + 1, dtype=np.float32)
     deposits = (draws.random((N, *SHAPE)) < 0.3) * numbers[:, None, None, None]
     angles = np.full(N, np.pi / 2, np.float32)
-    write(folder / "a.h5", Showers(deposits.astype(np.float32), numbers, angles, Grid("toy", SHAPE)))
+    particles, phi = np.where(numbers % 2, 11, 22).astype(np.int32), numbers / 100
+    showers = Showers(deposits.astype(np.float32), numbers, angles, Grid("toy", SHAPE), None, particles)
+    write(folder / "a.h5", replace(showers, incident_phi=phi.astype(np.float32)))
     return prepare_store([folder / "a.h5"], folder, threshold_MeV=0.0)
 
 
@@ -69,6 +72,16 @@ def test_a_batch_holds_showers_with_their_labels(store: ShowerStore) -> None:
     assert {batch.deposits_BXYZ.dtype, batch.energy_B.dtype, batch.theta_B.dtype} == {torch.float32}
     np.testing.assert_array_equal(batch.deposits_BXYZ.numpy(), store.dense(index))
     np.testing.assert_array_equal(batch.theta_B.numpy(), store.conditions.incident_theta[index])
+    np.testing.assert_array_equal(batch.phi_B.numpy(), store.conditions.phi[index])
+    np.testing.assert_array_equal(batch.pdg_B.numpy(), np.where(index % 2, 22, 11))
+
+
+def test_a_batch_of_which_nothing_more_is_known_is_of_electrons_in_the_y_z_plane() -> None:
+    batch = Batch(torch.zeros(2, *SHAPE), torch.ones(2), torch.ones(2), torch.zeros(2, 2))
+    assert batch.phi_B.tolist() == [np.float32(np.pi / 2)] * 2
+    assert batch.pdg_B.tolist() == [11, 11]
+    assert batch.pdg_B.dtype == torch.int64
+    assert same(batch.to(torch.device("cpu")), batch)
 
 
 @settings(deadline=None, max_examples=60)

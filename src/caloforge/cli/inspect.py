@@ -10,6 +10,7 @@ import typer
 
 from caloforge.cli.console import Json, digits, print_result, progress, say, span
 from caloforge.foundations.units import DEGREE, GEV
+from caloforge.showers.particles import name_of
 
 EXAMPLES = ("caloforge inspect showers.h5", "caloforge inspect showers.h5 --json")
 
@@ -42,6 +43,7 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, title, unit_size, unit in (
         ("incident_energy_MeV", "incident energy", GEV, "GeV"),
         ("incident_theta_rad", "angle to the face", DEGREE, "degrees"),
+        ("incident_phi_rad", "azimuth", DEGREE, "degrees"),
         ("impact_x_mm", "impact x", 1.0, "mm"),
         ("impact_y_mm", "impact y", 1.0, "mm"),
         ("positive_deposit_MeV", "deposit of a hit", 1.0, "MeV"),
@@ -49,7 +51,7 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if limits := summary.get(name):
             yield title, span(limits[0] / unit_size, limits[1] / unit_size, unit)
     if particles := summary.get("particles"):
-        yield "particles", ", ".join(f"{count:,} of PDG id {pdg}" for pdg, count in particles.items())
+        yield "particles", ", ".join(f"{n:,} {name_of(int(pdg))}" for pdg, n in particles.items())
     yield "mean hits", f"{digits(summary['mean_hits'])}, {100 * summary['occupancy']:.3g} % of the cells"
     yield "mean deposit", f"{digits(summary['mean_deposit_MeV'])} MeV"
     if (fraction := summary["sampling_fraction"]) is not None:

@@ -40,10 +40,11 @@ UNITS = {
     "showers": "MeV",
     "incident_energy": "MeV",
     "incident_theta": "rad",
+    "incident_phi": "rad",
     "impact_xy": "mm",
     "pdg_id": "1",
 }
-OPTIONAL = ("impact_xy", "pdg_id")
+OPTIONAL = ("incident_phi", "impact_xy", "pdg_id")
 TYPES = {name: np.dtype("<i4" if name == "pdg_id" else "<f4") for name in UNITS}
 MAX_SHOWERS = 10**8
 """A file that declares more is taken for broken: its columns alone would need gigabytes."""
@@ -66,8 +67,8 @@ def check_deposits(deposits: NDArray[np.float32], path: Path, first: int, name: 
 class ShowerFile:
     """A shower file open for reading; deposits are read and checked chunk by chunk.
 
-    Attributes: ``path``, ``grid``, ``provenance``, ``conditions`` (checked on opening), ``impact_xy``,
-    ``pdg_id`` where the file has them, ``deposits``, the dataset itself, unchecked, and ``digest``, which
+    Attributes: ``path``, ``grid``, ``provenance``, ``conditions`` (checked on opening), ``deposits``, the
+    dataset itself, unchecked, and ``digest``, which
     whoever reads all of the file compares with what was read; None where the file has none. Raises
     UsageError or CaloforgeError with the file, the field and what was expected.
     """
@@ -101,22 +102,16 @@ class ShowerFile:
             raise CaloforgeError(f"{path}: {error}") from None
         provenance = self._json_attribute("provenance")
         self.provenance: dict[str, Any] = provenance if isinstance(provenance, dict) else {}
-        energy_N, theta_N = (
-            self._column(f"incident_{x}", (n,), np.float32) for x in ("energy", "theta")
-        )
+        present = field_names(file, path)
+        columns = {
+            name: self._column(name, (n, 2) if name == "impact_xy" else (n,))
+            for name in UNITS
+            if name != "showers" and (name in present or name not in OPTIONAL)
+        }
         try:
-            self.conditions = Conditions(energy_N, theta_N)
+            self.conditions = Conditions(**columns)
         except CaloforgeError as error:
             raise CaloforgeError(f"{path}: {error}") from None
-        self.impact_xy: NDArray[np.float32] | None = None
-        self.pdg_id: NDArray[np.int32] | None = None
-        present = field_names(file, path)
-        if "impact_xy" in present:
-            self.impact_xy = self._column("impact_xy", (n, 2), np.float32)
-            if not np.isfinite(self.impact_xy).all():
-                self._refuse("field impact_xy: expected finite numbers")
-        if "pdg_id" in present:
-            self.pdg_id = self._column("pdg_id", (n,), np.int32)
         self.digest = text_attribute(file, path, "digest")
         header = text_attribute(file, path, "digest_header")
         if self.digest is not None and not is_digest(self.digest):
@@ -150,8 +145,9 @@ class ShowerFile:
         except ValueError as error:
             self._refuse(f"attribute {name}: expected JSON: {error}")
 
-    def _column(self, name: str, shape: tuple[int, ...], dtype: type[Any]) -> NDArray[Any]:
-        kinds = "iu" if np.issubdtype(dtype, np.integer) else "fiu"
+    def _column(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        dtype = np.int32 if TYPES[name].kind == "i" else np.float32
+        kinds = "iu" if TYPES[name].kind == "i" else "fiu"
         dataset = numeric_dataset(self._file, self.path, name, shape, kinds)
         self._check_units(name, dataset)
         return read_rows(dataset, self.path, slice(None), dtype)
@@ -177,16 +173,8 @@ class ShowerFile:
     def _read(self, rows: slice, digest: ContentDigest) -> Showers:
         deposits = read_rows(self.deposits, self.path, rows, np.float32)
         check_deposits(deposits, self.path, rows.start)
-        conditions = self.conditions[rows]
-        showers = Showers(
-            deposits=deposits,
-            incident_energy=conditions.incident_energy,
-            incident_theta=conditions.incident_theta,
-            grid=self.grid,
-            impact_xy=None if self.impact_xy is None else self.impact_xy[rows],
-            pdg_id=None if self.pdg_id is None else self.pdg_id[rows],
-            provenance=self.provenance,
-        )
+        columns = vars(self.conditions[rows])
+        showers = Showers(deposits=deposits, grid=self.grid, provenance=self.provenance, **columns)
         if self.digest is not None:
             crcs = row_crcs(deposits)
             for values in columns_of(showers).values():
@@ -222,15 +210,5 @@ def read(path: str | Path) -> Showers:
 
 def columns_of(showers: Showers | ShowerFile, rows: slice = slice(None)) -> dict[str, NDArray[Any]]:
     """Return the columns beside the deposits that there are, by the name of the field, as a file holds them."""
-    conditions = showers.conditions
-    columns = {
-        "incident_energy": conditions.incident_energy,
-        "incident_theta": conditions.incident_theta,
-        "impact_xy": showers.impact_xy,
-        "pdg_id": showers.pdg_id,
-    }
-    return {
-        name: values[rows].astype(TYPES[name], copy=False)
-        for name, values in columns.items()
-        if values is not None
-    }
+    columns = showers.conditions.columns()
+    return {name: values[rows].astype(TYPES[name], copy=False) for name, values in columns.items()}

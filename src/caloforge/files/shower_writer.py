@@ -58,7 +58,7 @@ class ShowerWriter:
     """Writes a shower file piece by piece; it appears under its name only when complete.
 
     Use as a context manager and call :meth:`append`. Columns that the first piece lacks
-    (``impact_xy``, ``pdg_id``) stay out of the file. ``provenance`` may be filled until the end.
+    (``incident_phi``, ``impact_xy``, ``pdg_id``) stay out of the file. ``provenance`` may be filled until the end.
     """
 
     def __init__(self, path: str | Path, grid: Grid, provenance: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ from caloforge.showers import Conditions, Showers
 __all__ = ["FORMAT", "VERSION", "ShowerStore", "write_store"]
 
 FORMAT = "caloforge-store"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 24
 """About how many bytes of dense showers are in memory while a store is written."""
@@ -44,7 +44,7 @@ BLOCK = 1024
 class ShowerStore:
     """Showers as lists of hits, read at random faster than a dense file is read in order.
 
-    Attributes: ``folder``; ``grid``; ``conditions`` of all N showers; ``impact_xy`` and ``pdg_id`` where
+    Attributes: ``folder``; ``grid``; ``conditions`` of all N showers, with their impact points where
     every source has them; ``threshold_MeV`` below which deposits were dropped; ``checksum``, which
     names the data (same deposits, labels, grid and threshold: same checksum, whatever the files were
     called); ``provenance``.
@@ -68,9 +68,7 @@ class ShowerStore:
         self._offsets = columns["offsets"]
         if self._offsets[0] != 0 or self._offsets[-1] != hits or (np.diff(self._offsets) < 0).any():
             raise CaloforgeError(f"{folder / 'offsets'}: expected offsets from 0 up to {hits}, damaged")
-        self.conditions = Conditions(columns["incident_energy"], columns["incident_theta"])
-        self.impact_xy: NDArray[np.float32] | None = columns.get("impact_xy")
-        self.pdg_id: NDArray[np.int32] | None = columns.get("pdg_id")
+        self.conditions = Conditions(**{n: values for n, values in columns.items() if n != "offsets"})
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -144,16 +142,8 @@ class ShowerStore:
 
     def showers(self, index_N: NDArray[np.int64]) -> Showers:
         """Unpack showers with their labels."""
-        conditions = self.conditions[index_N]
-        return Showers(
-            deposits=self.dense(index_N),
-            incident_energy=conditions.incident_energy,
-            incident_theta=conditions.incident_theta,
-            grid=self.grid,
-            impact_xy=None if self.impact_xy is None else self.impact_xy[index_N],
-            pdg_id=None if self.pdg_id is None else self.pdg_id[index_N],
-            provenance=self.provenance,
-        )
+        columns = vars(self.conditions[index_N])
+        return Showers(self.dense(index_N), grid=self.grid, provenance=self.provenance, **columns)
 
     def count_hits(self) -> NDArray[np.int64]:
         """Return the number of hits of every shower (N,)."""
@@ -207,8 +197,11 @@ def write_store(
                     columns["cells"].append(sparse.cells)
                     columns["deposits"].append(sparse.deposits)
                     columns["offsets"].append(hits + sparse.offsets[1:])
-                    for name in ("incident_energy", "incident_theta", *optional):
-                        columns[name].append(getattr(showers, name))
+                    # A missing azimuth or particle is the usual one, a missing impact point is unknown.
+                    given = showers.conditions
+                    filled = replace(given, incident_phi=given.phi, pdg_id=given.particle).columns()
+                    for name in columns.keys() & filled.keys():
+                        columns[name].append(filled[name])
                     hits, done = hits + len(sparse.cells), done + len(showers)
                     progress(done, total)
                 origin = {"file": path.name, "sha256": checksum, "showers": len(file)}
@@ -229,8 +222,8 @@ def write_store(
 
 
 def _common_form(files: Sequence[Path]) -> tuple[Grid, int, list[str]]:
-    """Return the grid, the number of showers, and the optional labels that all files have."""
-    optional, total = list(OPTIONAL), 0
+    """Return the grid, the number of showers, and the optional labels that one file has, or all must."""
+    told, total = list[dict[str, Any]](), 0
     grid: Grid | None = None
     for path in files:
         with ShowerFile(path) as file:
@@ -240,9 +233,10 @@ def _common_form(files: Sequence[Path]) -> tuple[Grid, int, list[str]]:
                     f"{path}: expected the cells of {files[0]}, {_cells(grid)}, found {_cells(file.grid)}"
                 )
             total += len(file)
-            optional = [name for name in optional if getattr(file, name) is not None]
+            told.append(file.conditions.columns())
     assert grid is not None
-    return grid, total, optional
+    enough = {name: all if name == "impact_xy" else any for name in OPTIONAL}
+    return grid, total, [name for name in OPTIONAL if enough[name](name in it for it in told)]
 
 
 def _cells(grid: Grid) -> str:
@@ -259,6 +253,7 @@ def _columns(grid: Grid, n: int, hits: int) -> dict[str, tuple[np.dtype[Any], tu
         "offsets": (np.dtype("<i8"), (n + 1,)),
         "incident_energy": (np.dtype("<f4"), (n,)),
         "incident_theta": (np.dtype("<f4"), (n,)),
+        "incident_phi": (np.dtype("<f4"), (n,)),
         "impact_xy": (np.dtype("<f4"), (n, 2)),
         "pdg_id": (np.dtype("<i4"), (n,)),
     }

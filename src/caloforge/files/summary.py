@@ -39,8 +39,8 @@ def summarize(path: str | Path, report: Progress = silent) -> dict[str, Any]:
                 largest = max(largest, float(positive.max()))
             done += len(showers)
             report(done, n)
-        energy, theta = file.conditions.incident_energy, file.conditions.incident_theta
-        total_energy = float(energy.sum(dtype=np.float64))
+        given = file.conditions
+        told, total_energy = given.columns(), float(given.incident_energy.sum(dtype=np.float64))
         summary: dict[str, Any] = {
             "file": str(path),
             "sha256": sha256(path),
@@ -48,16 +48,18 @@ def summarize(path: str | Path, report: Progress = silent) -> dict[str, Any]:
             "shape": list(file.grid.shape),
             "axes": list(file.grid.axes),
             "units": {
-                x: unit for x, unit in UNITS.items() if x not in OPTIONAL or getattr(file, x) is not None
+                name: unit for name, unit in UNITS.items() if name not in OPTIONAL or name in told
             },
             "detector": file.grid.to_json(),
-            "incident_energy_MeV": _range(energy),
-            "incident_theta_rad": _range(theta),
+            "incident_energy_MeV": _range(given.incident_energy),
+            "incident_theta_rad": _range(given.incident_theta),
         }
-        if file.impact_xy is not None:
-            summary["impact_x_mm"], summary["impact_y_mm"] = map(_range, file.impact_xy.T)
-        if file.pdg_id is not None:
-            particles, counts = np.unique(file.pdg_id, return_counts=True)
+        if given.incident_phi is not None:
+            summary["incident_phi_rad"] = _range(given.incident_phi)
+        if given.impact_xy is not None:
+            summary["impact_x_mm"], summary["impact_y_mm"] = map(_range, given.impact_xy.T)
+        if given.pdg_id is not None:
+            particles, counts = np.unique(given.pdg_id, return_counts=True)
             summary["particles"] = {str(p): int(c) for p, c in zip(particles, counts, strict=True)}
         return summary | {
             "positive_deposit_MeV": [smallest, largest] if hits else None,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -40,6 +41,8 @@ class TrainingShowers:
             torch.from_numpy(showers.incident_energy),
             torch.from_numpy(showers.incident_theta),
             torch.zeros(len(showers), 2),
+            phi_B=torch.from_numpy(showers.conditions.phi),
+            pdg_B=torch.from_numpy(showers.conditions.particle.astype(np.int64)),
         )
         return cls(
             showers.grid,

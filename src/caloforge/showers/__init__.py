@@ -2,6 +2,7 @@
 
 from caloforge.showers.conditions import (
     ELECTRON,
+    IN_Y_Z,
     MAX_INCIDENT_MEV,
     MIN_INCIDENT_MEV,
     NORMAL_INCIDENCE,
@@ -10,16 +11,21 @@ from caloforge.showers.conditions import (
     check_energies,
     doubt_units,
 )
+from caloforge.showers.particles import PARTICLES, name_of, parse_particles
 from caloforge.showers.showers import Showers
 
 __all__ = [
     "ELECTRON",
+    "IN_Y_Z",
     "MAX_INCIDENT_MEV",
     "MIN_INCIDENT_MEV",
     "NORMAL_INCIDENCE",
+    "PARTICLES",
     "Conditions",
     "Showers",
     "check_angles",
     "check_energies",
     "doubt_units",
+    "name_of",
+    "parse_particles",
 ]

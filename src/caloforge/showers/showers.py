@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from caloforge.detector import Grid
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
 from caloforge.observables.definitions import observables
-from caloforge.showers.conditions import Conditions, require
+from caloforge.showers.conditions import Conditions
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -26,7 +26,8 @@ class Showers:
 
     Shapes and units: ``deposits`` (N, nx, ny, nz) MeV, on a cylindrical grid (N, nr, nphi, layers);
     ``incident_energy`` (N,) MeV; ``incident_theta`` (N,) rad, pi/2 is normal incidence;
-    ``impact_xy`` (N, 2) mm from the central cell's centre and ``pdg_id`` (N,), both optional.
+    ``impact_xy`` (N, 2) mm from the central cell's centre, ``pdg_id`` (N,) and ``incident_phi`` (N,) rad, all three
+    optional: see :class:`Conditions`.
     ``provenance`` says where the showers come from (program, seed, physics tables, ...).
 
     Raises CaloforgeError when the shapes do not fit each other.
@@ -38,6 +39,7 @@ class Showers:
     grid: Grid
     impact_xy: NDArray[np.float32] | None = None
     pdg_id: NDArray[np.int32] | None = None
+    incident_phi: NDArray[np.float32] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -47,36 +49,21 @@ class Showers:
                 f"showers: expected deposits (N, {', '.join(map(str, self.grid.shape))}), "
                 f"got {self.deposits.shape}"
             )
-        wanted = {"incident_energy": (n,), "incident_theta": (n,), "impact_xy": (n, 2), "pdg_id": (n,)}
-        for name, shape in wanted.items():
-            values = getattr(self, name)
-            if values is not None and values.shape != shape:
-                raise CaloforgeError(f"field {name}: expected shape {shape}, got {values.shape}")
-        Conditions(self.incident_energy, self.incident_theta)  # raises where a value is impossible
-        if self.impact_xy is not None:
-            good_N = np.asarray(np.isfinite(self.impact_xy).all(axis=1))
-            require(good_N, "impact_xy", "finite positions in mm", self.impact_xy)
-        if self.pdg_id is not None:
-            good_N = np.asarray((self.pdg_id >= -(1 << 31)) & (self.pdg_id < 1 << 31))
-            require(good_N, "pdg_id", "whole numbers of 32 bits", self.pdg_id)
+        if self.incident_energy.shape != (n,):
+            found = self.incident_energy.shape
+            raise CaloforgeError(f"field incident_energy: expected shape {(n,)}, got {found}")
+        self.conditions  # noqa: B018 (raises where a value is impossible)
 
     def __len__(self) -> int:
         return len(self.deposits)
 
     def __getitem__(self, index: slice | NDArray[Any]) -> Showers:
-        return replace(
-            self,
-            deposits=self.deposits[index],
-            incident_energy=self.incident_energy[index],
-            incident_theta=self.incident_theta[index],
-            impact_xy=None if self.impact_xy is None else self.impact_xy[index],
-            pdg_id=None if self.pdg_id is None else self.pdg_id[index],
-        )
+        return replace(self, deposits=self.deposits[index], **vars(self.conditions[index]))
 
     @property
     def conditions(self) -> Conditions:
-        """Energies and angles alone: what a generator needs to make the like of these showers."""
-        return Conditions(self.incident_energy, self.incident_theta)
+        """All that the showers were given: what a generator needs to make the like of them."""
+        return Conditions(**{part.name: getattr(self, part.name) for part in fields(Conditions)})
 
     def above(self, threshold_MeV: float) -> Showers:
         """Set the cells below a read-out threshold to zero."""
@@ -100,8 +87,8 @@ class Showers:
         shower, *cell = np.nonzero(self.deposits)
         counts = np.bincount(shower, minlength=len(self))
         energy = self.deposits[(shower, *cell)]
-        fields = dict(zip(self.grid.axes, cell, strict=True)) | {"energy": energy}
-        hits = ak.zip({name: ak.unflatten(values, counts) for name, values in fields.items()})
+        columns = dict(zip(self.grid.axes, cell, strict=True)) | {"energy": energy}
+        hits = ak.zip({name: ak.unflatten(values, counts) for name, values in columns.items()})
         return ak.zip(
             {
                 "hits": hits,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
-from caloforge.showers import NORMAL_INCIDENCE, Conditions
+from caloforge.showers import Conditions
 
 __all__ = ["SYMMETRIES", "Move", "allowed_symmetries", "check_symmetries", "symmetry_moves"]
 
@@ -21,19 +22,33 @@ NORMAL_WITHIN_RAD = 1e-4
 """Angles this near to pi/2 are normal: across a whole calorimeter it is far less than a cell."""
 
 
-def allowed_symmetries(grid: Grid, conditions: Conditions) -> tuple[str, ...]:
-    """Name the symmetries that change neither the physics nor the conditions of these showers.
+MATRICES = {
+    "mirror-x": np.diag([-1.0, 1.0]),
+    "mirror-y": np.diag([1.0, -1.0]),
+    "transpose": np.array([[0.0, 1.0], [1.0, 0.0]]),
+}
+"""What moves a point or a direction across the shower; particles hit a cylinder on its axis, which stays."""
 
-    Particles tilted in the y-z plane leave only the x mirror; a transpose needs as many and as large
+
+def allowed_symmetries(grid: Grid, conditions: Conditions) -> tuple[str, ...]:
+    """Name the symmetries of the detector that keep the directions of these showers.
+
+    Particles tilted in the y-z plane leave only the x mirror; where azimuths vary, they move with the shower,
+    and each symmetry is one. A transpose needs as many and as large
     cells in x as in y; a cylinder around the particle may be turned by whole cells and mirrored.
     """
-    tilt_N = np.abs(conditions.incident_theta.astype(np.float64) - NORMAL_INCIDENCE)
-    tilted = bool((tilt_N > NORMAL_WITHIN_RAD).any())
+    cosine_N = np.cos(conditions.incident_theta.astype(np.float64))
+    tilted_N = np.abs(cosine_N) > NORMAL_WITHIN_RAD
     if not grid.cartesian:
-        return () if tilted else ("rotate-phi", "mirror-phi")
-    if tilted:
-        return ("mirror-x",)
-    return ("mirror-x", "mirror-y", "transpose") if grid.square else ("mirror-x", "mirror-y")
+        return () if tilted_N.any() else ("rotate-phi", "mirror-phi")
+    phi_N = conditions.phi.astype(np.float64)
+    across_N2 = cosine_N[:, None] * np.stack([np.cos(phi_N), np.sin(phi_N)], axis=1)
+    vary = np.ptp(phi_N[tilted_N]) > NORMAL_WITHIN_RAD if tilted_N.any() else False
+    return tuple(
+        name
+        for name in ("mirror-x", "mirror-y", *(["transpose"] if grid.square else []))
+        if vary or np.allclose(across_N2 @ MATRICES[name], across_N2, atol=NORMAL_WITHIN_RAD)
+    )
 
 
 def check_symmetries(names: Sequence[str], grid: Grid, conditions: Conditions) -> None:
@@ -64,6 +79,11 @@ class Move:
         """Move an impact point (2,)."""
         return np.asarray(self.matrix_22 @ xy_mm + self.shift_2)
 
+    def azimuth(self, phi_rad: float) -> float:
+        """Turn the azimuth of a direction; on a cylinder around the particle it stays."""
+        x, y = self.matrix_22 @ (math.cos(phi_rad), math.sin(phi_rad))
+        return math.atan2(y, x)
+
 
 def symmetry_moves(grid: Grid, names: Sequence[str]) -> list[Move]:
     """List every combination of the named symmetries; the first leaves all as it is.
@@ -88,14 +108,6 @@ def symmetry_moves(grid: Grid, names: Sequence[str]) -> list[Move]:
                 for k, new in enumerate(_images(name, cells))
             ]
     return [Move(cells.reshape(-1), matrix, shift) for cells, matrix, shift in combinations]
-
-
-MATRICES = {
-    "mirror-x": np.diag([-1.0, 1.0]),
-    "mirror-y": np.diag([1.0, -1.0]),
-    "transpose": np.array([[0.0, 1.0], [1.0, 0.0]]),
-}
-"""What moves a point across the shower; particles hit a cylinder on its axis, which stays."""
 
 
 def _images(name: str, cells: NDArray[np.intp]) -> list[NDArray[np.intp]]:

@@ -52,7 +52,8 @@ def layout_of(path: Path) -> str | None:
     """Find the public layout that a file has; None if it has none, or more than one."""
     try:
         with open_hdf5(path) as file:
-            return detect(file, path).layout
+            layout = detect(file, path)
+            return layout.layout if _fits(file, path, layout) else None
     except CaloforgeError:
         return None
 

@@ -182,7 +182,7 @@ class Lemurs(PublicFile):
 
     ``incident_theta`` is the polar angle to the axis of a barrel calorimeter, and the photon comes from
     that axis: pi/2 meets the face at a right angle, as everywhere in this package. The azimuth
-    ``incident_phi`` turns around the barrel; shower files have no place for it.
+    ``incident_phi`` turns around the barrel, not around the face's normal as that of a shower file.
     """
 
     layout = "lemurs"
@@ -205,7 +205,7 @@ class Lemurs(PublicFile):
             raise CaloforgeError(f"{self.path}: field incident_phi: expected finite numbers")
         if len(phi_N):
             span = f"{phi_N.min():.4g} to {phi_N.max():.4g} rad"
-            self.remarks.append(f"incident_phi ({span}) is dropped: shower files hold no azimuth")
+            self.remarks.append(f"incident_phi ({span}) around the barrel is dropped")
 
     def _deposits(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         return image

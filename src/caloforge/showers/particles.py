@@ -1,0 +1,35 @@
+"""Primaries by name and number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caloforge.foundations.errors import UsageError
+
+__all__ = ["PARTICLES", "name_of", "parse_particles"]
+
+PARTICLES = {
+    "e-": 11, "e+": -11, "gamma": 22, "mu-": 13, "mu+": -13, "pi0": 111, "pi+": 211, "pi-": -211,
+    "kaon+": 321, "kaon-": -321, "kaon0L": 130, "proton": 2212, "anti_proton": -2212, "neutron": 2112,
+}  # fmt: skip
+"""PDG ids by Geant4's names."""
+
+
+def name_of(pdg_id: int) -> str:
+    """Return a particle's name, or its PDG id in words."""
+    return next((name for name, pdg in PARTICLES.items() if pdg == pdg_id), f"PDG id {pdg_id}")
+
+
+def parse_particles(
+    text: str, what: str = "--particle", known: Sequence[str] = (*PARTICLES,)
+) -> tuple[int, ...]:
+    """Read names such as ``e-`` or ``e-,gamma`` and return their PDG ids.
+
+    Raises UsageError naming ``what`` for a name that is not among the ``known``, or stands there twice.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known or names.count(name) > 1:
+            expected = f"{what}: expected {', '.join(known)}, or several of them with commas between"
+            raise UsageError(f"{expected}, got {name[:60]!r}" + (" twice" if name in known else ""))
+    return tuple(PARTICLES[name] for name in names)
