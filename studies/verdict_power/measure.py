@@ -87,7 +87,8 @@ def measure(
 
     A row tells the states of all requirements at this number of showers, and for each of ``sizes`` the
     smallest distortion that four in five samples would fail for, by the requirement that finds it first. Effects are
-    differences from the same showers undistorted, errors go with one over the square root of the number.
+    differences from the same showers undistorted; errors are the distorted showers', and go with one over the square
+    root of the number.
     """
     order = stream(seed, "verdict power", "halves").permutation(len(pool))
     half = len(pool) // 2
@@ -119,8 +120,9 @@ def _smallest(plain: Judged, judged: Judged, size: float, error_scale: float) ->
     bound = by_chance(len(before))
     found: dict[str, float] = {}
     for place in (place for place in before if place in after):
-        limit, value, error = before[place]
-        effect = abs(after[place][1] - value)
+        limit, value, _ = before[place]
+        _, found_value, error = after[place]
+        effect = abs(found_value - value)
         error *= error_scale
         needed = max(limit + (ERRORS_INTERVAL + ERRORS_80) * error, (bound + ERRORS_80) * error)
         if effect > 0:
