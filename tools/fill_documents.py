@@ -140,7 +140,10 @@ def detectors() -> Iterator[str]:
     rows = []
     for name in shipped_detectors():
         it = load_detector(name)
-        cells, size = (" x ".join(map(str, pair)) for pair in (it.cells, it.cell_size_mm))
+        cells = " x ".join(map(str, it.across))
+        size = " x ".join(map(str, it.cell_size_mm or ()))
+        if it.readout is not None:
+            cells, size = f"{it.readout.rings} rings x {it.readout.sectors}", f"{it.readout.ring_mm}"
         rows.append(
             (
                 f"`{name}`",

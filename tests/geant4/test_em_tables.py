@@ -152,7 +152,7 @@ def test_the_k_edge_is_the_interval_nearest_to_the_binding_energy() -> None:
 
 
 def make_folders(root: Path) -> Path:
-    for name in ("brem_SB", "epics2017/phot"):
+    for name in ("brem_SB", "epics2017/phot", "epics2017/rayl"):
         (root / EMLOW / name).mkdir(parents=True)
     return root / EMLOW
 

@@ -6,20 +6,31 @@ import math
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from caloforge.detector.grid import MAX_CELLS, MAX_NAME, Grid
+from caloforge.detector.grid import CARTESIAN, CYLINDRICAL, MAX_CELLS, MAX_NAME, Grid
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.texts import read_text
 from caloforge.foundations.yaml_model import parse_yaml
 
-__all__ = ["Detector", "LayerStack", "Slab", "load_detector", "shipped_detectors"]
+__all__ = ["Cylinder", "Detector", "LayerStack", "Slab", "load_detector", "shipped_detectors"]
 
 Length = Annotated[float, Field(gt=0, lt=1e5, allow_inf_nan=False)]
 CellCount = Annotated[int, Field(ge=1, le=1000)]
 
+
+PhysicsList = Literal[
+    "G4EmStandardPhysics",
+    "G4EmStandardPhysics_option1",
+    "G4EmStandardPhysics_option2",
+    "G4EmStandardPhysics_option3",
+    "G4EmStandardPhysics_option4",
+]
+
+TOLD = {"margin_mm", "production_cut_mm", "physics_list", "zero_suppression", "sampling_fraction"}
+"""What shower files say of a detector beside its grid and its layers."""
 
 MATERIALS = "https://geant4-userdoc.web.cern.ch/UsersGuides/ForApplicationDeveloper/html/Appendix/materialNames.html"
 
@@ -45,16 +56,19 @@ class Slab(_Strict):
 
 
 class LayerStack(_Strict):
-    """Equal layers: the plates in the order in which a particle meets them, then a gap."""
+    """Equal layers: the plates in the order in which a particle meets them, then a gap.
+
+    What the sensitive plates of a layer see is read out as one.
+    """
 
     repeat: CellCount = 1
     slabs: Annotated[tuple[Slab, ...], Field(min_length=1)]
     gap_mm: Annotated[float, Field(ge=0, lt=1e4, allow_inf_nan=False)] = 0.0
 
     @model_validator(mode="after")
-    def _one_sensitive(self) -> LayerStack:
-        if sum(slab.sensitive for slab in self.slabs) != 1:
-            raise ValueError("exactly one slab of a layer must have sensitive: true")
+    def _sensitive(self) -> LayerStack:
+        if not any(slab.sensitive for slab in self.slabs):
+            raise ValueError("at least one slab of a layer must have sensitive: true")
         return self
 
     @property
@@ -63,27 +77,56 @@ class LayerStack(_Strict):
         return sum(slab.thickness_mm for slab in self.slabs) + self.gap_mm
 
 
+class Cylinder(_Strict):
+    """Cells around the axis: rings of equal width, each cut into equal sectors from phi = -pi on."""
+
+    rings: CellCount
+    ring_mm: Length
+    sectors: CellCount
+
+
 class Detector(_Strict):
     """A calorimeter: cells across, stacks of layers in depth, and how Geant4 should track.
 
+    Cells are ``cells`` of ``cell_size_mm`` in x and y, or a ``readout`` in r and phi.
     ``margin_mm`` is the material beyond the read-out image on each side; ``threshold_MeV`` is the
-    read-out threshold of a cell; ``production_cut_mm`` is Geant4's range cut.
+    read-out threshold of a cell, which with ``zero_suppression`` the simulation applies already;
+    ``production_cut_mm`` is Geant4's range cut. Deposits are those in the sensitive plates divided by
+    ``sampling_fraction``.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_NAME)]
     description: str = ""
-    cells: tuple[CellCount, CellCount]
-    cell_size_mm: tuple[Length, Length]
+    cells: tuple[CellCount, CellCount] | None = None
+    cell_size_mm: tuple[Length, Length] | None = None
+    readout: Cylinder | None = None
     layers: Annotated[tuple[LayerStack, ...], Field(min_length=1)]
     margin_mm: Annotated[float, Field(ge=0, lt=1e5, allow_inf_nan=False)] = 0.0
     production_cut_mm: Length = 0.7
+    physics_list: PhysicsList | None = None
     threshold_MeV: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    zero_suppression: bool | None = None
+    sampling_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
-    def _few_enough_cells(self) -> Detector:
-        if math.prod(self.cells) * self.n_layers > MAX_CELLS:
+    def _one_readout(self) -> Detector:
+        given = [
+            name for name in ("cells", "cell_size_mm", "readout") if getattr(self, name) is not None
+        ]
+        if given not in (["cells", "cell_size_mm"], ["readout"]):
+            found = " and ".join(given) or "none of them"
+            raise ValueError(f"expected cells and cell_size_mm, or readout, got {found}")
+        if math.prod(self.across) * self.n_layers > MAX_CELLS:
             raise ValueError(f"more than {MAX_CELLS} read-out cells in all")
         return self
+
+    @property
+    def across(self) -> tuple[int, int]:
+        """Numbers of cells along x and y, or of rings and sectors."""
+        if self.readout is not None:
+            return self.readout.rings, self.readout.sectors
+        assert self.cells is not None
+        return self.cells
 
     @property
     def n_layers(self) -> int:
@@ -99,17 +142,18 @@ class Detector(_Strict):
     def grid(self) -> Grid:
         """The read-out grid; its ``extra`` carries the whole description into shower files."""
         pitches = {stack.pitch_mm for stack in self.layers}
+        size, extra = self.cell_size_mm, self.model_dump(mode="json", exclude_none=True, include=TOLD)
+        if self.readout is not None:
+            size = self.readout.ring_mm, 2 * math.pi / self.readout.sectors
+            extra["phi_start_rad"] = -math.pi
         return Grid(
             name=self.name,
-            shape=(*self.cells, self.n_layers),
-            cell_size=self.cell_size_mm,
+            shape=(*self.across, self.n_layers),
+            axes=CARTESIAN if self.readout is None else CYLINDRICAL,
+            cell_size=size,
             layer_pitch_mm=pitches.pop() if len(pitches) == 1 else None,
             threshold_MeV=self.threshold_MeV,
-            extra={
-                "layer_stacks": [stack.model_dump(mode="json") for stack in self.layers],
-                "margin_mm": self.margin_mm,
-                "production_cut_mm": self.production_cut_mm,
-            },
+            extra={"layer_stacks": [stack.model_dump(mode="json") for stack in self.layers], **extra},
         )
 
 

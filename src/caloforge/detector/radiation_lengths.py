@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
+from itertools import chain
 
 from caloforge.detector.description import LayerStack
 from caloforge.detector.grid import Grid
@@ -21,21 +22,25 @@ def radiation_lengths_mm() -> Mapping[str, float]:
 
 
 def depths_X0(grid: Grid) -> tuple[float, ...] | None:
-    """Return how far below the face the middle of each layer's sensitive plate lies, in radiation lengths.
+    """Return how far below the face the middle of each layer's sensitive plates lies, in radiation lengths.
 
-    None where a grid does not say what its layers are made of, or of something whose radiation length
+    Of several plates in one layer the mean by thickness. None where a grid does not say what its layers are made of, or of something whose radiation length
     is not known here.
     """
-    lengths, depths, depth = radiation_lengths_mm(), [], 0.0
+    lengths, depth = radiation_lengths_mm(), 0.0
+    depths: list[float] = []
     try:
         stacks = [LayerStack.model_validate(stack) for stack in _stacks(grid)]
         if sum(stack.repeat for stack in stacks) != grid.n_layers:
             return None
-        for slab in (slab for stack in stacks for _ in range(stack.repeat) for slab in stack.slabs):
-            thickness = slab.thickness_mm / lengths[slab.material]
-            if slab.sensitive:
-                depths.append(depth + thickness / 2)
-            depth += thickness
+        for stack in chain.from_iterable([it] * it.repeat for it in stacks):
+            seen_mm = sum(slab.thickness_mm for slab in stack.slabs if slab.sensitive)
+            depths.append(0.0)
+            for slab in stack.slabs:
+                thickness = slab.thickness_mm / lengths[slab.material]
+                if slab.sensitive:
+                    depths[-1] += (depth + thickness / 2) * slab.thickness_mm / seen_mm
+                depth += thickness
     except (TypeError, ValueError, LookupError):  # what a file says of its materials is anybody's
         return None
     return tuple(depths)

@@ -9,6 +9,9 @@ Two processes of the standard electromagnetic physics need tables of each elemen
   All shells are taken as one, bound as the K shell: below the K edge Geant4 then uses the
   cross-section at the edge. Such photons are absorbed within a fraction of a mm either way.
 
+Coherent (Rayleigh) scattering, which some physics lists have, gets a cross-section of nothing: it turns
+photons of some keV a little and deposits nothing.
+
 Nothing here needs Geant4: :mod:`caloforge.geant4.application` hands over the coefficients.
 """
 
@@ -39,6 +42,11 @@ __all__ = [
 
 EMLOW, ENSDFSTATE, EMPTY = "G4EMLOW8.8", "G4ENSDFSTATE3.0", "empty"
 """Folders of the cache; the first two bear the names that Geant4 11.4 expects."""
+
+PHOTOELECTRIC, RAYLEIGH = "epics2017/phot", "epics2017/rayl"
+
+NO_RAYLEIGH = "1e-6 1e5 2\n2\n1e-6 1e-30\n1e5 1e-30\n"
+"""Ends in MeV and number of points, then energies with a cross-section that stands for none."""
 
 ELECTRON_MASS_MEV = 0.51099895
 FINE_STRUCTURE = 1 / 137.035999
@@ -131,7 +139,12 @@ def create_cache() -> Path:
     digest = hashlib.sha256(Path(__file__).read_bytes() + version("geant4-pybind").encode())
     root = cache_folder("geant4-tables") / digest.hexdigest()[:12]
     try:
-        for folder in (f"{EMLOW}/brem_SB", f"{EMLOW}/epics2017/phot", ENSDFSTATE, EMPTY):
+        folders = (
+            *(f"{EMLOW}/{name}" for name in ("brem_SB", PHOTOELECTRIC, RAYLEIGH)),
+            ENSDFSTATE,
+            EMPTY,
+        )
+        for folder in folders:
             (root / folder).mkdir(parents=True, exist_ok=True)
         # Excited nuclei do not occur in electromagnetic showers, but Geant4 opens the file.
         (root / ENSDFSTATE / "ENSDFSTATE.dat").touch()
@@ -145,7 +158,8 @@ def create_cache() -> Path:
 
 def has_tables(emlow: Path, z: int) -> bool:
     """Tell whether a G4EMLOW folder, official or computed, holds what element ``z`` needs."""
-    names = (f"brem_SB/br{z}", *(f"epics2017/phot/pe-{kind}-{z}.dat" for kind in ("high", "low", "cs")))
+    photoelectric = (f"{PHOTOELECTRIC}/pe-{kind}-{z}.dat" for kind in ("high", "low", "cs"))
+    names = (f"brem_SB/br{z}", *photoelectric, f"{RAYLEIGH}/re-cs-{z}.dat")
     return all((emlow / name).is_file() for name in names)
 
 
@@ -154,7 +168,8 @@ def write_tables(emlow: Path, intervals: SandiaIntervals) -> None:
     z = intervals.z
     write_text(emlow / f"brem_SB/br{z}", _bremsstrahlung_text(z))
     for kind, text in _photoelectric_texts(intervals).items():
-        write_text(emlow / f"epics2017/phot/pe-{kind}-{z}.dat", text)
+        write_text(emlow / f"{PHOTOELECTRIC}/pe-{kind}-{z}.dat", text)
+    write_text(emlow / f"{RAYLEIGH}/re-cs-{z}.dat", NO_RAYLEIGH)
 
 
 def _bremsstrahlung_text(z: int) -> str:

@@ -78,7 +78,7 @@ def find_physics_data(
         if emlow is None:
             raise UsageError(
                 f"--physics-data {folder}: expected a folder that holds Geant4's data sets, with a "
-                f"complete {EMLOW} among them (brem_SB and epics2017/phot for Z = 1 to 92)"
+                f"complete {EMLOW} among them (brem_SB, epics2017/phot and /rayl for Z = 1 to 92)"
             )
         return _official(emlow, {})
     remark = ""

@@ -69,7 +69,7 @@ class SimulationRequest:
     def primary(self, index: int) -> Primary:
         """Draw the electron of shower ``index``; energy and angle are float32, as files hold them."""
         u = stream(self.seed, "simulate", index).random(4)
-        dx, dy = self.detector.cell_size_mm
+        dx, dy = self.detector.cell_size_mm or (0.0, 0.0)  # a cylinder lies around the particle
         return Primary(
             energy_MeV=float(np.float32(self.energy.quantile(u[:1])[0])),
             theta_rad=float(np.float32(self.theta.quantile(u[1:2])[0])),
@@ -80,7 +80,7 @@ class SimulationRequest:
     def to_json(self) -> dict[str, Any]:
         """Return all that decides a shower; the number of showers does not."""
         return {
-            "detector": self.detector.model_dump(mode="json"),
+            "detector": self.detector.model_dump(mode="json", exclude_none=True),
             "seed": self.seed,
             "energy_MeV": self.energy.to_json(),
             "theta_rad": self.theta.to_json(),

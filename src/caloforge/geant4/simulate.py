@@ -205,6 +205,7 @@ def _provenance(
         "geant4_pybind": version("geant4-pybind"),
         "physics_list": introduction.physics_list,
         "physics_tables": data.to_json(),
+        **({"sampling_fraction": fraction} if (fraction := request.detector.sampling_fraction) else {}),
         "seed": request.seed,
         "events": request.events,
         "energy_MeV": request.energy.to_json(),

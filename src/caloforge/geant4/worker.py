@@ -65,7 +65,8 @@ def serve(descriptor: int) -> None:
     except UsageError as error:
         connection.send(str(error))
         return
-    connection.send(Introduction(geant4.GEANT4_VERSION, geant4.PHYSICS_LIST))
+    physics = request.detector.physics_list or geant4.PHYSICS_LIST
+    connection.send(Introduction(geant4.GEANT4_VERSION, physics))
     while True:
         try:
             index: int = connection.recv()
