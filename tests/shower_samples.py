@@ -99,6 +99,18 @@ def write_clic_angle(path: Path, n: int = 3, seed: int = 1) -> Path:
     )
 
 
+def write_point_clouds(path: Path, n: int = 2) -> Path:
+    """Point clouds of photons in ILD: x, layer, z and GeV, around z = 40 mm."""
+    rng = np.random.default_rng(1)
+    events = np.zeros((n, 60, 4), np.float32)
+    places = rng.normal((0, 15, 40), (10, 4, 10), (n, 40, 3))
+    places[:, :, 1] = np.clip(places[:, :, 1], 0, 29.9)
+    events[:, :40, :3] = places
+    events[:, :40, 3] = rng.exponential(1e-3, (n, 40))
+    direction = np.repeat([[0.0], [0.0], [1.0]], n, axis=1)
+    return write_datasets(path, events=events, energy=np.full((n, 1), 20.0), p_norm_local=direction)
+
+
 def write_lemurs(path: Path, n: int = 4, seed: int = 1) -> Path:
     """LEMURS: ``showers`` (N, r, phi, z) and ``incident_energy`` in MeV, angles in rad."""
     rng = np.random.default_rng(seed)

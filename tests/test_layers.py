@@ -42,6 +42,7 @@ HEAVY = (
     "onnxruntime",
     "openvino",
     "optuna",
+    "pyarrow",
     "scipy",
     "sklearn",
     "tensorboard",

@@ -13,9 +13,17 @@ from unittest import mock
 
 import pytest
 from commands import Caloforge, Ran
+from edm4hep_samples import put_events
 from launchers import put_srun
 from loaded import Task, start_loaded
-from shower_samples import PHOTON_LAYERS, binning_xml, write_calochallenge, write_clic, write_core
+from shower_samples import (
+    PHOTON_LAYERS,
+    binning_xml,
+    write_calochallenge,
+    write_clic,
+    write_core,
+    write_point_clouds,
+)
 
 from caloforge.cli import bench, main, validate
 from caloforge.files.shipped import shipped_showers
@@ -44,6 +52,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_plots: None) 
     binning = tmp_path / "binning_dataset_1_photons.xml"
     binning.write_text(binning_xml((22, "photon", PHOTON_LAYERS)))
     write_calochallenge(tmp_path / "dataset_1_photons_1.hdf5", 368)
+    write_point_clouds(tmp_path / "ild-photons-calohits.hdf5")
+    put_events(tmp_path / "ild-photon.edm4hep.root", monkeypatch)
     write_core(tmp_path / "train.h5", 170)
     few = tmp_path / "few.h5"
     with ShowerFile(shipped_showers("test")) as file:

@@ -74,7 +74,7 @@ def test_shipped_detectors(
 def test_the_list_of_shipped_detectors_is_complete() -> None:
     assert shipped_detectors() == (
         *("calochallenge-2", "calochallenge-3", "clic-ecal", "clic-ecal-angle"),
-        *("pb-scintillator", "pbwo4"),
+        *("ild-ecal", "pb-scintillator", "pbwo4"),
     )
 
 

@@ -26,14 +26,14 @@ from shower_samples import (
 
 import caloforge as cf
 from caloforge.detector.grid import CARTESIAN, CYLINDRICAL
-from caloforge.files.layouts.convert import convert, layout_of
+from caloforge.files.layouts.convert import How, convert, layout_of
 from caloforge.foundations.errors import CaloforgeError, UsageError
 
 
 def converted(
     tmp_path: Path, *inputs: Path, layout: str = "auto", binning: Path | None = None
 ) -> cf.Showers:
-    convert(inputs, tmp_path / "out.h5", layout=layout, binning=binning)
+    convert(inputs, tmp_path / "out.h5", How(layout, binning))
     return cf.read(tmp_path / "out.h5")
 
 
@@ -221,7 +221,7 @@ def test_a_binning_whose_grid_is_absurd_is_refused(tmp_path: Path) -> None:
     binning.write_text(binning_xml((11, "e", [(0, edges, 1), (1, "0,1", 5000)])))
     data = write_calochallenge(tmp_path / "in.h5", 10_000, 1)
     with pytest.raises(CaloforgeError, match=r"binning\.xml: .*field shape: .*at most"):
-        convert([data], tmp_path / "out.h5", binning=binning)
+        convert([data], tmp_path / "out.h5", How(binning=binning))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
@@ -229,7 +229,7 @@ def test_a_binning_cannot_hide_its_entities_in_another_encoding(tmp_path: Path, 
     binning = tmp_path / "binning.xml"
     binning.write_bytes('<!DOCTYPE x [<!ENTITY a "b">]><Bins>&a;</Bins>'.encode(encoding))
     with pytest.raises(UsageError, match=r"binning\.xml"):
-        convert([write_calochallenge(tmp_path / "in.h5", 4)], tmp_path / "out.h5", binning=binning)
+        convert([write_calochallenge(tmp_path / "in.h5", 4)], tmp_path / "out.h5", How(binning=binning))
 
 
 def test_layouts_are_known_by_names_and_shapes(tmp_path: Path) -> None:

@@ -45,14 +45,23 @@ def test_hits_as_a_jagged_array_hold_every_deposit(showers: Showers) -> None:
     events = showers.to_awkward()
     assert len(events) == len(showers)
     assert ak.fields(events) == ["hits", "incident_energy", "incident_theta"]
-    assert ak.fields(events.hits) == [*showers.grid.axes, "energy"]
+    names = [f"i{axis}" for axis in showers.grid.axes]
+    assert ak.fields(events.hits) == [*names, "energy"]
     rebuilt = np.zeros_like(showers.deposits)
     shower = ak.broadcast_arrays(np.arange(len(showers)), events.hits.energy)[0]
-    cells = [ak.to_numpy(ak.flatten(events.hits[axis])) for axis in showers.grid.axes]
+    cells = [ak.to_numpy(ak.flatten(events.hits[name])) for name in names]
     rebuilt[(ak.to_numpy(ak.flatten(shower)), *cells)] = ak.to_numpy(ak.flatten(events.hits.energy))
     np.testing.assert_array_equal(rebuilt, showers.deposits)
     np.testing.assert_array_equal(ak.to_numpy(events.incident_energy), showers.incident_energy)
     np.testing.assert_array_equal(ak.to_numpy(events.incident_theta), showers.incident_theta)
+
+
+def test_hits_lie_at_the_centres_of_their_cells() -> None:
+    showers = random_showers(3)
+    hits = showers.to_awkward().hits
+    x, y, z = (5.1 * (hits.ix - 1), 5.1 * (hits.iy - 2), 3.5 * (hits.iz + 0.5))
+    for found, expected in ((hits.x, x), (hits.y, y), (hits.z, z)):
+        np.testing.assert_allclose(ak.flatten(found), ak.flatten(expected), rtol=1e-6)
 
 
 @given(st.lists(st.integers(-7, 6), max_size=5), st.booleans())

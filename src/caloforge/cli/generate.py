@@ -38,7 +38,15 @@ def run(
     model: Annotated[
         str, typer.Argument(help="A run folder, or a name from `caloforge models`.", metavar="MODEL")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The shower file.", metavar="FILE")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The shower file; hits if it ends in .root, .parquet or .csv.",
+            metavar="FILE",
+        ),
+    ],
     events: Annotated[int | None, typer.Option("--events", min=1, help="How many showers.")] = None,
     energy: Annotated[
         str | None,

@@ -30,7 +30,15 @@ def run(
             help="Energies in GeV: low:high uniform, log:low:high log-uniform, a,b,c discrete."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The shower file.", metavar="FILE.h5")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The shower file; hits if it ends in .root, .parquet or .csv.",
+            metavar="FILE",
+        ),
+    ],
     theta: Annotated[
         str,
         typer.Option(help="Angles to the face in degrees, in the same forms; 90 is normal incidence."),

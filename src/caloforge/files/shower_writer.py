@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.files.digest import ContentDigest, header_digest, row_crcs
+from caloforge.files.hit_files import HIT_FILES, HitWriter, hit_writer
 from caloforge.files.packing import LEVEL, PackedShowers, deflate, pieces
 from caloforge.files.shower_file import (
     FORMAT,
@@ -31,27 +32,31 @@ from caloforge.foundations.durable import atomic_path, check_output_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Showers
 
-__all__ = ["ShowerWriter", "check_shower_path", "write"]
+__all__ = ["ShowerWriter", "check_shower_path", "open_writer", "write"]
 
 CHUNK_BYTES = 1 << 20
-OTHER_KINDS = (
-    ".root", ".parquet", ".feather", ".arrow", ".csv", ".tsv", ".txt", ".json", ".yaml",
-    ".yml", ".xml", ".npy", ".npz", ".pkl", ".pickle", ".pt", ".onnx", ".safetensors",
-    ".slcio", ".hepmc", ".zip", ".tar", ".gz", ".zst", ".png", ".pdf", ".html", ".md",
-)  # fmt: skip
-"""Names that promise something else than HDF5."""
+HDF5 = ("", ".h5", ".hdf5", ".hdf", ".he5")
 
 
 def check_shower_path(path: Path, *inputs: Path) -> None:
-    """Say early that showers cannot be written at ``path``, whose name may promise another kind of file.
+    """Say early that showers cannot be written at ``path``, whose name says what kind of file it will be.
 
-    Raises UsageError, as :func:`~caloforge.foundations.durable.check_output_path` does.
+    Raises UsageError, as :func:`~caloforge.foundations.durable.check_output_path` does, or MissingExtraError.
     """
     check_output_path(path, *inputs)
-    if path.suffix.lower() in OTHER_KINDS:
-        raise UsageError(
-            f"{path}: showers are written as HDF5 alone so far; expected a name such as {path.stem}.h5"
-        )
+    if path.suffix.lower() not in HDF5 and hit_writer(path.suffix.lower()) is None:
+        known = f"{path.stem}.h5, or for hits {', '.join(path.stem + suffix for suffix in HIT_FILES)}"
+        raise UsageError(f"{path}: showers are not written as {path.suffix}; expected {known}")
+
+
+def open_writer(path: str | Path, grid: Grid, provenance: Mapping[str, Any]) -> ShowerWriter | HitWriter:
+    """Return the writer, not open yet, of a shower file or of hits, as the name's ending says.
+
+    Raises as :func:`check_shower_path` does.
+    """
+    check_shower_path(Path(path))
+    kind = hit_writer(Path(path).suffix.lower()) or ShowerWriter
+    return kind(path, grid, provenance)
 
 
 class ShowerWriter:
@@ -239,9 +244,8 @@ class ShowerWriter:
 
 
 def write(path: str | Path, showers: Showers) -> None:
-    """Write showers to a file, whole or not at all."""
-    check_shower_path(Path(path))
-    with ShowerWriter(path, showers.grid, showers.provenance) as writer:
+    """Write showers to a file, or their hits where its name ends in .csv, .parquet or .root; whole or not at all."""
+    with open_writer(path, showers.grid, showers.provenance) as writer:
         writer.append(showers)
 
 

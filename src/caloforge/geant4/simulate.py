@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from caloforge.files.rank_merge import RankMerge
-from caloforge.files.shower_writer import ShowerWriter, check_shower_path
+from caloforge.files.shower_writer import check_shower_path, open_writer
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.ranks import ALONE, Ranks
@@ -174,7 +174,7 @@ def _write(
     lost = [index for index in range(request.events) if index not in place]
     if lost:
         raise CaloforgeError(f"{output}: {len(lost)} showers are in no journal, the first is {lost[0]}")
-    with ShowerWriter(output, request.detector.grid, provenance) as writer:
+    with open_writer(output, request.detector.grid, provenance) as writer:
         for start in range(0, request.events, ROWS_AT_ONCE):
             writer.append(_showers(place, request, range(request.events)[start : start + ROWS_AT_ONCE]))
 

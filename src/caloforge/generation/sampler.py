@@ -18,7 +18,7 @@ from caloforge.files.packing import PackedShowers
 from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shipped import pretrained_weights
 from caloforge.files.shower_file import ShowerFile
-from caloforge.files.shower_writer import ShowerWriter, check_shower_path
+from caloforge.files.shower_writer import ShowerWriter, check_shower_path, open_writer
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.randomness import DEFAULT_SEED, rows
@@ -257,8 +257,12 @@ def generate_file(
     # The day may change between two ranks.
     work = {**provenance, "date": None, "batch": batch}
     with RankMerge(out, ranks, work, source.count, progress, say) as merge:
-        path = out if ranks.leads else merge.part(ranks.rank)
-        with ShowerWriter(path, generator.card.grid, provenance) as writer:
+        grid = generator.card.grid
+        with (
+            open_writer(out, grid, provenance)
+            if ranks.leads
+            else ShowerWriter(merge.part(ranks.rank), grid, provenance)
+        ) as writer:
 
             def make(first: int) -> PackedShowers:
                 conditions = source.piece(first, min(batch, source.count - first))
@@ -266,7 +270,7 @@ def generate_file(
                     deposits=generator.sample(conditions, seed, first),
                     incident_energy=conditions.incident_energy,
                     incident_theta=conditions.incident_theta,
-                    grid=generator.card.grid,
+                    grid=grid,
                 )
                 return writer.pack(showers, first - share.start)
 

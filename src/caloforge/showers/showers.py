@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
-from caloforge.foundations.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.errors import CaloforgeError
 from caloforge.observables.definitions import observables
 from caloforge.showers.conditions import Conditions
-
-if TYPE_CHECKING:
-    import awkward as ak
+from caloforge.showers.hits import awkward_hits
 
 __all__ = ["Showers"]
 
@@ -74,26 +72,10 @@ class Showers:
         """Compute every observable of :mod:`caloforge.observables.definitions`, by name."""
         return observables(self)
 
-    def to_awkward(self) -> ak.Array:
-        """Return the hits as a jagged array: per shower ``x``, ``y``, ``z`` (cell) and ``energy`` (MeV).
+    def to_awkward(self) -> Any:
+        """Return an ``ak.Array`` with one record a shower: its conditions and ``hits``, a jagged array.
 
-        On a cylindrical grid the cell fields are called ``r``, ``phi``, ``layer``. Conditions are the
-        fields ``incident_energy`` and ``incident_theta``. Raises MissingExtraError without awkward.
+        A hit has ``ix``, ``iy``, ``iz`` (cell; ``ir``, ``iphi``, ``ilayer`` on a cylinder), ``x``, ``y``, ``z``
+        (mm, where known) and ``energy`` (MeV). Raises MissingExtraError without awkward.
         """
-        try:
-            import awkward as ak
-        except ImportError:
-            raise MissingExtraError("to_awkward", "awkward") from None
-        shower, *cell = np.nonzero(self.deposits)
-        counts = np.bincount(shower, minlength=len(self))
-        energy = self.deposits[(shower, *cell)]
-        columns = dict(zip(self.grid.axes, cell, strict=True)) | {"energy": energy}
-        hits = ak.zip({name: ak.unflatten(values, counts) for name, values in columns.items()})
-        return ak.zip(
-            {
-                "hits": hits,
-                "incident_energy": self.incident_energy,
-                "incident_theta": self.incident_theta,
-            },
-            depth_limit=1,
-        )
+        return awkward_hits(self)

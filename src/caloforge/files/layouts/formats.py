@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +17,7 @@ from caloforge.detector.grid import CYLINDRICAL, Grid
 from caloforge.files.hdf5 import MAX_CHUNK_BYTES, numeric_dataset, read_rows, rows_per_read
 from caloforge.files.layouts.binning import binning_by_size, read_binning
 from caloforge.files.shower_file import MAX_SHOWERS, check_deposits
-from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.units import GEV
 from caloforge.showers import (
     ELECTRON,
@@ -28,7 +28,16 @@ from caloforge.showers import (
     check_energies,
 )
 
-__all__ = ["LAYOUTS", "CaloChallenge", "Clic", "ClicAngle", "Lemurs", "PublicFile", "dataset_of"]
+__all__ = [
+    "LAYOUTS",
+    "CaloChallenge",
+    "Clic",
+    "ClicAngle",
+    "Fields",
+    "Lemurs",
+    "PublicFile",
+    "dataset_of",
+]
 
 PHOTON = 22
 CLIC_CELL_MM = (5.1, 5.1)
@@ -66,8 +75,6 @@ class PublicFile(ABC):
     pdg_id: int = ELECTRON
 
     def __init__(self, path: Path, file: h5py.File, binning: Path | None = None) -> None:
-        if binning is not None and not isinstance(self, CaloChallenge):
-            raise UsageError(f"{path}: --binning belongs to calochallenge, this file is {self.layout}")
         self.path = path
         self.remarks: list[str] = []
         self._data = {n: dataset_of(file, path, n, shape) for n, shape in self.fields.items()}
@@ -105,11 +112,12 @@ class PublicFile(ABC):
     def __len__(self) -> int:
         return int(self._data[self.image].shape[0])
 
-    @property
-    def rows_per_read(self) -> int:
-        """Showers to read at a time in bounded memory, whether as stored or on their grid."""
+    def chunks(self) -> Iterator[Showers]:
+        """Read all showers, as many at a time as bounded memory holds, whether as stored or on their grid."""
         most = max(1, MAX_CHUNK_BYTES // (4 * self.grid.n_cells))
-        return min(most, rows_per_read(self._data[self.image]))
+        step = min(most, rows_per_read(self._data[self.image]))
+        for start in range(0, len(self), step):
+            yield self.read(start, start + step)
 
     def read(self, start: int, stop: int) -> Showers:
         """Read showers ``start`` to ``stop`` and check every deposit."""

@@ -1,4 +1,4 @@
-"""Plots as histograms in a ROOT file. The only module that imports uproot."""
+"""Plots as histograms in a ROOT file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from caloforge.foundations.errors import MissingExtraError
+from caloforge.files.root import new_root_file
 from caloforge.report.plots.histograms import Plot
-
-try:
-    import uproot
-except ImportError:
-    raise MissingExtraError("a report or a figure", "report") from None
 
 __all__ = ["write_root"]
 
@@ -29,7 +24,7 @@ def write_root(path: Path, plots: Iterable[Plot], labels: Sequence[str]) -> None
     with error 0. Event displays hold MeV in cells.
     """
     folders = _folders(labels)
-    with uproot.recreate(path) as file:
+    with new_root_file(path) as file:
         for plot in plots:
             for folder, filled, scale in zip(plot.of(folders), plot.histograms, plot.scale, strict=True):
                 file[f"{folder}/{plot.name}"] = _titled(filled, plot, counts=scale != 1)
