@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from caloforge.foundations.errors import UsageError
-from caloforge.foundations.units import DEGREE, GEV, Spectrum
+from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
 
 positive = st.floats(1e-6, 1e12)
 uniform_numbers = st.lists(st.floats(0, 1, exclude_max=True), min_size=1).map(np.array)
@@ -100,3 +100,43 @@ def test_each_discrete_value_is_as_frequent_as_the_others() -> None:
 
 def test_json_form() -> None:
     assert Spectrum.parse("log:1:10").to_json() == {"kind": "log", "values": [1.0, 10.0]}
+
+
+@given(spectra(), st.floats(-500, 500), st.floats(0.1, 500))
+def test_signed_numbers_are_read_where_they_make_sense(
+    any_one: Spectrum, low: float, span: float
+) -> None:
+    assert Spectrum.parse(f"{low!r}:{low + span!r}", signed=True).values == (low, low + span)
+    assert Spectrum.parse(f"{low!r},0", signed=True) == Spectrum("discrete", (low, 0.0))
+    colons = ":".join(map(repr, any_one.values[:2]))
+    with pytest.raises(UsageError, match="--phi: expected a:b or a,b,c with numbers, got 'log:"):
+        Spectrum.parse(f"log:{colons}", what="--phi", signed=True)
+
+
+side = st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)).map(lambda ends: tuple(sorted(ends)))
+
+
+@given(side, side, uniform_numbers)
+def test_points_of_an_area_lie_in_it(
+    x: tuple[float, float], y: tuple[float, float], u_N: np.ndarray
+) -> None:
+    written = ",".join(f"{low!r}:{high!r}" for low, high in (x, y))
+    area = Area.parse(written)
+    assert (area.x_mm, area.y_mm) == (x, y)
+    points = area.quantile(np.stack([u_N, 1 - u_N], axis=1))
+    low, high = np.array([x, y]).T
+    assert ((low <= points) & (points <= high)).all()
+    assert Area.parse(f"{x[0]!r}:{x[1]!r}") == Area(x, x)
+    point = Area.parse(f"{x[0]!r}, {y[1]!r}")
+    np.testing.assert_array_equal(point.quantile(np.full((3, 2), 0.7)), [[x[0], y[1]]] * 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "1,2,3", "2:1", "1:2:3", "1:2,", "a,b", "nan,1", "1,inf", "1:nan", "1;2", ":", "log:1:2"],
+)
+def test_what_is_no_area_is_refused(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"^--impact: expected X,Y in mm, a:b for a square, or a:b,c:d, got '"
+    ):
+        Area.parse(text, "--impact")

@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from geant4_runs import data_sets
 from hypothesis import given
 from hypothesis import strategies as st
 
 from caloforge.detector import load_detector
 from caloforge.foundations.errors import UsageError
-from caloforge.foundations.units import DEGREE, GEV, Spectrum
-from caloforge.geant4.request import SimulationRequest
+from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
+from caloforge.geant4.physics_data import find_physics_data
+from caloforge.geant4.request import HADRONIC, SimulationRequest, physics_beside
+from caloforge.geant4.simulate import require_physics
+from caloforge.showers.particles import PARTICLES
 
 CLIC = load_detector("clic-ecal")
 
 
 def request(
-    energy: str = "10:500", theta: str = "60:120", events: int = 9, seed: int = 1
+    energy: str = "10:500",
+    theta: str = "60:120",
+    events: int = 9,
+    seed: int = 1,
+    phi: str = "90",
+    impact: str | None = None,
+    particles: tuple[int, ...] = (11,),
 ) -> SimulationRequest:
     return SimulationRequest(
-        CLIC, events, Spectrum.parse(energy, unit=GEV), Spectrum.parse(theta, unit=DEGREE), seed
+        CLIC,
+        events,
+        Spectrum.parse(energy, unit=GEV),
+        Spectrum.parse(theta, unit=DEGREE),
+        seed,
+        Spectrum.parse(phi, unit=DEGREE, signed=True),
+        None if impact is None else Area.parse(impact),
+        particles,
     )
 
 
@@ -66,9 +85,75 @@ def test_conditions_are_what_a_float32_file_holds() -> None:
         ({"energy": "10:2e5"}, "--energy: expected at most 100000 GeV, got 200000"),
         ({"theta": "0.5:90"}, "--theta: expected angles from 1 to 179 degrees"),
         ({"theta": "90,180"}, "--theta: expected angles from 1 to 179 degrees"),
+        ({"phi": "-361:0"}, "--phi: expected -360 to 360 degrees, got -361 to 0"),
+        (
+            {"impact": "0,65"},
+            "--impact: expected y on the read-out image of clic-ecal, -63.75 to 63.75 mm",
+        ),
+        (
+            {"impact": "-64:0,1"},
+            "--impact: expected x on the read-out image of clic-ecal, -63.75 to 63.75 mm",
+        ),
     ],
 )
 def test_impossible_requests_are_refused(change: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError) as refusal:
         request(**change)  # type: ignore[arg-type]
     assert words in str(refusal.value)
+
+
+def test_a_seed_means_the_primary_that_it_has_always_meant() -> None:
+    primary = request(seed=7).primary(3)
+    assert (primary.energy_MeV, primary.theta_rad) == (221605.109375, 1.2968435287475586)
+    assert primary.impact_xy_mm == (-1.1883885492922432, 1.1391553194587387)
+    assert primary.seed == 2109010813833620636
+    assert (primary.phi_rad, primary.pdg_id) == (float(np.float32(math.pi / 2)), 11)
+    # A journal that an older version left goes on.
+    assert list(request().to_json()) == ["detector", "seed", "energy_MeV", "theta_rad"]
+
+
+@given(st.integers(0, 10**6), st.integers(0, 2**40))
+def test_direction_place_and_particle_change_nothing_else(index: int, seed: int) -> None:
+    usual = request(seed=seed).primary(index)
+    other = request(seed=seed, phi="-180:10", impact="-3:4,5", particles=(22, -11)).primary(index)
+    assert -math.pi - 1e-6 <= other.phi_rad <= math.radians(10) + 1e-6
+    assert -3 <= other.impact_xy_mm[0] <= 4
+    assert other.impact_xy_mm[1] == 5
+    assert other.pdg_id in (22, -11)
+    same = replace(other, phi_rad=usual.phi_rad, impact_xy_mm=usual.impact_xy_mm, pdg_id=usual.pdg_id)
+    assert same == usual
+
+
+def test_azimuths_and_particles_are_drawn_evenly_and_apart() -> None:
+    found = [request(phi="0:360", particles=(11, 22)).primary(index) for index in range(2000)]
+    photon = np.array([primary.pdg_id == 22 for primary in found])
+    phi = np.array([primary.phi_rad for primary in found])
+    assert abs(photon.mean() - 0.5) < 4 * 0.5 / math.sqrt(2000)
+    assert abs(phi.mean() - math.pi) < 4 * 2 * math.pi / math.sqrt(12 * 2000)
+    assert abs(np.corrcoef(photon, phi)[0, 1]) < 0.1
+
+
+def test_other_directions_places_and_particles_are_another_run() -> None:
+    usual = request().to_json()
+    for change in ({"phi": "80:100"}, {"impact": "1,2"}, {"particles": (22,)}):
+        assert request(**change).to_json() != usual
+
+
+@pytest.mark.parametrize("name", PARTICLES)
+def test_hadrons_need_official_data(name: str, tmp_path: Path) -> None:
+    pdg = PARTICLES[name]
+    leptonic = name in ("e-", "e+", "gamma", "mu-", "mu+", "pi0")
+    assert set(HADRONIC).isdisjoint(physics_beside([11, pdg])) == leptonic
+    none, some = find_physics_data(environment={}), find_physics_data(data_sets(tmp_path))
+    for name_of_set in ("G4PARTICLEXS4.2", "PhotonEvaporation6.1.2", "G4SAIDDATA2.0"):
+        (tmp_path / name_of_set).mkdir()
+    whole = find_physics_data(tmp_path)
+    require_physics((pdg,), whole)
+    if leptonic:
+        require_physics((11, pdg), none)
+    else:
+        for data, missing in ((none, "G4EMLOW, G4PARTICLEXS"), (some, "(G4PARTICLEXS, Photon")):
+            with pytest.raises(UsageError) as refusal:
+                require_physics((11, pdg), data)
+            assert str(refusal.value).startswith(f"--particle {name}: hadrons need")
+            assert missing in str(refusal.value)

@@ -14,7 +14,8 @@ from caloforge.foundations.ranks import Ranks
 
 EXAMPLES = (
     "caloforge simulate --detector clic-ecal --events 20 --energy 10:50 -o showers.h5",
-    "caloforge simulate --detector pbwo4 --events 8 --energy log:2:20 --theta 60:120 -o tilted.h5 --json",
+    "caloforge simulate --detector pbwo4 --events 8 --energy log:2:20 --theta 60:120 --phi 0:360 -o tilted.h5 --json",
+    "caloforge simulate --detector pbwo4 --events 8 --energy 2:20 --particle e-,gamma --impact 3,-4 -o both.h5",
 )
 
 
@@ -43,6 +44,28 @@ def run(
         str,
         typer.Option(help="Angles to the face in degrees, in the same forms; 90 is normal incidence."),
     ] = "90",
+    phi: Annotated[
+        str,
+        typer.Option(
+            help="Azimuths around the face's normal in degrees, a:b or a,b,c; at 90 directions lie in the y-z plane."
+        ),
+    ] = "90",
+    impact: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the particle's line meets the face, mm from the central cell's centre: X,Y one point, a:b a square, "
+            "a:b,c:d a rectangle, both uniform (default: uniform over the central cell).",
+            metavar="AREA",
+        ),
+    ] = None,
+    particle: Annotated[
+        str,
+        typer.Option(
+            help="e-, e+, gamma, mu-, mu+ or pi0; several with commas between make a file of each in equal parts. "
+            "Hadrons need --physics-data.",
+            metavar="NAME[,NAME...]",
+        ),
+    ] = "e-",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes of each rank; the file does not depend on them.")
     ] = 1,
@@ -57,12 +80,13 @@ def run(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Simulate electron showers with Geant4; run an interrupted command again and it goes on."""
+    """Simulate showers with Geant4; run an interrupted command again and it goes on."""
     from caloforge.detector import load_detector
-    from caloforge.foundations.units import DEGREE, GEV, Spectrum
+    from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
     from caloforge.geant4.physics_data import find_physics_data
     from caloforge.geant4.request import SimulationRequest
-    from caloforge.geant4.simulate import require_geant4, simulate
+    from caloforge.geant4.simulate import require_geant4, require_physics, simulate
+    from caloforge.showers.particles import parse_particles
 
     request = SimulationRequest(
         detector=load_detector(detector),
@@ -70,10 +94,14 @@ def run(
         energy=Spectrum.parse(energy, unit=GEV, what="--energy"),
         theta=Spectrum.parse(theta, unit=DEGREE, what="--theta"),
         seed=seed,
+        phi=Spectrum.parse(phi, unit=DEGREE, what="--phi", signed=True),
+        impact=None if impact is None else Area.parse(impact, "--impact"),
+        particles=parse_particles(particle),
     )
     claim_showers(output, overwrite=overwrite)
     require_geant4()
     data = find_physics_data(physics_data)
+    require_physics(request.particles, data)
     ranks = Ranks.from_environment()
     if ranks.leads:
         warn_of_radians(request.theta)

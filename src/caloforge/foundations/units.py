@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from caloforge.foundations.errors import UsageError
 
-__all__ = ["DEGREE", "GEV", "Spectrum"]
+__all__ = ["DEGREE", "GEV", "Area", "Spectrum"]
 
 GEV = 1000.0
 """One GeV in MeV."""
@@ -35,19 +35,22 @@ class Spectrum:
     values: tuple[float, ...]
 
     @classmethod
-    def parse(cls, text: str, *, unit: float = 1.0, what: str = "range") -> Spectrum:
+    def parse(
+        cls, text: str, *, unit: float = 1.0, what: str = "range", signed: bool = False
+    ) -> Spectrum:
         """Read ``a:b`` (uniform), ``log:a:b`` (log-uniform), or ``a,b,c`` (discrete).
 
         Numbers are multiplied by ``unit``. Raises UsageError naming ``what`` when the text is none
-        of these, a bound is not finite or positive, or the bounds are not in order.
+        of these, a bound is not finite or (unless ``signed``) not positive, or the bounds are not in order.
         """
         got = repr(text if len(text) <= 60 else text[:60] + "...")
-        expected = f"{what}: expected a:b, log:a:b or a,b,c with positive numbers, got {got}"
+        forms = "a:b or a,b,c with numbers" if signed else "a:b, log:a:b or a,b,c with positive numbers"
+        expected = f"{what}: expected {forms}, got {got}"
         kind: Literal["uniform", "log", "discrete"] = "discrete"
         fields = text.split(",")
         if ":" in text:
             kind, fields = "uniform", text.split(":")
-            if fields[0].strip() == "log":
+            if fields[0].strip() == "log" and not signed:
                 kind, fields = "log", fields[1:]
             if len(fields) != 2:
                 raise UsageError(expected)
@@ -55,7 +58,7 @@ class Spectrum:
             values = tuple(float(field) * unit for field in fields)
         except ValueError:
             raise UsageError(expected) from None
-        if not all(math.isfinite(value) and value > 0 for value in values):
+        if not all(math.isfinite(value) and (signed or value > 0) for value in values):
             raise UsageError(expected)
         if kind != "discrete" and not values[0] < values[1]:
             raise UsageError(f"{what}: the lower bound must be below the upper one, got {got}")
@@ -85,3 +88,37 @@ class Spectrum:
     def to_json(self) -> dict[str, object]:
         """Return a JSON-ready form."""
         return {"kind": self.kind, "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class Area:
+    """Points spread evenly over a rectangle, from (low, high) in x and in y, mm; a side may have no length."""
+
+    x_mm: tuple[float, float]
+    y_mm: tuple[float, float]
+
+    @classmethod
+    def parse(cls, text: str, what: str = "area") -> Area:
+        """Read ``X,Y``, where each is a position in mm or a range ``a:b``; ``a:b`` alone is a square.
+
+        Raises UsageError naming ``what`` for anything else.
+        """
+        try:
+            sides = [tuple(float(end) for end in side.split(":")) for side in text.split(",")]
+            sides = [side * 2 if len(side) == 1 and len(sides) == 2 else side for side in sides]
+            (x_low, x_high), (y_low, y_high) = sides * 2 if len(sides) == 1 else sides
+            if -math.inf < x_low <= x_high < math.inf and -math.inf < y_low <= y_high < math.inf:
+                return cls((x_low, x_high), (y_low, y_high))
+        except ValueError:
+            pass
+        got = repr(text if len(text) <= 60 else text[:60] + "...")
+        raise UsageError(f"{what}: expected X,Y in mm, a:b for a square, or a:b,c:d, got {got}")
+
+    def quantile(self, u_N2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map uniform numbers in [0, 1) to points (N, 2)."""
+        low, high = np.array([self.x_mm, self.y_mm]).T
+        return np.asarray(np.clip(low + u_N2 * (high - low), low, high))
+
+    def to_json(self) -> dict[str, object]:
+        """Return a JSON-ready form."""
+        return {"x": list(self.x_mm), "y": list(self.y_mm)}

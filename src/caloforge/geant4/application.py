@@ -1,4 +1,4 @@
-"""Geant4: an electron becomes a shower.
+"""Geant4: a particle becomes a shower.
 
 This module and :mod:`caloforge.geant4.geometry` alone import ``geant4_pybind``. Geant4 exists once in a
 process and reads its data sets from environment variables (:mod:`caloforge.geant4.physics_data` sets them
@@ -8,6 +8,7 @@ before Python starts), so both are imported in worker processes only.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import geant4_pybind as g4
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from caloforge.detector import Detector
 from caloforge.geant4.em_tables import SandiaIntervals
 from caloforge.geant4.geometry import VACUUM, Geometry, material_of
+from caloforge.geant4.request import Primary, physics_beside
+from caloforge.showers import ELECTRON
 
 __all__ = ["GEANT4_VERSION", "PHYSICS_LIST", "ShowerSimulator", "elements", "sandia_intervals"]
 
@@ -24,7 +27,7 @@ PHYSICS_LIST = "G4EmStandardPhysics_option1"
 
 GEANT4_VERSION = g4.G4Version.replace("$Name: ", "").removesuffix(" [MT]$").removesuffix("$").strip()
 START_MM = 1.0
-"""How far before the first layer (along z) the electron starts."""
+"""How far before the first layer (along z) the particle starts."""
 
 
 def elements(materials: tuple[str, ...]) -> tuple[int, ...]:
@@ -58,13 +61,18 @@ def sandia_intervals(z: int) -> SandiaIntervals:
     )
 
 
+def across(phi_rad: float) -> tuple[float, float]:
+    """Return cosine and sine of an azimuth: a float32 knows it to 1e-7, so that pi/2 is the y-z plane exactly."""
+    return round(math.cos(phi_rad), 7) + 0.0, round(math.sin(phi_rad), 7) + 0.0
+
+
 class ShowerSimulator:
-    """A detector in Geant4, ready for electrons. One per process, since Geant4 is one per process.
+    """A detector in Geant4, ready for particles (PDG ids). One per process, since Geant4 is one per process.
 
     Raises UsageError for an unknown material.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, particles: Sequence[int] = (ELECTRON,)) -> None:
         elements(detector.materials)
         self._detector = detector
         self._manager = g4.G4RunManager()
@@ -73,7 +81,10 @@ class ShowerSimulator:
         self._manager.SetUserInitialization(self._geometry)
         physics = g4.G4VModularPhysicsList()
         physics.SetVerboseLevel(0)
-        physics.RegisterPhysics(getattr(g4, detector.physics_list or PHYSICS_LIST)())
+        names = (detector.physics_list or PHYSICS_LIST, *physics_beside(particles))
+        for name in names:
+            physics.RegisterPhysics(getattr(g4, name)())
+        self.physics_list = " + ".join(names)
         self._manager.SetUserInitialization(physics)
         # Geant4 insists that actions are made after the physics list.
         self._gun, self._readout = _Gun(), _ReadOut()
@@ -86,16 +97,14 @@ class ShowerSimulator:
         self._manager.BeamOn(0)  # builds the physics tables
         self._readout.collection = g4.G4SDManager.GetSDMpointer().GetCollectionID("calorimeter/deposit")
 
-    def shower(
-        self, energy_MeV: float, theta_rad: float, impact_xy_mm: tuple[float, float], seed: int
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-        """Simulate one electron and return the cells hit and their deposits (MeV), cells ascending.
+    def shower(self, primary: Primary) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """Simulate one particle and return the cells hit and their deposits (MeV), cells ascending.
 
         A cell is a flat index into (x, y, z) or (r, phi, layer). The impact point lies at z = 0, relative
         to the cylinder's axis or to the centre of the central cell: of an even number of cells, the one
         right of the middle. The same arguments give the same shower, whatever was simulated before.
         """
-        x, y = impact_xy_mm
+        x, y = primary.impact_xy_mm
         if self._detector.cells and self._detector.cell_size_mm:
             x, y = (
                 (n // 2 + 0.5 - n / 2) * size + impact
@@ -103,10 +112,11 @@ class ShowerSimulator:
                     self._detector.cells, self._detector.cell_size_mm, (x, y), strict=True
                 )
             )
-        sine, cosine = math.sin(theta_rad), math.cos(theta_rad)
-        start = g4.G4ThreeVector(x, y - START_MM * cosine / sine, -START_MM)
-        self._gun.aim(energy_MeV, start, g4.G4ThreeVector(0, cosine, sine))
-        g4.G4Random.setTheSeed(seed)
+        sine, cosine = math.sin(primary.theta_rad), math.cos(primary.theta_rad)
+        along_x, along_y = (cosine * part for part in across(primary.phi_rad))
+        start = x - START_MM * along_x / sine, y - START_MM * along_y / sine, -START_MM
+        self._gun.aim(primary, g4.G4ThreeVector(*start), g4.G4ThreeVector(along_x, along_y, sine))
+        g4.G4Random.setTheSeed(primary.seed)
         self._manager.BeamOn(1)
         return self._cells()
 
@@ -127,10 +137,11 @@ class _Gun(g4.G4VUserPrimaryGeneratorAction):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._gun = g4.G4ParticleGun(1)
-        self._gun.SetParticleDefinition(g4.G4Electron.Definition())
 
-    def aim(self, energy_MeV: float, start: g4.G4ThreeVector, direction: g4.G4ThreeVector) -> None:
-        self._gun.SetParticleEnergy(energy_MeV)
+    def aim(self, primary: Primary, start: g4.G4ThreeVector, direction: g4.G4ThreeVector) -> None:
+        table = g4.G4ParticleTable.GetParticleTable()
+        self._gun.SetParticleDefinition(table.FindParticle(primary.pdg_id))
+        self._gun.SetParticleEnergy(primary.energy_MeV)
         self._gun.SetParticlePosition(start)
         self._gun.SetParticleMomentumDirection(direction)
 

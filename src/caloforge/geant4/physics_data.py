@@ -48,6 +48,13 @@ class PhysicsData:
     environment: Mapping[str, str]
     remark: str = ""
 
+    @property
+    def lacking_for_hadrons(self) -> list[str]:
+        """The official data sets that showers of hadrons need and that are not there."""
+        needed = ("G4LEDATA", "G4PARTICLEXSDATA", "G4LEVELGAMMADATA", "G4SAIDXSDATA", "G4ENSDFSTATEDATA")
+        ours = create_cache()
+        return [DATA_SETS[name] for name in needed if Path(self.environment[name]).parent == ours]
+
     def __str__(self) -> str:
         if self.computed:
             return "computed tables (Tsai bremsstrahlung, Biggs-Lighthill photoelectric effect)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,35 +12,55 @@ import numpy as np
 from caloforge.detector import Detector
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED, MAX_SEED, stream, stream_seed
-from caloforge.foundations.units import DEGREE, GEV, Spectrum
-from caloforge.showers import MIN_INCIDENT_MEV
+from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
+from caloforge.showers import ELECTRON, IN_Y_Z, MIN_INCIDENT_MEV, name_of
 
-__all__ = ["Primary", "SimulationRequest"]
+__all__ = ["HADRONIC", "Primary", "SimulationRequest", "physics_beside"]
 
 MAX_ENERGY_MEV = 1e8
 """Geant4's electromagnetic tables end at 100 TeV."""
 
 THETA_RANGE = (1 * DEGREE, 179 * DEGREE)
-"""Flatter electrons would graze the face instead of entering it."""
+"""Flatter particles would graze the face instead of entering it."""
 
 NORMAL = Spectrum("discrete", (math.pi / 2,))
+Y_Z_PLANE = Spectrum("discrete", (IN_Y_Z,))
+
+STABLE, DECAYING = {11, -11, 22}, {13, -13, 111}
+"""Primaries of electromagnetic physics alone, by PDG id, and those that also decay."""
+
+HADRONIC = (
+    "G4HadronElasticPhysics", "G4HadronPhysicsFTFP_BERT", "G4StoppingPhysics", "G4IonPhysics",
+)  # fmt: skip
+"""What FTFP_BERT has beside electromagnetic physics and decays: it needs data sets that cannot be computed here."""
+
+
+def physics_beside(particles: Sequence[int]) -> tuple[str, ...]:
+    """Name Geant4's constructors that these primaries need beside those of electromagnetic physics."""
+    if STABLE.issuperset(particles):
+        return ()
+    hadrons = not (STABLE | DECAYING).issuperset(particles)
+    return ("G4DecayPhysics", *(HADRONIC if hadrons else ()))
 
 
 @dataclass(frozen=True)
 class Primary:
-    """One electron: energy (MeV), angle (rad), impact point in the central cell (mm), Geant4's seed."""
+    """One particle: energy (MeV), angles (rad), impact point in the central cell (mm), Geant4's seed, PDG id."""
 
     energy_MeV: float
     theta_rad: float
     impact_xy_mm: tuple[float, float]
     seed: int
+    phi_rad: float = IN_Y_Z
+    pdg_id: int = ELECTRON
 
 
 @dataclass(frozen=True)
 class SimulationRequest:
-    """Which showers: the detector, their number, the spectra of energy (MeV) and angle (rad), a seed.
+    """Which showers: the detector, their number, spectra of energy (MeV) and angles (rad), a seed, impact points, particles.
 
-    Raises UsageError for values that Geant4 cannot take.
+    Without an ``impact`` the points are uniform over the central cell, or on the axis of a cylinder. Of several ``particles`` (PDG ids) each shower
+    has one, drawn evenly. Raises UsageError for values that Geant4 cannot take.
     """
 
     detector: Detector
@@ -47,6 +68,9 @@ class SimulationRequest:
     energy: Spectrum
     theta: Spectrum = NORMAL
     seed: int = DEFAULT_SEED
+    phi: Spectrum = Y_Z_PLANE
+    impact: Area | None = None
+    particles: tuple[int, ...] = (ELECTRON,)
 
     def __post_init__(self) -> None:
         if self.events < 1:
@@ -65,23 +89,67 @@ class SimulationRequest:
                 f"--theta: expected angles from 1 to 179 degrees (90 is normal incidence), "
                 f"got {low:g} to {high:g}"
             )
+        if not -2 * math.pi <= self.phi.low <= self.phi.high <= 2 * math.pi:
+            low, high = self.phi.low / DEGREE, self.phi.high / DEGREE
+            raise UsageError(f"--phi: expected -360 to 360 degrees, got {low:g} to {high:g}")
+        self._require_on_the_face()
+
+    def _require_on_the_face(self) -> None:
+        if self.impact is None:
+            return
+        sides = zip("xy", (self.impact.x_mm, self.impact.y_mm), self.face_mm, strict=True)
+        for axis, (low, high), (least, most) in sides:
+            if not least <= low <= high <= most:
+                raise UsageError(
+                    f"--impact: expected {axis} on the read-out image of {self.detector.name}, "
+                    f"{least:g} to {most:g} mm, got {low:g} to {high:g}"
+                )
+
+    @property
+    def face_mm(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Where the read-out image begins and ends in x and in y, mm from its axis or the central cell's centre."""
+        if (readout := self.detector.readout) is not None:
+            radius = readout.rings * readout.ring_mm
+            return (-radius, radius), (-radius, radius)
+        x, y = (
+            (-(n // 2 + 0.5) * size, (n - n // 2 - 0.5) * size)
+            for n, size in zip(
+                self.detector.across, self.detector.cell_size_mm or (0.0, 0.0), strict=True
+            )
+        )
+        return x, y
 
     def primary(self, index: int) -> Primary:
-        """Draw the electron of shower ``index``; energy and angle are float32, as files hold them."""
-        u = stream(self.seed, "simulate", index).random(4)
+        """Draw the particle of shower ``index``; energy and angles are float32, as files hold them."""
+        u = stream(self.seed, "simulate", index).random(6)
         dx, dy = self.detector.cell_size_mm or (0.0, 0.0)  # a cylinder lies around the particle
+        x, y = ((u[2] - 0.5) * dx, (u[3] - 0.5) * dy)
+        if self.impact is not None:
+            x, y = self.impact.quantile(u[2:4])
         return Primary(
             energy_MeV=float(np.float32(self.energy.quantile(u[:1])[0])),
             theta_rad=float(np.float32(self.theta.quantile(u[1:2])[0])),
-            impact_xy_mm=(float((u[2] - 0.5) * dx), float((u[3] - 0.5) * dy)),
+            impact_xy_mm=(float(x), float(y)),
             seed=stream_seed(self.seed, "geant4", index),
+            phi_rad=float(np.float32(self.phi.quantile(u[4:5])[0])),
+            pdg_id=self.particles[int(u[5] * len(self.particles))],
         )
+
+    def spectra(self) -> dict[str, Any]:
+        """Return what the primaries are drawn from, JSON-ready; what is usual is not named."""
+        found: dict[str, Any] = {"energy_MeV": self.energy.to_json(), "theta_rad": self.theta.to_json()}
+        if self.phi != Y_Z_PLANE:
+            found["phi_rad"] = self.phi.to_json()
+        if self.impact is not None:
+            found["impact_mm"] = self.impact.to_json()
+        if self.particles != (ELECTRON,):
+            found["particles"] = ",".join(map(name_of, self.particles))
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return all that decides a shower; the number of showers does not."""
         return {
             "detector": self.detector.model_dump(mode="json", exclude_none=True),
             "seed": self.seed,
-            "energy_MeV": self.energy.to_json(),
-            "theta_rad": self.theta.to_json(),
+            **self.spectra(),
         }

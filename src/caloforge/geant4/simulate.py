@@ -31,11 +31,18 @@ from caloforge.foundations.ranks import ALONE, Ranks
 from caloforge.geant4.journal import Journal, Records
 from caloforge.geant4.physics_data import PhysicsData, find_physics_data
 from caloforge.geant4.pool import WorkerPool
-from caloforge.geant4.request import SimulationRequest
+from caloforge.geant4.request import HADRONIC, SimulationRequest, physics_beside
 from caloforge.geant4.worker import Introduction
-from caloforge.showers import ELECTRON, Showers
+from caloforge.showers import Showers, name_of
 
-__all__ = ["Interrupted", "SimulationResult", "journal_path", "require_geant4", "simulate"]
+__all__ = [
+    "Interrupted",
+    "SimulationResult",
+    "journal_path",
+    "require_geant4",
+    "require_physics",
+    "simulate",
+]
 
 ROWS_AT_ONCE = 64
 
@@ -61,6 +68,17 @@ def require_geant4(feature: str = "simulate") -> None:
     """Raise MissingExtraError, saying what needs it, unless geant4-pybind is installed (without importing it)."""
     if importlib.util.find_spec("geant4_pybind") is None:
         raise MissingExtraError(feature, "geant4")
+
+
+def require_physics(particles: Sequence[int], data: PhysicsData) -> None:
+    """Raise UsageError for hadrons without the official data sets that their physics reads."""
+    if lacking := data.lacking_for_hadrons:
+        for pdg in particles:
+            if set(HADRONIC) & set(physics_beside([pdg])):
+                raise UsageError(
+                    f"--particle {name_of(pdg)}: hadrons need Geant4's official data sets, in the folder that "
+                    f"--physics-data names ({', '.join(lacking)} missing); e-, e+, gamma, mu-, mu+ and pi0 do without"
+                )
 
 
 def journal_path(output: Path, rank: int = 0) -> Path:
@@ -92,6 +110,7 @@ def simulate(
         raise UsageError(f"--workers: expected at least 1, got {workers}")
     check_shower_path(output)
     data = physics_data or find_physics_data()
+    require_physics(request.particles, data)
     manifest = {
         **request.to_json(),
         "physics_tables": data.to_json(),
@@ -192,7 +211,8 @@ def _showers(place: Mapping[int, Records], request: SimulationRequest, indices: 
         incident_theta=np.array([p.theta_rad for p in primaries], np.float32),
         grid=grid,
         impact_xy=np.array([p.impact_xy_mm for p in primaries], np.float32),
-        pdg_id=np.full(len(indices), ELECTRON, np.int32),
+        pdg_id=np.array([p.pdg_id for p in primaries], np.int32),
+        incident_phi=np.array([p.phi_rad for p in primaries], np.float32),
     )
 
 
@@ -208,8 +228,7 @@ def _provenance(
         **({"sampling_fraction": fraction} if (fraction := request.detector.sampling_fraction) else {}),
         "seed": request.seed,
         "events": request.events,
-        "energy_MeV": request.energy.to_json(),
-        "theta_rad": request.theta.to_json(),
+        **request.spectra(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

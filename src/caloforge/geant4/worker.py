@@ -61,12 +61,11 @@ def serve(descriptor: int) -> None:
             for z in zs:
                 if not has_tables(emlow, z):
                     write_tables(emlow, geant4.sandia_intervals(z))
-        simulator = geant4.ShowerSimulator(request.detector)
+        simulator = geant4.ShowerSimulator(request.detector, request.particles)
     except UsageError as error:
         connection.send(str(error))
         return
-    physics = request.detector.physics_list or geant4.PHYSICS_LIST
-    connection.send(Introduction(geant4.GEANT4_VERSION, physics))
+    connection.send(Introduction(geant4.GEANT4_VERSION, simulator.physics_list))
     while True:
         try:
             index: int = connection.recv()
@@ -80,7 +79,5 @@ def _shower(
 ) -> SimulatedShower:
     started = time.perf_counter()
     primary = request.primary(index)
-    cell, deposit = simulator.shower(
-        primary.energy_MeV, primary.theta_rad, primary.impact_xy_mm, primary.seed
-    )
+    cell, deposit = simulator.shower(primary)
     return SimulatedShower(index, primary, cell, deposit, time.perf_counter() - started)
