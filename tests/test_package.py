@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shlex
 import tomllib
@@ -79,3 +81,50 @@ def test_texts_name_no_file_that_is_missing() -> None:
     }
     assert links
     assert [str(target) for page, target in links if not (page.parent / target).exists()] == []
+
+
+def test_what_python_offers_is_seen_by_dir_and_by_type_checkers() -> None:
+    assert {*caloforge.__all__} == {"__version__", *caloforge.HOMES} <= {*dir(caloforge)}
+    for name in caloforge.__all__:
+        assert getattr(caloforge, name) is not None
+    tree = ast.parse(Path(caloforge.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    typed = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == caloforge.HOMES
+
+
+@pytest.mark.parametrize("name", ["load", "read", "simulate", "train", "validate", "write"])
+def test_every_argument_in_python_has_a_type_and_the_documentation_an_example(name: str) -> None:
+    signature = inspect.signature(getattr(caloforge, name))
+    assert signature.return_annotation is not inspect.Signature.empty
+    assert all(p.annotation is not inspect.Parameter.empty for p in signature.parameters.values())
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    code = "".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    assert f"cf.{name}(" in code
+    assert f"::: caloforge.{caloforge.HOMES[name].removeprefix('caloforge.')}.{name}" in page
+
+
+@pytest.mark.geant4
+@pytest.mark.training
+@pytest.mark.long
+def test_the_examples_in_python_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: None
+) -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "docs/api.md", "exec"), names)
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "showers.h5",
+        "run",
+        "generated.h5",
+        "hits.parquet",
+        "report",
+    }
+    assert len(names["showers"]) == len(names["fresh"]) == 20

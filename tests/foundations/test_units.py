@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -140,3 +140,15 @@ def test_what_is_no_area_is_refused(text: str) -> None:
         UsageError, match=r"^--impact: expected X,Y in mm, a:b for a square, or a:b,c:d, got '"
     ):
         Area.parse(text, "--impact")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        *[("discrete", ()), ("discrete", (1.0, math.nan)), ("uniform", (1.0,)), ("uniform", (2.0, 1.0))],
+        *[("log", (0.0, 1.0)), ("log", (1.0, math.inf)), ("uniform", (1.0, 2.0, 3.0))],
+    ],
+)
+def test_a_spectrum_of_python_is_one(kind: Any, values: tuple[float, ...]) -> None:
+    with pytest.raises(UsageError, match=f"spectrum {kind}: expected finite"):
+        Spectrum(kind, values)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import caloforge as cf
 from caloforge.detector import Grid, load_detector
-from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.errors import CaloforgeError, CaloforgeWarning, UsageError
 from caloforge.foundations.units import GEV, Spectrum
 from caloforge.geant4.request import SimulationRequest
 from caloforge.generation.sampler import (
@@ -136,6 +137,22 @@ def test_conditions_the_model_does_not_know(generator: Generator) -> None:
         generator.generate([-5.0])
 
 
+def test_conditions_beyond_the_training_warn_whoever_asked_for_them(generator: Generator) -> None:
+    with pytest.warns(
+        CaloforgeWarning, match="energies beyond the trained 10 to 500 GeV: extrapolation"
+    ) as told:
+        generator.generate([50e3, 900e3], seed=1)
+    assert [warning.filename for warning in told] == [__file__]
+    generator.generate([10e3, 500e3], seed=1)  # a warning would be an error
+
+
+def test_a_generator_is_told_in_one_line(generator: Generator) -> None:
+    said = repr(generator)
+    assert said.startswith(f"<Generator: {generator.card.name} for small, 9 x 9 x 11 cells; trained at ")
+    assert "theta 1.571 rad" in said
+    assert len(said) < 200
+
+
 def test_the_python_interface_of_the_readme(run: Path) -> None:
     showers = cf.load(run).generate(energy=[50e3, 60e3], theta=None, seed=1)
     assert isinstance(showers, cf.Showers)
@@ -224,7 +241,9 @@ def test_energies_that_no_shower_has_are_refused(generator: Generator, energy_Ge
 
 @given(st.floats(-6, 5))
 def test_every_energy_that_is_taken_gives_finite_showers(generator: Generator, power: float) -> None:
-    deposits = generator.generate([1.001 * 10**power * GEV], seed=3).deposits
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CaloforgeWarning)
+        deposits = generator.generate([1.001 * 10**power * GEV], seed=3).deposits
     assert np.isfinite(deposits).all()
     assert (deposits >= 0).all()
 
@@ -237,7 +256,10 @@ def test_far_from_its_training_a_model_says_so_instead_of_giving_nan(
 ) -> None:
     model = load(name)
     words = rf"no finite showers at {energy_MeV / GEV:g} GeV and {degrees:g} degrees, too far from the training"
-    with pytest.raises(UsageError, match=words):
+    with (
+        pytest.raises(UsageError, match=words),
+        pytest.warns(CaloforgeWarning, match="beyond the trained"),
+    ):
         model.generate([energy_MeV] * 20, math.radians(degrees), seed=3)
     theta = Spectrum("discrete", (math.radians(degrees),))
     source = drawn(20, Spectrum("discrete", (energy_MeV,)), theta, 3)

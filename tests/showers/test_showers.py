@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import awkward as ak
 import numpy as np
@@ -54,6 +55,46 @@ def test_hits_as_a_jagged_array_hold_every_deposit(showers: Showers) -> None:
     np.testing.assert_array_equal(rebuilt, showers.deposits)
     np.testing.assert_array_equal(ak.to_numpy(events.incident_energy), showers.incident_energy)
     np.testing.assert_array_equal(ak.to_numpy(events.incident_theta), showers.incident_theta)
+
+
+def test_one_shower_is_showers_too_and_all_of_them_are_iterated() -> None:
+    showers = random_showers(4)
+    for number, one in enumerate(showers):
+        np.testing.assert_array_equal(one.deposits, showers.deposits[[number]])
+        np.testing.assert_array_equal(showers[number - 4].incident_energy, one.incident_energy)
+        np.testing.assert_array_equal(one.conditions.particle, showers.conditions.particle[[number]])
+        assert len(one) == 1
+    assert number == 3
+    assert len(showers[np.int64(2)]) == 1
+    for beyond in (4, -5):
+        with pytest.raises(IndexError):
+            showers[beyond]
+
+
+def test_showers_are_told_in_one_line_and_in_a_table() -> None:
+    grid = replace(SMALL_GRID, name="<b>\n")
+    showers = replace(random_showers(3, grid), pdg_id=np.array([11, 22, 22], np.int32))
+    energy = showers.incident_energy
+    said = f"{energy.min():,.0f} to {energy.max():,.0f} MeV"
+    assert repr(showers).startswith(
+        r"<Showers: 3 of <b>\n, 3 x 4 x 5 cells (x, y, z); e-, gamma; " + said
+    )
+    assert "\n" not in repr(showers)
+    assert len(repr(showers)) < 200
+    assert (
+        r"<tr><th>detector</th><td>&lt;b&gt;\n, 3 x 4 x 5 cells (x, y, z)</td></tr>"
+        in showers._repr_html_()
+    )
+    assert repr(showers[:0]) == r"<Showers: 0 of <b>\n, 3 x 4 x 5 cells (x, y, z)>"
+    many = replace(random_showers(6), pdg_id=np.array([11, -11, 22, 13, 111, 999], np.int32))
+    assert "and 2 more" in repr(many)
+
+
+def test_positions_are_those_of_the_cells() -> None:
+    x, y, z = random_showers(1).positions_mm()
+    assert x.shape == y.shape == z.shape == SMALL_GRID.shape
+    assert (x[1, 2, 0], y[1, 2, 0], z[1, 2, 0]) == (0, 0, 1.75)
+    assert (x[2, 2, 4], y[1, 3, 4], z[1, 2, 4]) == pytest.approx((5.1, 5.1, 15.75))
 
 
 def test_hits_lie_at_the_centres_of_their_cells() -> None:

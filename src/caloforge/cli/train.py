@@ -13,7 +13,6 @@ import typer
 from caloforge.cli.console import Json, digits, print_result, progress, say
 from caloforge.cli.multi_value_options import MultiValueData
 from caloforge.cli.outputs import Overwrite
-from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import silent
 from caloforge.foundations.ranks import Ranks
 
@@ -78,48 +77,26 @@ def run(
     if ranks.world > 1:  # before torch is loaded, which reports a lost connection at length
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
-    from caloforge.files.shipped import pretrained_weights
-    from caloforge.models.saved import has_model, read_card
-    from caloforge.training.begin import usual_model
-    from caloforge.training.config import load_config
     from caloforge.training.data_parallel import join
     from caloforge.training.run_folder import RunFolder
-    from caloforge.training.trainer import train
+    from caloforge.training.session import train
 
     with join(ranks, output, backend, say) as group:
         # A launcher that starts a job again knows nothing of --resume.
         folder, again = RunFolder(output), resume
         if ranks.attempt > 0:
             again = resume or group.from_first(lambda: folder.begun_by(ranks.job))
-        base: dict[str, object] = {}
-        if again:
-            base, sources = group.from_first(folder.read_config)
-            data = data or [Path(path) for path in sources["data"]]
-            init_from = None
-        for source in init_from or ():  # what is trained on is, if nobody says otherwise, the same model
-            given = pretrained_weights().get(str(source), source)
-            if has_model(given):
-                base["model"] = read_card(given).name
-        if not data:
-            raise UsageError("--data: expected one or more shower files")
-        files, weights, choice = list(data), init_from or [], ""
-
-        def usual() -> str:
-            nonlocal choice
-            name, choice = usual_model(files, weights)
-            return name
-
-        resolved = load_config(config, settings or (), base=base, model=model, usual=usual)
         with progress("train", "steps") if group.leads else nullcontext(silent) as report:
             result = train(
-                resolved,
-                files,
+                data or (),
                 output,
+                model=model,
+                config=config,
+                settings=settings or (),
                 resume=again,
-                init_from=weights,
+                init_from=init_from or (),
                 overwrite=overwrite,
                 group=group,
-                remark=choice,
                 progress=report,
                 say=say,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["INTERRUPTED", "CaloforgeError", "MissingExtraError", "UsageError"]
+__all__ = ["INTERRUPTED", "CaloforgeError", "CaloforgeWarning", "MissingExtraError", "UsageError"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it; batch templates requeue on it."""
@@ -12,6 +12,10 @@ class CaloforgeError(Exception):
     """Something failed; the message is one line that says what and what was expected."""
 
     exit_code = 1
+
+
+class CaloforgeWarning(UserWarning):
+    """Something is done, and may not be what was meant: a line as the command would say it."""
 
 
 class UsageError(CaloforgeError):

@@ -34,6 +34,15 @@ class Spectrum:
     kind: Literal["uniform", "log", "discrete"]
     values: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        low, high = (*self.values, 0.0, 0.0)[:2]
+        bounds = len(self.values) == 2 and low < high and (self.kind == "uniform" or low > 0)
+        if not all(map(math.isfinite, self.values)) or not (
+            self.values if self.kind == "discrete" else bounds
+        ):
+            expected = "values" if self.kind == "discrete" else "(low, high)"
+            raise UsageError(f"spectrum {self.kind}: expected finite {expected}, got {self.values}")
+
     @classmethod
     def parse(
         cls, text: str, *, unit: float = 1.0, what: str = "range", signed: bool = False

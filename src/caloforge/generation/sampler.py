@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shipped import pretrained_weights
 from caloforge.files.shower_file import ShowerFile
 from caloforge.files.shower_writer import ShowerWriter, check_shower_path, open_writer
-from caloforge.foundations.errors import UsageError
+from caloforge.foundations.errors import CaloforgeWarning, UsageError
 from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.randomness import DEFAULT_SEED, rows
 from caloforge.foundations.ranks import ALONE, Ranks
@@ -79,6 +80,13 @@ class Generator:
     forward: Forward | None = None
     folder: Path | None = None
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.card.grid.shape))
+        known = f"{_span(self.card.energy_MeV, 1.0)} MeV, theta {_span(self.card.theta_rad, 1.0)} rad"
+        return (
+            f"<Generator: {self.card.name} for {self.card.grid.name}, {shape} cells; trained at {known}>"
+        )
+
     def sample(
         self, conditions: Conditions, seed: int, first: int
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -108,13 +116,15 @@ class Generator:
         """Make one shower for each incident energy (MeV); ``theta`` in rad, by default pi/2.
 
         The same seed gives the same showers, whatever the batch size (up to the rounding of
-        floating point sums) and the ``pool`` of threads, by default one. Raises UsageError for conditions
-        that the model cannot take.
+        floating point sums) and the ``pool`` of threads, by default one. Warns (:class:`CaloforgeWarning`) of conditions
+        outside of the training's, and raises UsageError for those that the model cannot take.
         """
         conditions = Conditions.of(energy, theta)
         if len(conditions) == 0:
             raise UsageError("energy: expected at least one value")
-        check_conditions(self, _range(conditions.incident_energy), _range(conditions.incident_theta))
+        ranges = _range(conditions.incident_energy), _range(conditions.incident_theta)
+        if told := check_conditions(self, *ranges):
+            warnings.warn(told, CaloforgeWarning, stacklevel=3)  # the caller, outside of the decorator
 
         def make(first: int) -> np.ndarray[Any, np.dtype[np.float32]]:
             return self.sample(conditions[first : first + batch], seed, first)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
+from caloforge.detector.positions import cell_positions_mm
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.observables.definitions import observables
 from caloforge.showers.conditions import Conditions
 from caloforge.showers.hits import awkward_hits
+from caloforge.showers.summary import as_html, as_line
 
 __all__ = ["Showers"]
 
@@ -28,7 +31,8 @@ class Showers:
     optional: see :class:`Conditions`.
     ``provenance`` says where the showers come from (program, seed, physics tables, ...).
 
-    Raises CaloforgeError when the shapes do not fit each other.
+    Showers are counted, sliced and iterated; each one is Showers again. Raises CaloforgeError when the shapes do
+    not fit each other.
     """
 
     deposits: NDArray[np.float32]
@@ -55,8 +59,22 @@ class Showers:
     def __len__(self) -> int:
         return len(self.deposits)
 
-    def __getitem__(self, index: slice | NDArray[Any]) -> Showers:
+    def __getitem__(self, index: int | np.integer[Any] | slice | NDArray[Any]) -> Showers:
+        """Choose showers; a number chooses the one."""
+        if isinstance(index, int | np.integer):
+            place = range(len(self))[index]  # raises IndexError, which ends an iteration
+            index = slice(place, place + 1)
         return replace(self, deposits=self.deposits[index], **vars(self.conditions[index]))
+
+    def __iter__(self) -> Iterator[Showers]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return as_line(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return as_html(self)
 
     @property
     def conditions(self) -> Conditions:
@@ -72,6 +90,27 @@ class Showers:
         """Compute every observable of :mod:`caloforge.observables.definitions`, by name."""
         return observables(self)
 
+    def positions_mm(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return x, y, z of every cell's centre, each of the grid's shape.
+
+        See :func:`~caloforge.detector.positions.cell_positions_mm`. Raises UsageError where the grid does not know.
+        """
+        return cell_positions_mm(self.grid)
+
+    def plot(self) -> Any:
+        """Draw mean profiles in depth and across, and the visible energy: a matplotlib figure.
+
+        Raises MissingExtraError without the extra ``report``, UsageError where there is no shower.
+        """
+        return _drawn("profiles", self)
+
+    def display(self) -> Any:
+        """Draw one shower, such as ``showers[3]``, cell by cell: a matplotlib figure.
+
+        Raises MissingExtraError without the extra ``report``, UsageError where it is not one shower.
+        """
+        return _drawn("event", self)
+
     def to_awkward(self) -> Any:
         """Return an ``ak.Array`` with one record a shower: its conditions and ``hits``, a jagged array.
 
@@ -79,3 +118,8 @@ class Showers:
         (mm, where known) and ``energy`` (MeV). Raises MissingExtraError without awkward.
         """
         return awkward_hits(self)
+
+
+def _drawn(name: str, showers: Showers) -> Any:
+    # Drawing lies floors above: it is known by its name alone, and loaded when somebody asks.
+    return getattr(import_module("caloforge.report.plots.notebook"), name)(showers)

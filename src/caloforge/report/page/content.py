@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caloforge.comparison.differences import Comparison, Metrics
-from caloforge.comparison.requirements import Judgement, State
+from caloforge.comparison.requirements import STATES, Judgement, State
 from caloforge.comparison.samples import Sample
 
 __all__ = ["Report", "Source"]
@@ -36,6 +36,10 @@ class Report:
     verdicts: tuple[tuple[Judgement, ...], ...]
     caveats: tuple[str, ...]
     made: str
+
+    def __repr__(self) -> str:
+        states = ", ".join(f"{self.count(state)} {state}" for state in STATES)
+        return f"<Report: {', '.join(self.labels[1:])} against {self.labels[0]}; requirements: {states}>"
 
     @property
     def samples(self) -> tuple[Sample, ...]:

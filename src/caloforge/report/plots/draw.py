@@ -59,7 +59,7 @@ if _backend is not None and not _loaded:
     with suppress(ValueError):
         mpl.rcParams["backend"] = _backend  # for figures that this process draws elsewhere
 
-__all__ = ["few_ticks", "picture", "render", "render_all"]
+__all__ = ["Drawn", "drawn", "few_ticks", "fill", "picture", "render", "render_all"]
 
 DPI = 170
 """Sharp where a plot fills a screen of 900 pixels in height, and in the page's grid on screens of double density."""
@@ -75,8 +75,24 @@ LOOK: Any = {
 """Every setting, matplotlib's own where ours has none: a matplotlibrc may ask for LaTeX."""
 
 
+class Drawn(Figure):
+    """A figure that a notebook shows."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with mpl.rc_context(LOOK):
+            self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
 def render(plot: Plot, labels: Sequence[str]) -> bytes:
     """Draw a plot; ``labels`` name reference and candidates. Returns the bytes of a PNG file."""
+    shaded = plot.kind not in ("curves", "points")
+    return picture(lambda figure: fill(figure, plot, labels), shaded=shaded)
+
+
+def fill(figure: Figure, plot: Plot, labels: Sequence[str]) -> None:
+    """Draw a plot into an empty figure."""
     drawers = {
         "curves": _curves,
         "points": _points,
@@ -87,8 +103,19 @@ def render(plot: Plot, labels: Sequence[str]) -> bytes:
     names = [plain(label) for label in plot.of(labels)]
     if plot.kind != "display":
         names = [f"{name} ({n})" for name, n in zip(names, plot.showers, strict=True)]
-    shaded = plot.kind not in ("curves", "points")
-    return picture(lambda figure: drawers[plot.kind](figure, plot, names), shaded=shaded)
+    drawers[plot.kind](figure, plot, names)
+
+
+def drawn(fill: Callable[[Figure], None], inches: tuple[float, float] | None = None) -> Drawn:
+    """Let a function fill an empty figure, in the style of all, and return it.
+
+    A function that sets size and layout itself is given no ``inches``.
+    """
+    with mpl.rc_context(LOOK):
+        figure = Drawn(figsize=inches, layout="constrained" if inches else None)
+        FigureCanvasAgg(figure)
+        fill(figure)
+    return figure
 
 
 def picture(
