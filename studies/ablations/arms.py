@@ -10,6 +10,7 @@ from caloforge.foundations.units import GEV
 from caloforge.models.shared.transforms import Transform
 from caloforge.models.threedgan.family import FIXED_ANGLE, PublishedConfig, Sizes3DGAN
 from caloforge.models.threedgan.fixed_angle import ThreeDGAN
+from caloforge.showers import Domain
 
 __all__ = ["ABLATIONS", "FAMILY_IN_GEV", "IN_GEV", "Ablation"]
 
@@ -29,7 +30,7 @@ class _Config(PublishedConfig):
     architecture: Sizes3DGAN = Sizes3DGAN()
 
 
-def _generator(grid: Grid, threshold_MeV: float, sizes: Sizes3DGAN) -> ThreeDGAN:
+def _generator(grid: Grid, threshold_MeV: float, sizes: Sizes3DGAN, _domain: Domain) -> ThreeDGAN:
     return ThreeDGANInGeV(grid, threshold_MeV, filters=sizes.filters, latent=sizes.latent)
 
 

@@ -8,7 +8,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
-from torch.special import ndtri
 
 from caloforge.models.base import ShowerModel
 from caloforge.models.mixer.likelihood import cell_nats
@@ -19,7 +18,7 @@ from caloforge.models.shared.modes import frozen
 from caloforge.showers.batch import Batch
 from studies.mixer_gan.critic import ShowerCritic, View
 
-__all__ = ["RelativisticLoss", "RelativisticObjective", "aimed"]
+__all__ = ["RelativisticLoss", "RelativisticObjective"]
 
 
 class RelativisticLoss(Strict):
@@ -34,7 +33,7 @@ class RelativisticObjective:
 
     With ``d = D(real) - D(fake)`` the critic minimises ``softplus(-d)`` plus half the ``penalty`` times the mean
     squared slopes of D at real (R1) and at fake showers (R2); the generator minimises ``softplus(d)``. Slopes are
-    those in what the critic sees: cells and observables. Where a model can be aimed, fakes have the
+    those in what the critic sees: cells and observables. Where a model follows impact points, fakes have the
     impact points of the real showers, and the critic knows them.
 
     To the loss of a model that knows how likely showers are ``likelihood`` times the nats a cell may be added, to
@@ -57,10 +56,10 @@ class RelativisticObjective:
     def losses(self, batch: Batch) -> Iterator[LossStep]:
         """Yield the critic's loss, then the generator's."""
         critic = self._critic
-        aims = isinstance(self.model, Mixer)
-        impact_B2 = batch.impact_mm_B2 if aims else torch.zeros_like(batch.impact_mm_B2)
-        given_BF = critic.conditions(batch.energy_B, impact_B2)
-        real = critic.view(batch.deposits_BXYZ, batch.energy_B)
+        aims = "impact_xy" in self.model.follows
+        impact_B2 = batch.given.impact_mm_B2 if aims else torch.zeros_like(batch.given.impact_mm_B2)
+        given_BF = critic.conditions(batch.given.energy_B, impact_B2)
+        real = critic.view(batch.deposits_BXYZ, batch.given.energy_B)
         with torch.no_grad():
             fake = self._fake(batch)
         real_B, real_slope = self._judge(real, given_BF)
@@ -84,12 +83,12 @@ class RelativisticObjective:
         )
 
     def _fake(self, batch: Batch) -> View:
-        noise_BL = torch.randn(len(batch.energy_B), self.model.noise_size, device=batch.energy_B.device)
-        if isinstance(self.model, Mixer):
-            noise_BL = aimed(self.model, noise_BL, batch.impact_mm_B2)
-        image_BXYZ = self.model(batch.energy_B, batch.theta_B, noise_BL)
+        noise_BL = torch.randn(
+            len(batch.given.energy_B), self.model.noise_size, device=batch.given.energy_B.device
+        )
+        image_BXYZ = self.model(batch.given, noise_BL)
         deposits_BXYZ = self.model.transform.inverse(image_BXYZ)
-        return self._critic.view(deposits_BXYZ, batch.energy_B)
+        return self._critic.view(deposits_BXYZ, batch.given.energy_B)
 
     def _judge(self, view: View, given_BF: Tensor) -> tuple[Tensor, Tensor]:
         """Judge showers; return the mean squared slope as well, zero where there is no penalty on it."""
@@ -101,14 +100,3 @@ class RelativisticObjective:
         slopes = torch.autograd.grad(judged_B.sum(), view, create_graph=True)
         squared_B = torch.stack([slope.square().flatten(1).sum(1) for slope in slopes]).sum(0)
         return judged_B, squared_B.mean()
-
-
-def aimed(model: Mixer, noise_BL: Tensor, impact_mm_B2: Tensor) -> Tensor:
-    """Change the noise so that showers have these impact points, as far as training showers had them."""
-    low_2, high_2 = model.impact_span_22
-    part = (impact_mm_B2 - low_2) / (high_2 - low_2).clamp(min=1e-9)
-    first = model.latent + model.sums
-    normal_B2 = torch.where(
-        high_2 > low_2, ndtri(part.clamp(1e-6, 1 - 1e-6)), noise_BL[:, first : first + 2]
-    )
-    return torch.cat([noise_BL[:, :first], normal_B2, noise_BL[:, first + 2 :]], 1)

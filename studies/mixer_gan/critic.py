@@ -98,7 +98,7 @@ class ShowerCritic(nn.Module):
     @torch.no_grad()
     def begin(self, showers: Batch) -> None:
         """Take the scales from real showers."""
-        deposits_BXYZ, energy_B = showers.deposits_BXYZ, showers.energy_B
+        deposits_BXYZ, energy_B = showers.deposits_BXYZ, showers.given.energy_B
         log_energy_B = torch.log(energy_B)
         self.spectrum_2.copy_(torch.stack([log_energy_B.mean(), log_energy_B.std().clamp(min=1e-3)]))
         hits_H = deposits_BXYZ[deposits_BXYZ > 0]

@@ -185,8 +185,8 @@ class _Trainee:
         parts = [
             self._loader.batch(step * self._run.workers + rank) for rank in range(self._run.workers)
         ]
-        total = sum(len(part.energy_B) for part in parts)
-        return (replace(part, share=len(part.energy_B) / total) for part in parts)
+        total = sum(len(part.given.energy_B) for part in parts)
+        return (replace(part, share=len(part.given.energy_B) / total) for part in parts)
 
     def score(self) -> float:
         """Score the averaged weights, small is good."""

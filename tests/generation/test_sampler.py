@@ -27,7 +27,8 @@ from caloforge.generation.sampler import (
     load,
 )
 from caloforge.models.saved import ModelCard, save_model
-from caloforge.showers import Conditions
+from caloforge.showers import Conditions, Domain
+from caloforge.showers.batch import Given
 from caloforge.training.config import load_config
 
 GRID = Grid("small", (9, 9, 11), threshold_MeV=0.001)
@@ -108,9 +109,8 @@ def test_deposits_below_the_threshold_are_zero(generator: Generator) -> None:
 def test_units_are_mev(run: Path, generator: Generator) -> None:
     # The network's image holds 50 x GeV: a sample is 20 times as much in MeV.
     conditions = Conditions.of([100e3])
-    image = generator.model(
-        torch.tensor([100e3]), torch.tensor([math.pi / 2]), generator.model.noise(1, 0, 1)
-    ).detach()
+    given = Given.of(torch.tensor([100e3]))
+    image = generator.model(given, generator.model.noise(1, 0, 1)).detach()
     sample = generator.model.sample(conditions, seed=1)
     wanted = np.where(image * 20 >= THRESHOLD_MEV, image * 20, 0)
     assert sample == pytest.approx(wanted, rel=1e-5)
@@ -126,13 +126,15 @@ def test_like_takes_energies_and_angles_over_and_over(generator: Generator, tmp_
 
 
 def test_conditions_the_model_does_not_know(generator: Generator) -> None:
-    normal = (math.pi / 2, math.pi / 2)
-    assert check_conditions(generator, (10e3, 500e3), normal) is None
-    warning = check_conditions(generator, (10e3, 900e3), normal)
-    assert warning is not None
-    assert "10 to 500 GeV" in warning
-    with pytest.raises(UsageError, match=r"is not conditioned on the angle, got 57.3 to 114.6 degrees"):
-        check_conditions(generator, (10e3, 500e3), (1.0, 2.0))
+    assert check_conditions(generator, Domain((10e3, 500e3))) is None
+    warning = check_conditions(generator, Domain((10e3, 900e3)))
+    assert warning == "extrapolation: energies of 10 to 900 GeV, trained on 10 to 500"
+    for domain, words in (
+        (Domain((10e3, 500e3), (1.0, 2.0)), "does not follow theta, got 57.3 to 114.6 degrees"),
+        (Domain((10e3, 500e3), pdg_ids=(11, 22)), "was trained on e-, got gamma"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            check_conditions(generator, domain)
     with pytest.raises(CaloforgeError, match="incident_energy"):
         generator.generate([-5.0])
 

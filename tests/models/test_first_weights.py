@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import h5py
@@ -17,6 +16,7 @@ from caloforge.models.registry import MODELS
 from caloforge.models.saved import load_model
 from caloforge.models.threedgan.fixed_angle import ThreeDGAN
 from caloforge.models.threedgan.layers import Convolution
+from caloforge.showers.batch import Given
 from caloforge.training.begin import initialise_from
 from caloforge.training.checkpoint import checkpoints
 from caloforge.training.config import load_config
@@ -71,10 +71,10 @@ def test_original_weights_make_the_same_showers_in_mev(tmp_path: Path) -> None:
     loaded = ours["generator"]
     assert isinstance(loaded, ThreeDGAN)
 
-    energy_B, theta_B, noise_BL = torch.tensor([50e3, 300e3]), torch.ones(2), torch.randn(2, 200)
+    given, noise_BL = Given.of(torch.tensor([50e3, 300e3])), torch.randn(2, 200)
     with torch.no_grad():
-        image_GeV = generator(energy_B, theta_B, noise_BL)  # the original's image holds GeV
-        deposits = loaded.transform.inverse(loaded(energy_B, theta_B, noise_BL))
+        image_GeV = generator(given, noise_BL)  # the original's image holds GeV
+        deposits = loaded.transform.inverse(loaded(given, noise_BL))
         assert image_GeV.max() > 0
         np.testing.assert_allclose(
             deposits, image_GeV * GEV, rtol=1e-4, atol=1e-4 * GEV * image_GeV.max()
@@ -121,9 +121,9 @@ def test_a_larger_network_begins_with_what_a_smaller_one_does(
     own = next((sizes for name, sizes in small.items() if name in ("latent", "factors")), 0)
     noise_BL = torch.randn(4, given.noise_size)
     more_BL = torch.cat([noise_BL[:, :own], torch.randn(4, added), noise_BL[:, own:]], 1)
-    energy_B, theta_B = torch.tensor([2e4, 5e4, 1e5, 3e5]), torch.full((4,), math.pi / 2)
+    conditions = Given.of(torch.tensor([2e4, 5e4, 1e5, 3e5]))
     with torch.no_grad():
-        before, after = given(energy_B, theta_B, noise_BL), ours(energy_B, theta_B, more_BL)
+        before, after = given(conditions, noise_BL), ours(conditions, more_BL)
     # A cell near its threshold may be hit in one and not in the other: rounding.
     away = (after - before).abs() > 1e-3 * before.abs() + 1e-5 * float(before.abs().max())
     assert float(away.double().mean()) < 0.002

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def sizes(name: str, **chosen: int) -> dict[str, int]:
 
 
 def test_every_family_says_what_numbers_it_has() -> None:
-    assert sizes("copula") == sizes("copula-angle") == {"factors": 64}
+    assert sizes("copula") == {"factors": 64}
     assert sizes("mixer", width=48) == {
         "width": 48,
         "blocks": 3,
@@ -37,7 +38,11 @@ def test_every_family_says_what_numbers_it_has() -> None:
 def saved(folder: Path) -> dict[str, object]:
     three = {"factors": 3}
     model = MODELS["copula"].build(GRID, 0.0, three)
-    save_model(folder, model, ModelCard("copula", GRID, 0.0, (1e4, 1e5), (1.5, 1.6), three))
+    save_model(
+        folder,
+        model,
+        ModelCard("copula", GRID, 0.0, (1e4, 1e5), (math.pi / 2, math.pi / 2), architecture=three),
+    )
     card: dict[str, object] = json.loads((folder / "model.json").read_text())
     return card
 

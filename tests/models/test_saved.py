@@ -31,7 +31,14 @@ SIZES = {"copula": {"factors": 3}, "mixer": {"width": 8, "blocks": 1}, "3dgan": 
 def save(folder: Path, name: str = "copula") -> ModelCard:
     """Save an untrained model with few weights."""
     card = ModelCard(
-        name, GRID, 0.001, (1e4, 1e5), (1.5, 1.6), SIZES[name], {"showers": 1}, {"score": 0.5, "step": 3}
+        name,
+        GRID,
+        0.001,
+        (1e4, 1e5),
+        (1.5, 1.6),
+        architecture=SIZES[name],
+        training_data={"showers": 1},
+        metrics={"score": 0.5, "step": 3},
     )
     save_model(folder, card.build(), card)
     return card

@@ -15,7 +15,8 @@ from caloforge.models.objective import LossStep, TrainingShowers
 from caloforge.models.settings import Count, Positive, Sizes, Strict, TrainingConfig, Weight
 from caloforge.models.shared.first_weights import from_run
 from caloforge.models.shared.transforms import Transform
-from caloforge.showers.batch import Batch
+from caloforge.showers import Domain
+from caloforge.showers.batch import Batch, Given
 
 
 class ToySizes(Sizes):
@@ -43,8 +44,8 @@ class ToyModel(ShowerModel):
         self.log_share = nn.Parameter(torch.zeros(terms, *grid.shape))
         self.register_buffer("spread", torch.tensor(0.0))
 
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
-        scale_B111 = (energy_B * torch.exp(self.spread * noise_BL[:, 0]))[:, None, None, None]
+    def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
+        scale_B111 = (given.energy_B * torch.exp(self.spread * noise_BL[:, 0]))[:, None, None, None]
         return scale_B111 * torch.exp(self.log_share).mean(0)
 
 
@@ -55,8 +56,8 @@ class ToyObjective:
         self._smoothness = loss.smoothness
 
     def losses(self, batch: Batch) -> Iterator[LossStep]:
-        made_BXYZ = self.model(batch.energy_B, batch.theta_B, torch.zeros(len(batch.energy_B), 1))
-        ratio_BXYZ = (made_BXYZ - batch.deposits_BXYZ) / batch.energy_B[:, None, None, None]
+        made_BXYZ = self.model(batch.given, torch.zeros(len(batch.given.energy_B), 1))
+        ratio_BXYZ = (made_BXYZ - batch.deposits_BXYZ) / batch.given.energy_B[:, None, None, None]
         loss = ratio_BXYZ.square().sum((1, 2, 3)).mean() + self._smoothness * self.model.log_share.var()
         yield LossStep("generator", loss, {})
 
@@ -64,7 +65,7 @@ class ToyObjective:
         return torch.optim.Adam(network.parameters(), lr=learning_rate)
 
 
-def _generator(grid: Grid, threshold_MeV: float, sizes: ToySizes) -> ToyModel:
+def _generator(grid: Grid, threshold_MeV: float, sizes: ToySizes, _domain: Domain) -> ToyModel:
     return ToyModel(grid, threshold_MeV, sizes.terms)
 
 
@@ -72,7 +73,7 @@ def _objective(
     config: ToyConfig, model: ToyModel, _critic: nn.Module, showers: TrainingShowers
 ) -> ToyObjective:
     some = showers.some()
-    share_BXYZ = some.deposits_BXYZ / some.energy_B[:, None, None, None]
+    share_BXYZ = some.deposits_BXYZ / some.given.energy_B[:, None, None, None]
     with torch.no_grad():
         model.log_share.copy_(torch.log(share_BXYZ.mean(0).clamp(min=1e-9)))
         model.spread.copy_(torch.log(share_BXYZ.sum((1, 2, 3))).std())

@@ -27,7 +27,7 @@ from caloforge.models.registry import MODELS
 from caloforge.models.threedgan import convolution
 from caloforge.models.threedgan.layers import LEAK, Dropout, LeakyDropout
 from caloforge.models.threedgan.losses import AdversarialObjective, Losses, SamplingFraction
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 from caloforge.training.checkpoint import newest_valid
 from caloforge.training.config import load_config
 from caloforge.training.data_parallel import Group, join
@@ -161,9 +161,7 @@ def _gradients(
     mine = slice(0, BATCH) if group.world == 1 else (slice(0, 3), slice(3, BATCH))[group.rank]
     batch = Batch(
         torch.rand(BATCH, *GRID.shape, dtype=dtype)[mine],
-        torch.linspace(50e3, 400e3, BATCH, dtype=dtype)[mine],
-        torch.full((BATCH,), math.pi / 2, dtype=dtype)[mine],
-        torch.zeros(BATCH, 2, dtype=dtype)[mine],
+        Given.of(torch.linspace(50e3, 400e3, BATCH, dtype=dtype)[mine]),
         len(range(BATCH)[mine]) / BATCH,
     )
     noise_BL = torch.randn(BATCH, objective.model.noise_size, dtype=dtype)

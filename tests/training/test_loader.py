@@ -21,7 +21,7 @@ from caloforge.files.shower_writer import write
 from caloforge.files.training_store import ShowerStore, prepare_store
 from caloforge.foundations.errors import UsageError
 from caloforge.showers import Showers
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 from caloforge.training.loader import Loader
 
 SHAPE = (4, 4, 3)
@@ -47,12 +47,12 @@ def loader(store: ShowerStore, n: int = N, **options: Any) -> Loader:
 
 
 def numbers(batch: Batch) -> list[int]:
-    return [round(energy) - 1 for energy in batch.energy_B.tolist()]
+    return [round(energy) - 1 for energy in batch.given.energy_B.tolist()]
 
 
 def same(a: Batch, b: Batch) -> bool:
-    names = ("deposits_BXYZ", "energy_B", "theta_B")
-    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
+    pairs = zip((a.deposits_BXYZ, *a.given), (b.deposits_BXYZ, *b.given), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
 
 
 def reading_threads() -> list[threading.Thread]:
@@ -69,18 +69,22 @@ def test_a_batch_holds_showers_with_their_labels(store: ShowerStore) -> None:
     batch = loader(store).batch(3)
     index = np.array(numbers(batch))
     assert batch.deposits_BXYZ.shape == (len(index), *SHAPE)
-    assert {batch.deposits_BXYZ.dtype, batch.energy_B.dtype, batch.theta_B.dtype} == {torch.float32}
+    assert {batch.deposits_BXYZ.dtype, batch.given.energy_B.dtype, batch.given.theta_B.dtype} == {
+        torch.float32
+    }
     np.testing.assert_array_equal(batch.deposits_BXYZ.numpy(), store.dense(index))
-    np.testing.assert_array_equal(batch.theta_B.numpy(), store.conditions.incident_theta[index])
-    np.testing.assert_array_equal(batch.phi_B.numpy(), store.conditions.phi[index])
-    np.testing.assert_array_equal(batch.pdg_B.numpy(), np.where(index % 2, 22, 11))
+    np.testing.assert_array_equal(batch.given.theta_B.numpy(), store.conditions.incident_theta[index])
+    np.testing.assert_array_equal(batch.given.phi_B.numpy(), store.conditions.phi[index])
+    np.testing.assert_array_equal(batch.given.pdg_B.numpy(), np.where(index % 2, 22, 11))
 
 
 def test_a_batch_of_which_nothing_more_is_known_is_of_electrons_in_the_y_z_plane() -> None:
-    batch = Batch(torch.zeros(2, *SHAPE), torch.ones(2), torch.ones(2), torch.zeros(2, 2))
-    assert batch.phi_B.tolist() == [np.float32(np.pi / 2)] * 2
-    assert batch.pdg_B.tolist() == [11, 11]
-    assert batch.pdg_B.dtype == torch.int64
+    given = Given.of(torch.ones(2))
+    batch = Batch(torch.zeros(2, *SHAPE), given)
+    assert given.theta_B.tolist() == given.phi_B.tolist() == [np.float32(np.pi / 2)] * 2
+    assert given.pdg_B.tolist() == [11, 11]
+    assert given.pdg_B.dtype == torch.int64
+    assert not given.impact_mm_B2.any()
     assert same(batch.to(torch.device("cpu")), batch)
 
 

@@ -13,6 +13,7 @@ from caloforge.files.training_store import ShowerStore, prepare_store
 from caloforge.models.base import Forward, ShowerModel
 from caloforge.models.shared.transforms import Transform
 from caloforge.showers import Conditions
+from caloforge.showers.batch import Given
 from caloforge.training.data_parallel import Group
 from caloforge.training.physics_check import PhysicsCheck
 
@@ -25,9 +26,7 @@ class Replay(ShowerModel):
         self.transform, self.threshold_MeV, self.noise_size = Transform(), 0.0, 1
         self.deposits = np.roll(deposits, shift, axis=3) * np.float32(factor)
 
-    def forward(
-        self, energy_B: torch.Tensor, theta_B: torch.Tensor, noise_BL: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, given: Given, noise_BL: torch.Tensor) -> torch.Tensor:
         raise AssertionError("sample is replaced")
 
     def sample(

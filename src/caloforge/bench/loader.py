@@ -114,7 +114,7 @@ def _readers(
 
     return {
         STORE: lambda: len(store.dense(draws.integers(n, size=batch), out)),
-        AUGMENTED: lambda: len(loader.batch(next(steps)).energy_B),
+        AUGMENTED: lambda: len(loader.batch(next(steps)).deposits_BXYZ),
         RANDOM: hdf5_random,
         IN_ORDER: hdf5_in_order,
         MEMORY: lambda: len(memory.take(draws.integers(len(memory), size=batch), 0, out, "clip")),

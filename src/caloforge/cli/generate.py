@@ -59,7 +59,7 @@ def run(
         typer.Option("--theta", help="Degrees to the face, 90 is normal.", metavar="SPECTRUM"),
     ] = None,
     like: Annotated[
-        Path | None, typer.Option("--like", help="Take energies and angles from a file.", metavar="FILE")
+        Path | None, typer.Option("--like", help="Take all conditions from a file.", metavar="FILE")
     ] = None,
     engine: Annotated[
         Engine, typer.Option("--engine", help="What computes the network; auto: the fastest here.")
@@ -102,7 +102,7 @@ def run(
         source = like_file(like, events)
     source = replace(source, provenance={"command": this_command(), **source.provenance})
     generator = load(model)
-    warning = check_conditions(generator, source.energy_MeV, source.theta_rad)
+    warning = check_conditions(generator, source.domain)
     ranks, made = Ranks.from_environment(), generator.card.grid
     if ranks.leads:
         if angles is not None:
@@ -110,7 +110,7 @@ def run(
         if source.grid and (source.grid.name, source.grid.shape) != (made.name, made.shape):
             other, ours = (f"{grid.name} {list(grid.shape)}" for grid in (source.grid, made))
             say(f"warning: --like {like}: showers of {other}, the model makes those of {ours}")
-        known = failures(generator.folder, source.energy_MeV) if generator.folder else None
+        known = failures(generator.folder, source.domain.energy_MeV) if generator.folder else None
         for text in filter(None, (warning, known)):
             say(f"warning: {text}")
     if engine is Engine.auto and ranks.world > 1:

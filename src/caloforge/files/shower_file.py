@@ -27,6 +27,7 @@ from caloforge.showers import MAX_INCIDENT_MEV, Conditions, Showers
 
 __all__ = [
     "FORMAT",
+    "UNITS",
     "VERSION",
     "ShowerFile",
     "check_deposits",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.files.packing import PackedShowers
@@ -31,12 +33,16 @@ from caloforge.models.base import Forward, ShowerModel
 from caloforge.models.saved import ModelCard, load_model
 from caloforge.models.shared.defaults import usual_torch
 from caloforge.showers import (
+    ELECTRON,
     MAX_INCIDENT_MEV,
     MIN_INCIDENT_MEV,
     NORMAL_INCIDENCE,
     Conditions,
+    Domain,
     Showers,
+    name_of,
 )
+from caloforge.showers.domain import Range
 
 __all__ = [
     "ConditionSource",
@@ -59,8 +65,7 @@ class ConditionSource:
 
     count: int
     piece: Callable[[int, int], Conditions]
-    energy_MeV: tuple[float, float]
-    theta_rad: tuple[float, float]
+    domain: Domain
     provenance: dict[str, Any]
     inputs: tuple[Path, ...] = ()
     grid: Grid | None = None
@@ -92,16 +97,35 @@ class Generator:
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Make showers ``first``, ``first + 1``, ... Raises UsageError where the model, far from its training, cannot."""
         deposits = self.model.sample(conditions, seed, first, self.forward)
-        ranges = _range(conditions.incident_energy), _range(conditions.incident_theta)
-        if check_conditions(self, *ranges) and not np.isfinite(deposits.max()):
+        domain = Domain.of(conditions)
+        if check_conditions(self, domain) and not np.isfinite(deposits.max()):
             told, known = (
-                f"{_span(energy, GEV)} GeV and {_span(theta, DEGREE)} degrees"
-                for energy, theta in (ranges, (self.card.energy_MeV, self.card.theta_rad))
+                f"{_span(some.energy_MeV, GEV)} GeV and {_span(some.theta_rad, DEGREE)} degrees"
+                for some in (domain, self.card.domain)
             )
             raise UsageError(
                 f"model {self.card.name}: no finite showers at {told}, too far from the training at {known}"
             )
         return deposits
+
+    def complete(self, conditions: Conditions, seed: int, first: int) -> Conditions:
+        """Draw the impact points of showers ``first``, ``first + 1``, ... where they are not told, as in the training.
+
+        An impact point that does not change the model's showers is forgotten; the particle is the model's own where
+        it is not told.
+        """
+        impact_N2, span = conditions.impact_xy, self.card.impact_mm
+        if "impact_xy" not in self.model.follows:
+            impact_N2 = None
+        elif impact_N2 is None and span is not None:
+            u_N2 = rows(uniform, 2, first, len(conditions), seed, "impact points")
+            low_2, high_2 = np.array(span).T
+            impact_N2 = (low_2 + (high_2 - low_2) * u_N2).astype(np.float32)
+        pdg_N, known = conditions.pdg_id, self.card.pdg_ids
+        if pdg_N is None:
+            own = ELECTRON if ELECTRON in known else known[0]
+            pdg_N = np.full(len(conditions), own, np.int32)
+        return replace(conditions, impact_xy=impact_N2, pdg_id=pdg_N)
 
     @usual_torch()
     def generate(
@@ -109,22 +133,27 @@ class Generator:
         energy: object,
         theta: object = None,
         *,
+        phi: object = None,
+        impact: object = None,
+        pdg_id: object = None,
         seed: int = DEFAULT_SEED,
         batch: int = BATCH,
         pool: ThreadPool | None = None,
     ) -> Showers:
-        """Make one shower for each incident energy (MeV); ``theta`` in rad, by default pi/2.
+        """Make one shower for each incident energy (MeV); ``theta`` and ``phi`` in rad, by default pi/2.
+
+        ``impact`` (N, 2) or (2,) is in mm, by default drawn as in the training; ``pdg_id`` by default the model's particle.
 
         The same seed gives the same showers, whatever the batch size (up to the rounding of
         floating point sums) and the ``pool`` of threads, by default one. Warns (:class:`CaloforgeWarning`) of conditions
         outside of the training's, and raises UsageError for those that the model cannot take.
         """
-        conditions = Conditions.of(energy, theta)
+        conditions = Conditions.of(energy, theta, phi, impact, pdg_id)
         if len(conditions) == 0:
             raise UsageError("energy: expected at least one value")
-        ranges = _range(conditions.incident_energy), _range(conditions.incident_theta)
-        if told := check_conditions(self, *ranges):
+        if told := check_conditions(self, asked(conditions)):
             warnings.warn(told, CaloforgeWarning, stacklevel=3)  # the caller, outside of the decorator
+        conditions = self.complete(conditions, seed, 0)
 
         def make(first: int) -> np.ndarray[Any, np.dtype[np.float32]]:
             return self.sample(conditions[first : first + batch], seed, first)
@@ -133,8 +162,7 @@ class Generator:
         pieces = list((pool or ThreadPool(1)).map(make, firsts))
         return Showers(
             deposits=pieces[0] if len(pieces) == 1 else np.concatenate(pieces),
-            incident_energy=conditions.incident_energy,
-            incident_theta=conditions.incident_theta,
+            **vars(conditions),
             grid=self.card.grid,
             provenance=_provenance(self, seed),
         )
@@ -164,45 +192,69 @@ def with_engine(
     """
     pool, times = pool or ThreadPool(1), dict[str, float]()
     if name == "auto":
-        share = np.linspace(0, 1, batch)
-        known = (generator.card.energy_MeV, generator.card.theta_rad)
-        conditions = Conditions.of(*(low + share * (high - low) for low, high in known))
+        share, known = np.linspace(0, 1, batch), generator.card.domain
+        ranges = (known.energy_MeV, known.theta_rad, known.phi_rad)
+        conditions = Conditions.of(*(low + share * (high - low) for low, high in ranges))
         name, times = choose(generator.model, conditions, pool.count, pool.threads)
     forward = make_forward(name, generator.model, batch, pool.count, pool.threads)
     return replace(generator, engine=name, forward=forward), times
 
 
-def check_conditions(
-    generator: Generator, energy_MeV: tuple[float, float], theta_rad: tuple[float, float]
-) -> str | None:
-    """Compare (low, high) of the conditions with what the model was trained on.
+def asked(conditions: Conditions) -> Domain:
+    """Return what conditions ask of a model: a particle only where it is told."""
+    domain = Domain.of(conditions)
+    return domain if conditions.pdg_id is not None else replace(domain, pdg_ids=())
+
+
+def check_conditions(generator: Generator, domain: Domain) -> str | None:
+    """Compare conditions with what the model was trained on.
 
     Returns a warning where a model must extrapolate. Raises UsageError for energies and angles that no shower has, and
-    for other angles than that of a model which is not conditioned on the angle.
+    for other angles, azimuths or particles than those of a model that does not follow them.
     """
-    card = generator.card
-    trained_low, trained_high = (angle / DEGREE for angle in card.theta_rad)
-    theta_low, theta_high = (angle / DEGREE for angle in theta_rad)
-    if not MIN_INCIDENT_MEV <= energy_MeV[0] <= energy_MeV[1] <= MAX_INCIDENT_MEV:
+    card, follows = generator.card, generator.model.follows
+    known = card.domain
+    if not MIN_INCIDENT_MEV <= domain.energy_MeV[0] <= domain.energy_MeV[1] <= MAX_INCIDENT_MEV:
         limits = _span((MIN_INCIDENT_MEV, MAX_INCIDENT_MEV), GEV)
-        raise UsageError(f"energy: expected {limits} GeV, got {_span(energy_MeV, GEV)}")
-    if not 0 < theta_low <= theta_high < 180:
-        raise UsageError(
-            f"theta: expected angles between 0 and 180 degrees, got {_span(theta_rad, DEGREE)}"
-        )
-    outside = theta_low < trained_low - 1 or theta_high > trained_high + 1
-    if outside and not generator.model.conditioned_on_angle:
-        raise UsageError(
-            f"theta: model {card.name} was trained at {trained_low:.4g} degrees and is not conditioned on "
-            f"the angle, got {_span(theta_rad, DEGREE)} degrees"
-        )
-    if outside:
-        return f"angles beyond the trained {_span(card.theta_rad, DEGREE)} degrees: extrapolation"
-    low, high = energy_MeV
-    known_low, known_high = card.energy_MeV
+        raise UsageError(f"energy: expected {limits} GeV, got {_span(domain.energy_MeV, GEV)}")
+    if not 0 < domain.theta_rad[0] <= domain.theta_rad[1] < math.pi:
+        told = _span(domain.theta_rad, DEGREE)
+        raise UsageError(f"theta: expected angles between 0 and 180 degrees, got {told}")
+    strange = [name_of(pdg) for pdg in domain.pdg_ids if pdg not in known.pdg_ids]
+    if strange:
+        names = ", ".join(map(name_of, known.pdg_ids))
+        raise UsageError(f"particle: model {card.name} was trained on {names}, got {strange[0]}")
+    warnings = []
+    for name, outside in (
+        ("theta", _beyond(domain.theta_rad, known.theta_rad)),
+        ("phi", domain.tilted and _beyond(_turned(domain.phi_rad, known.phi_rad), known.phi_rad)),
+    ):
+        told, trained = (_span(getattr(some, f"{name}_rad"), DEGREE) for some in (domain, known))
+        if outside and f"incident_{name}" not in follows:
+            raise UsageError(
+                f"{name}: model {card.name} was trained at {trained} degrees and does not follow {name}, "
+                f"got {told} degrees"
+            )
+        if outside:
+            warnings.append(f"{name} of {told} degrees, trained on {trained}")
+    (low, high), (known_low, known_high) = domain.energy_MeV, known.energy_MeV
     if low < known_low * (1 - EXTRAPOLATION) or high > known_high * (1 + EXTRAPOLATION):
-        return f"energies beyond the trained {_span(card.energy_MeV, GEV)} GeV: extrapolation"
-    return None
+        told, trained = (_span(some.energy_MeV, GEV) for some in (domain, known))
+        warnings.append(f"energies of {told} GeV, trained on {trained}")
+    return f"extrapolation: {'; '.join(warnings)}" if warnings else None
+
+
+def _beyond(found: Range, known: Range) -> bool:
+    """Tell whether angles lie outside of others by more than a degree."""
+    return found[0] < known[0] - DEGREE or found[1] > known[1] + DEGREE
+
+
+def _turned(phi_rad: Range, known_rad: Range) -> Range:
+    """Turn azimuths by whole turns to where others are; a full turn holds all."""
+    if known_rad[1] - known_rad[0] > 2 * math.pi - 10 * DEGREE:
+        return known_rad
+    turns = math.ceil((known_rad[0] - DEGREE - phi_rad[0]) / (2 * math.pi)) * 2 * math.pi
+    return phi_rad[0] + turns, phi_rad[1] + turns
 
 
 def drawn(count: int, energy: Spectrum, theta: Spectrum | None, seed: int) -> ConditionSource:
@@ -210,15 +262,16 @@ def drawn(count: int, energy: Spectrum, theta: Spectrum | None, seed: int) -> Co
     theta = theta or Spectrum("discrete", (NORMAL_INCIDENCE,))
 
     def piece(first: int, size: int) -> Conditions:
-        u_N2 = rows(lambda generator, shape: generator.random(shape), 2, first, size, seed, "conditions")
+        u_N2 = rows(uniform, 2, first, size, seed, "conditions")
         return Conditions.of(energy.quantile(u_N2[:, 0]), theta.quantile(u_N2[:, 1]))
 
     spectra = {"energy_MeV": energy.to_json(), "theta_rad": theta.to_json()}
-    return ConditionSource(count, piece, (energy.low, energy.high), (theta.low, theta.high), spectra)
+    domain = Domain((energy.low, energy.high), (theta.low, theta.high), pdg_ids=())
+    return ConditionSource(count, piece, domain, spectra)
 
 
 def like_file(path: Path, count: int | None = None) -> ConditionSource:
-    """Take energies and angles from a shower file, over and over if ``count`` asks for more."""
+    """Take all conditions from a shower file, over and over if ``count`` asks for more."""
     with ShowerFile(path) as file:
         conditions, grid = file.conditions, file.grid
     if len(conditions) == 0:
@@ -230,8 +283,7 @@ def like_file(path: Path, count: int | None = None) -> ConditionSource:
     return ConditionSource(
         len(conditions) if count is None else count,
         piece,
-        _range(conditions.incident_energy),
-        _range(conditions.incident_theta),
+        asked(conditions),
         {"like": path.name},
         inputs=(path,),
         grid=grid,
@@ -276,10 +328,10 @@ def generate_file(
 
             def make(first: int) -> PackedShowers:
                 conditions = source.piece(first, min(batch, source.count - first))
+                conditions = generator.complete(conditions, seed, first)
                 showers = Showers(
                     deposits=generator.sample(conditions, seed, first),
-                    incident_energy=conditions.incident_energy,
-                    incident_theta=conditions.incident_theta,
+                    **vars(conditions),
                     grid=grid,
                 )
                 return writer.pack(showers, first - share.start)
@@ -314,8 +366,9 @@ def _provenance(generator: Generator, seed: int) -> dict[str, Any]:
     }
 
 
-def _range(values: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
+def uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Draw numbers between 0 and 1."""
+    return generator.random(shape)
 
 
 def _span(limits: tuple[float, float], unit: float) -> str:

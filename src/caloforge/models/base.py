@@ -14,10 +14,11 @@ from caloforge.detector import Grid
 from caloforge.models.shared.noise import normal_rows
 from caloforge.models.shared.transforms import Transform
 from caloforge.showers import Conditions
+from caloforge.showers.batch import Given
 
 __all__ = ["Forward", "ShowerModel"]
 
-Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
+Forward = Callable[[Given, Tensor], Tensor]
 """What computes :meth:`ShowerModel.forward`: the model itself, or an engine that has it in another form."""
 
 
@@ -33,7 +34,7 @@ class ShowerModel(nn.Module, ABC):
     threshold_MeV : deposits below it are not read out; samples hold zero there
     transform : from deposits (MeV) to the image that the networks see
     noise_size : random numbers a shower needs
-    conditioned_on_angle : whether the incident angle changes the shower
+    follows : the conditions beside the energy that change the shower, by their names in a shower file
     at_once : showers that are sampled together, so that what they need stays in a cache
     """
 
@@ -41,12 +42,12 @@ class ShowerModel(nn.Module, ABC):
     threshold_MeV: float
     transform: Transform
     noise_size: int
-    conditioned_on_angle: bool = False
+    follows: frozenset[str] = frozenset()
     at_once: int = 1 << 30
 
     @abstractmethod
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
-        """Make images (B, nx, ny, nz) in network units; energies in MeV, angles in rad."""
+    def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
+        """Make images (B, nx, ny, nz) in network units."""
 
     def prepare(self) -> None:
         """Get ready to make many showers; the weights must not change afterwards."""
@@ -65,13 +66,12 @@ class ShowerModel(nn.Module, ABC):
         made. ``forward`` computes the images in place of the model, which must be in evaluation mode.
         """
         device = next(self.parameters()).device
-        energy_B = torch.from_numpy(np.ascontiguousarray(conditions.incident_energy)).to(device)
-        theta_B = torch.from_numpy(np.ascontiguousarray(conditions.incident_theta)).to(device)
+        given = Given.tensors(conditions).each(lambda values: values.to(device))
         result: NDArray[np.float32] = np.empty((len(conditions), *self.grid.shape), np.float32)
         for start in range(0, len(conditions), self.at_once):
             part = slice(start, min(start + self.at_once, len(conditions)))
             noise_BL = self.noise(seed, first + start, part.stop - start).to(device)
-            image_BXYZ = (forward or self)(energy_B[part], theta_B[part], noise_BL).float()
+            image_BXYZ = (forward or self)(given.take(part), noise_BL).float()
             deposits_BXYZ = self.transform.inverse(image_BXYZ)
             nn.functional.threshold(deposits_BXYZ, self.threshold_MeV, 0.0, inplace=True)
             torch.from_numpy(result[part]).copy_(deposits_BXYZ)

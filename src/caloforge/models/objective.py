@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
 from caloforge.models.base import ShowerModel
-from caloforge.showers import Showers
-from caloforge.showers.batch import Batch
+from caloforge.showers import Domain, Showers
+from caloforge.showers.batch import Batch, Given
 
 __all__ = ["LossStep", "Objective", "TrainingShowers"]
 
@@ -23,12 +22,13 @@ __all__ = ["LossStep", "Objective", "TrainingShowers"]
 class TrainingShowers:
     """What is known of the showers of a training before its first step; energies in MeV.
 
-    ``energy_N`` are the incident energies of all, ``deposit_N`` adds up the deposits of each, and ``some``
+    ``domain`` bounds their conditions, ``energy_N`` are the incident energies of all, ``deposit_N`` adds up the deposits of each, and ``some``
     reads some of them, drawn at random: enough for first moments.
     """
 
     grid: Grid
     threshold_MeV: float
+    domain: Domain
     energy_N: NDArray[Any]
     deposit_N: Callable[[], NDArray[Any]]
     some: Callable[[], Batch]
@@ -36,17 +36,12 @@ class TrainingShowers:
     @classmethod
     def held(cls, showers: Showers, threshold_MeV: float) -> TrainingShowers:
         """Take all of some showers in memory, without their impact points."""
-        batch = Batch(
-            torch.from_numpy(showers.deposits),
-            torch.from_numpy(showers.incident_energy),
-            torch.from_numpy(showers.incident_theta),
-            torch.zeros(len(showers), 2),
-            phi_B=torch.from_numpy(showers.conditions.phi),
-            pdg_B=torch.from_numpy(showers.conditions.particle.astype(np.int64)),
-        )
+        known = replace(showers.conditions, impact_xy=None)
+        batch = Batch(torch.from_numpy(showers.deposits), Given.tensors(known))
         return cls(
             showers.grid,
             threshold_MeV,
+            Domain.of(known),
             showers.incident_energy,
             lambda: showers.deposits.sum((1, 2, 3)),
             lambda: batch,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
@@ -14,12 +13,12 @@ from torch import nn
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
 from caloforge.models.family import Family
+from caloforge.showers import Domain
 
 __all__ = ["MODELS", "WHERE", "count_weights", "describe", "serves"]
 
 WHERE = {
     "copula": "caloforge.models.copula.family:COPULA",
-    "copula-angle": "caloforge.models.copula.family:COPULA_ANGLE",
     "mixer": "caloforge.models.mixer.family:MIXER",
     "3dgan": "caloforge.models.threedgan.family:FIXED_ANGLE",
     "3dgan-x16": "caloforge.models.threedgan.family:FIXED_ANGLE_X16",
@@ -62,12 +61,9 @@ def describe(grid: Grid) -> list[dict[str, str | int]]:
     ]
 
 
-def serves(name: str, grid: Grid, theta_rad: tuple[float, float]) -> bool:
-    """Say whether a model can make showers on a grid, and follow angles from low to high."""
-    family = MODELS[name]
-    tilt = max(abs(angle - math.pi / 2) for angle in theta_rad)
-    follows = family.steepest_rad is None or tilt <= math.pi / 2 - family.steepest_rad + 1e-3
-    return follows and _parameters(partial(family.build, grid, 0.0)) != "-"
+def serves(name: str, grid: Grid, domain: Domain) -> bool:
+    """Say whether a model can make showers on a grid, for conditions of a domain."""
+    return _parameters(partial(MODELS[name].build, grid, 0.0, domain=domain)) != "-"
 
 
 def _parameters(build: Callable[[], nn.Module]) -> int | str:

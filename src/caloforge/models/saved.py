@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
+from caloforge.files.shower_file import UNITS
 from caloforge.files.tensors import load_into, load_tensors, require_shapes, save_tensors
 from caloforge.foundations.durable import write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
@@ -19,7 +20,7 @@ from caloforge.foundations.texts import fill, read_json
 from caloforge.models.base import ShowerModel
 from caloforge.models.family import Family
 from caloforge.models.registry import MODELS
-from caloforge.showers.conditions import MAX_INCIDENT_MEV
+from caloforge.showers import ELECTRON, IN_Y_Z, MAX_INCIDENT_MEV, Domain
 
 __all__ = [
     "WEIGHTS",
@@ -41,7 +42,8 @@ class ModelCard:
     """What ``model.json`` says of a model.
 
     ``architecture`` holds the sizes of its :class:`~caloforge.models.family.Family`, the usual ones where
-    it says none; ``energy_MeV`` and ``theta_rad`` are the (low, high) of the conditions it was trained on;
+    it says none; ``energy_MeV``, ``theta_rad``, ``phi_rad``, ``impact_mm`` and ``pdg_ids`` are the conditions that it was
+    trained on (:class:`~caloforge.showers.Domain`);
     ``training_data`` names files and their checksum; ``metrics`` are those of the chosen weights.
     """
 
@@ -50,14 +52,22 @@ class ModelCard:
     threshold_MeV: float
     energy_MeV: tuple[float, float]
     theta_rad: tuple[float, float]
+    phi_rad: tuple[float, float] = (IN_Y_Z, IN_Y_Z)
+    impact_mm: tuple[tuple[float, float], tuple[float, float]] | None = None
+    pdg_ids: tuple[int, ...] = (ELECTRON,)
     architecture: Mapping[str, int] = field(default_factory=dict)
     training_data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def domain(self) -> Domain:
+        """The conditions that the model was trained on."""
+        return Domain(self.energy_MeV, self.theta_rad, self.phi_rad, self.impact_mm, self.pdg_ids)
+
     def build(self) -> ShowerModel:
         """Build the network with fresh weights. Raises UsageError for an unknown name, or size's name."""
-        return self._family().build(self.grid, self.threshold_MeV, self.architecture)
+        return self._family().build(self.grid, self.threshold_MeV, self.architecture, self.domain)
 
     def build_critic(self) -> nn.Module:
         """Build the critic that the network was trained against, likewise."""
@@ -77,8 +87,8 @@ def save_model(folder: Path, model: ShowerModel, card: ModelCard) -> None:
         **asdict(card),
         "grid": card.grid.to_json(),
         "transform": model.transform.to_json(),
-        "conditions": ["incident_energy", *(["incident_theta"] if model.conditioned_on_angle else [])],
-        "units": {"showers": "MeV", "incident_energy": "MeV", "incident_theta": "rad"},
+        "conditions": ["incident_energy", *sorted(model.follows)],
+        "units": {name: UNITS[name] for name in ("showers", "incident_energy", *sorted(model.follows))},
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     (folder / CARD).unlink(missing_ok=True)  # a kill must not leave one that belongs to other weights
@@ -153,7 +163,7 @@ def _card(note: Mapping[str, Any]) -> ModelCard:
     if note.get("format") != FORMAT or note.get("version") != VERSION:
         raise CaloforgeError(f"field format: expected {FORMAT!r}, version {VERSION}")
     for part in fields(ModelCard):
-        if part.name not in ("architecture", *note):
+        if part.default is MISSING and part.name not in ("architecture", *note):
             raise CaloforgeError(f"field {part.name} is missing")
     card = fill(ModelCard, {**note, "grid": Grid.from_json(note["grid"])}, "card")
     (low, high), (least, most) = card.energy_MeV, card.theta_rad

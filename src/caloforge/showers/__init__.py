@@ -11,6 +11,7 @@ from caloforge.showers.conditions import (
     check_energies,
     doubt_units,
 )
+from caloforge.showers.domain import Domain
 from caloforge.showers.particles import PARTICLES, name_of, parse_particles
 from caloforge.showers.showers import Showers
 
@@ -22,6 +23,7 @@ __all__ = [
     "NORMAL_INCIDENCE",
     "PARTICLES",
     "Conditions",
+    "Domain",
     "Showers",
     "check_angles",
     "check_energies",

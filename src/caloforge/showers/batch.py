@@ -1,40 +1,86 @@
-"""A batch of real showers, as tensors to learn from."""
+"""Showers and what they are given, as tensors: what models learn from and make showers from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from caloforge.showers.conditions import ELECTRON, IN_Y_Z
+from caloforge.showers.conditions import ELECTRON, IN_Y_Z, NORMAL_INCIDENCE, Conditions
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "Given"]
+
+
+class Given(NamedTuple):
+    """What each of B showers is given: see :class:`Conditions`.
+
+    Energies in MeV, angles in rad, impact points in mm from the central cell's centre (zero where they are not
+    known), the primaries' PDG ids (int64).
+    """
+
+    energy_B: Tensor
+    theta_B: Tensor
+    phi_B: Tensor
+    impact_mm_B2: Tensor
+    pdg_B: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        energy_B: Tensor,
+        theta_B: Tensor | None = None,
+        phi_B: Tensor | None = None,
+        impact_mm_B2: Tensor | None = None,
+        pdg_B: Tensor | None = None,
+    ) -> Given:
+        """Fill in what is usual: normal incidence, in the middle of the central cell, of electrons."""
+        return cls(
+            energy_B,
+            torch.full_like(energy_B, NORMAL_INCIDENCE) if theta_B is None else theta_B,
+            torch.full_like(energy_B, IN_Y_Z) if phi_B is None else phi_B,
+            energy_B.new_zeros(len(energy_B), 2) if impact_mm_B2 is None else impact_mm_B2,
+            torch.full_like(energy_B, ELECTRON, dtype=torch.int64) if pdg_B is None else pdg_B,
+        )
+
+    @classmethod
+    def tensors(cls, conditions: Conditions) -> Given:
+        """Return conditions as tensors."""
+        impact_N2 = conditions.impact_xy
+        if impact_N2 is None:
+            impact_N2 = np.zeros((len(conditions), 2), np.float32)
+        columns = (conditions.incident_energy, conditions.incident_theta, conditions.phi, impact_N2)
+        energy, theta, phi, impact = (
+            torch.from_numpy(np.ascontiguousarray(column, np.float32)) for column in columns
+        )
+        return cls(energy, theta, phi, impact, torch.from_numpy(conditions.particle.astype(np.int64)))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Given:
+        """Apply a function to each of the tensors."""
+        return Given(*map(change, self))
+
+    def take(self, rows: slice | Tensor) -> Given:
+        """Return some of the showers' conditions."""
+        return self.each(lambda values: values[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Showers to learn from: deposits (B, nx, ny, nz) and energies (B,) in MeV, angles (B,) in rad.
+    """Showers to learn from: deposits (B, nx, ny, nz) in MeV, and what they were given."""
 
-    Impact points (B, 2) are in mm from the central cell's centre, and zero where they are not known. Azimuths
-    ``phi_B`` (rad) and the primaries' PDG ids ``pdg_B`` (int64) may be left out: pi/2, electrons.
-    """
-
-    deposits_BXYZ: torch.Tensor
-    energy_B: torch.Tensor
-    theta_B: torch.Tensor
-    impact_mm_B2: torch.Tensor
+    deposits_BXYZ: Tensor
+    given: Given
     share: float = 1.0
     """Of the showers that all workers take in this step: the weight of a mean over this batch."""
-    phi_B: torch.Tensor = None  # type: ignore[assignment]  # never None once it is made
-    pdg_B: torch.Tensor = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        usual = {"phi_B": (IN_Y_Z, self.theta_B.dtype), "pdg_B": (ELECTRON, torch.int64)}
-        for name, (value, dtype) in usual.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, torch.full_like(self.theta_B, value, dtype=dtype))
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on a device."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if name != "share"}
-        return replace(self, **tensors)
+        given = self.given.each(lambda values: values.to(device))
+        return Batch(self.deposits_BXYZ.to(device), given, self.share)
+
+    def take(self, rows: slice | Tensor) -> Batch:
+        """Return some of the showers."""
+        return Batch(self.deposits_BXYZ[rows], self.given.take(rows), self.share)

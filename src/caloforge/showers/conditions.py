@@ -17,6 +17,7 @@ __all__ = [
     "MAX_INCIDENT_MEV",
     "MIN_INCIDENT_MEV",
     "NORMAL_INCIDENCE",
+    "PHOTON",
     "Conditions",
     "check_angles",
     "check_azimuths",
@@ -33,6 +34,8 @@ IN_Y_Z = math.pi / 2
 
 ELECTRON = 11
 """PDG id of the electron: the primary where nothing else is said."""
+
+PHOTON = 22
 
 MAX_INCIDENT_MEV = 1e9
 """A primary above 1,000 TeV is taken for a mistake in units."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,20 @@ from caloforge.files.training_store import ShowerStore
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.randomness import stream
 from caloforge.foundations.units import DEGREE
+from caloforge.models.base import ShowerModel
+from caloforge.models.family import ANY_ENERGY
 from caloforge.models.objective import Objective, TrainingShowers
 from caloforge.models.registry import MODELS, serves
+from caloforge.showers import Domain, name_of
 from caloforge.showers.batch import Batch
+from caloforge.showers.conditions import PHOTON
 from caloforge.training.checkpoint import newest_valid
 from caloforge.training.config import TrainingConfig
 from caloforge.training.loader import take_batch
 
 __all__ = ["build_objective", "initialise_from", "require_sources", "usual_model"]
 
-USUAL = {False: ("copula", "mixer", "3dgan"), True: ("copula-angle", "3dgan-angle")}
+USUAL = {False: ("copula", "mixer", "3dgan"), True: ("copula", "3dgan-angle")}
 """Models for showers at one angle, and for others: the nearest to Geant4 first."""
 
 ONE_ANGLE = 1 * DEGREE
@@ -39,14 +44,15 @@ def usual_model(data: Sequence[Path], init_from: Sequence[Path] = ()) -> tuple[s
     It is the best one for a fixed or a varying angle that can follow the angles on the grid; weights from a
     file, which only Keras wrote, are those of a published network. Raises as :class:`ShowerFile` does.
     """
-    angles = []
+    domains = []
     for path in data:
         with ShowerFile(path) as file:
-            grid, theta_N = file.grid, file.conditions.incident_theta
-        angles += [float(theta_N.min()), float(theta_N.max())] if len(theta_N) else []
-    low, high = min(angles, default=0.0), max(angles, default=0.0)
+            grid = file.grid
+            domains += [Domain.of(file.conditions)] if len(file.conditions) else []
+    domain = reduce(Domain.__or__, domains) if domains else ANY_ENERGY
+    low, high = domain.theta_rad
     varies = high - low > ONE_ANGLE
-    names = [name for name in USUAL[varies] if serves(name, grid, (low, high))] or USUAL[varies]
+    names = [name for name in USUAL[varies] if serves(name, grid, domain)] or USUAL[varies]
     if any(source.is_file() for source in init_from):
         names = [name for name in USUAL[varies] if name.startswith("3dgan")]
     kind = f"showers at {'many angles' if varies else 'one angle'}"
@@ -63,11 +69,30 @@ def build_objective(config: TrainingConfig, store: ShowerStore, train_N: NDArray
         order_N = stream(config.seed, "first look").permutation(train_N)
         return take_batch(store, order_N[:SOME])
 
-    energy_N = store.conditions.incident_energy[train_N]
+    seen = store.conditions[train_N]
     showers = TrainingShowers(
-        store.grid, store.threshold_MeV, energy_N, lambda: store.sum_MeV()[train_N], some
+        store.grid,
+        store.threshold_MeV,
+        Domain.of(seen),
+        seen.incident_energy,
+        lambda: store.sum_MeV()[train_N],
+        some,
     )
-    return MODELS[config.model].begin(config, showers)
+    objective = MODELS[config.model].begin(config, showers)
+    _require_followed(config.model, objective.model, showers.domain)
+    return objective
+
+
+def _require_followed(name: str, model: ShowerModel, domain: Domain) -> None:
+    """Refuse azimuths and particles that vary, for a model that does not follow them."""
+    low, high = (angle / DEGREE for angle in domain.phi_rad)
+    if high - low > 1 and "incident_phi" not in model.follows:
+        raise UsageError(
+            f"data: {name} does not follow the azimuth phi, got showers at {low:.4g} to {high:.4g} degrees"
+        )
+    if PHOTON in domain.pdg_ids and len(domain.pdg_ids) > 1 and "pdg_id" not in model.follows:
+        found = ", ".join(map(name_of, domain.pdg_ids))
+        raise UsageError(f"data: {name} does not follow the particle, got showers of {found}")
 
 
 def initialise_from(model: str, sources: Sequence[Path], networks: Mapping[str, nn.Module]) -> None:

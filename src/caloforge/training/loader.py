@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from caloforge.files.training_store import ShowerStore
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import stream
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 from caloforge.training.augmentation import Move, check_symmetries, symmetry_moves
 
 __all__ = ["Loader", "take_batch"]
@@ -26,24 +26,17 @@ def take_batch(
     share: float = 1.0,
 ) -> Batch:
     """Read showers of a store as a batch, each moved by a symmetry."""
-    conditions = store.conditions[index_B]
-    impact_B2, phi_B = conditions.impact_xy, conditions.phi
+    given = Given.tensors(store.conditions[index_B])
     if moves is not None:
-        phi_B = np.stack([move.azimuth(phi) for move, phi in zip(moves, phi_B, strict=True)])
-        if impact_B2 is not None:
+        phi_B = [move.azimuth(phi) for move, phi in zip(moves, given.phi_B.tolist(), strict=True)]
+        impact_B2 = given.impact_mm_B2.numpy()
+        if store.conditions.impact_xy is not None:
             impact_B2 = np.stack([m.impact(xy) for m, xy in zip(moves, impact_B2, strict=True)])
-    if impact_B2 is None:
-        impact_B2 = np.zeros((len(index_B), 2), np.float32)
+        given = given._replace(
+            phi_B=torch.tensor(phi_B), impact_mm_B2=torch.from_numpy(impact_B2.astype(np.float32))
+        )
     cells = None if moves is None else [move.cells_C for move in moves]
-    return Batch(
-        deposits_BXYZ=torch.from_numpy(store.dense(index_B, moves=cells)),
-        energy_B=torch.from_numpy(conditions.incident_energy),
-        theta_B=torch.from_numpy(conditions.incident_theta),
-        impact_mm_B2=torch.from_numpy(impact_B2.astype(np.float32)),
-        phi_B=torch.from_numpy(phi_B.astype(np.float32)),
-        pdg_B=torch.from_numpy(conditions.particle.astype(np.int64)),
-        share=share,
-    )
+    return Batch(torch.from_numpy(store.dense(index_B, moves=cells)), given, share)
 
 
 class Loader:

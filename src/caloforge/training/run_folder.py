@@ -25,6 +25,7 @@ from caloforge.foundations.texts import fill, parse_json, read_text
 from caloforge.foundations.yaml_model import dump_yaml, load_yaml
 from caloforge.models.base import ShowerModel
 from caloforge.models.saved import ModelCard, has_model, save_model, write_lost_card
+from caloforge.showers import Domain
 from caloforge.training.config import TrainingConfig
 
 __all__ = ["RunFolder", "card_of"]
@@ -198,13 +199,12 @@ def card_of(
     config: TrainingConfig, store: ShowerStore, train_N: NDArray[np.int64], metrics: Mapping[str, float]
 ) -> ModelCard:
     """Describe the model that a training on the showers ``train_N`` has come to, with these metrics."""
-    seen = store.conditions[train_N]
+    domain = Domain.of(store.conditions[train_N])
     return ModelCard(
         name=config.model,
         grid=store.grid,
         threshold_MeV=store.threshold_MeV,
-        energy_MeV=(float(seen.incident_energy.min()), float(seen.incident_energy.max())),
-        theta_rad=(float(seen.incident_theta.min()), float(seen.incident_theta.max())),
+        **vars(domain),
         architecture=config.architecture.model_dump(),
         training_data={"checksum": store.checksum, "showers": len(train_N)},
         metrics=metrics,

@@ -94,7 +94,7 @@ class Learner:
             terms=terms,
             skipped=skipped,
             learning_rate=rate,
-            showers=len(batch.energy_B) / batch.share,
+            showers=len(batch.given.energy_B) / batch.share,
             enough=one_has_enough,
             astray=astray,
         )

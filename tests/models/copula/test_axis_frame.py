@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
 from caloforge.models.copula.axis_frame import CORE, ShowerFrame
+from caloforge.showers.batch import Given
 
 GRID = Grid("flat", (13, 15, 5), cell_size=(5.0, 4.0), layer_pitch_mm=3.0)
 TINY = Grid("tiny", (5, 5, 2))  # all of it is near the axis
@@ -43,28 +44,56 @@ def test_only_cells_near_the_axis_have_coefficients_of_their_own() -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.floats(61, 119), st.floats(-2.5, 2.5), st.floats(-2, 2))
-def test_a_tilted_axis_passes_the_window_s_middle_in_every_layer(
-    degrees: float, x_mm: float, y_mm: float
+@given(st.floats(61, 119), st.floats(-4, 4), st.floats(-12, 12), st.floats(-9, 9))
+def test_an_axis_passes_the_window_s_middle_in_every_layer(
+    degrees: float, phi: float, x_mm: float, y_mm: float
 ) -> None:
     frame = ShowerFrame(GRID, tilted=True)
-    theta_B = torch.tensor([math.radians(degrees)])
-    place = frame.place(theta_B, torch.tensor([[x_mm, y_mm]]))
-    cells_XYZ = frame.cells(place).view(GRID.shape)
+    angles = torch.tensor([math.radians(degrees)]), torch.tensor([phi])
+    impact = torch.tensor([[x_mm, y_mm]])
+    place = frame.place(Given.of(torch.ones(1), *angles, impact))
+    cells_C, inside_C = (values[0] for values in frame.cells(place))
+    middle = 6 * 15 + 7
     for z in range(GRID.n_layers):
-        axis_y_mm = y_mm + (z + 0.5) * 3.0 / math.tan(math.radians(degrees))
-        nearest = round(7 + axis_y_mm / 4.0 - 1e-7)
-        assert abs(float(place.offset_y_BZ[0, z])) <= 0.5 + 1e-5
-        if abs(7 + axis_y_mm / 4.0 - nearest) > 0.499:
-            continue  # on the edge of two cells
-        middle = (frame.below[0] * frame.window[1] + frame.below[1]) * GRID.n_layers + z
-        assert int(cells_XYZ[6, nearest, z]) == middle
+        slope = (z + 0.5) * 3.0 / math.tan(math.radians(degrees))
+        x = 6 + (x_mm + slope * math.cos(phi)) / 5.0
+        y = 7 + (y_mm + slope * math.sin(phi)) / 4.0
+        for offset_BZ, cell_BZ, wanted in (
+            (place.offset_x_BZ, place.cell_x_BZ + 6, x),
+            (place.offset_y_BZ, place.cell_y_BZ + 7, y),
+        ):
+            assert abs(float(offset_BZ[0, z])) <= 0.5 + 1e-5
+            assert float(cell_BZ[0, z] + offset_BZ[0, z]) == pytest.approx(wanted, abs=1e-4)
+        cell = [int(place.cell_x_BZ[0, z]) + 6, int(place.cell_y_BZ[0, z]) + 7]
+        if 0 <= cell[0] < 13 and 0 <= cell[1] < 15:
+            flat = (cell[0] * 15 + cell[1]) * GRID.n_layers + z
+            assert int(cells_C[flat]) == middle * GRID.n_layers + z
+            assert bool(inside_C[flat])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(61, 119), st.floats(-4, 4), st.floats(-12, 12), st.floats(-9, 9))
+def test_grid_and_window_lead_to_each_other(
+    degrees: float, phi: float, x_mm: float, y_mm: float
+) -> None:
+    frame = ShowerFrame(GRID, tilted=True)
+    angles = torch.tensor([math.radians(degrees)]), torch.tensor([phi])
+    place = frame.place(Given.of(torch.ones(1), *angles, torch.tensor([[x_mm, y_mm]])))
+    cells_C, inside_C = (values[0] for values in frame.cells(place))
+    seen_C = torch.arange(GRID.n_cells)[inside_C]
+    window_C = cells_C[inside_C]
+    assert len(set(window_C.tolist())) == len(window_C)  # no two cells of the grid share one
+    across, layer = window_C // GRID.n_layers, window_C % GRID.n_layers
+    back, inside = frame.grid_cells(place, torch.zeros_like(across), across, layer)
+    assert inside.all()
+    assert torch.equal(back, seen_C)
 
 
 def test_at_a_right_angle_both_windows_see_the_same_cells() -> None:
     straight, tilted = ShowerFrame(GRID, tilted=False), ShowerFrame(GRID, tilted=True)
-    theta_B, impact_B2 = torch.tensor([math.pi / 2]), torch.zeros(1, 2)
-    cells = tilted.cells(tilted.place(theta_B, impact_B2))[0]
+    cells_BC, inside_BC = tilted.cells(tilted.place(Given.of(torch.ones(1))))
+    assert inside_BC.all()
+    cells = cells_BC[0]
     radius = torch.from_numpy(tilted.radius).repeat_interleave(GRID.n_layers)[cells]
     expected = torch.from_numpy(straight.radius).repeat_interleave(GRID.n_layers)
     torch.testing.assert_close(radius, expected)
@@ -79,6 +108,8 @@ def test_a_grid_through_which_no_axis_can_be_followed_is_refused(grid: Grid) -> 
 
 
 def test_on_a_cylinder_an_impact_point_moves_nothing() -> None:
-    place = ShowerFrame(CYLINDER, tilted=False).place(torch.tensor([1.5]), torch.tensor([[3.0, -2.0]]))
-    assert (place.offset_x_B == 0).all()
+    given = Given.of(torch.ones(1), impact_mm_B2=torch.tensor([[3.0, -2.0]]))
+    place = ShowerFrame(CYLINDER, tilted=False).place(given)
+    assert not place.moves
+    assert (place.offset_x_BZ == 0).all()
     assert (place.offset_y_BZ == 0).all()

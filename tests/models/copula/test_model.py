@@ -14,6 +14,7 @@ from caloforge.models.copula.marginals import latent_above
 from caloforge.models.copula.model import FactorCopula
 from caloforge.models.shared.layer_shares import SMALLEST_SHARE, log_shares
 from caloforge.showers import Conditions
+from caloforge.showers.batch import Given
 
 GRID = Grid("block", (9, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 
@@ -62,12 +63,9 @@ def test_a_cell_is_hit_as_often_as_its_threshold_says() -> None:
     """Also with strong factors: scores have unit variance however much of it is shared."""
     model, count = some_model(loadings=0.5), 4000
     deposits = model.sample(Conditions.of(np.full(count, math.exp(11.0))), seed=2)
-    place = model.frame.place(torch.full((1,), math.pi / 2), torch.zeros(1, 2))
-    marginals = model.marginals(
-        model.conditions(
-            torch.tensor([math.exp(11.0)]), torch.tensor([math.pi / 2]), place, torch.zeros(1)
-        )
-    )
+    given = Given.of(torch.tensor([math.exp(11.0)]))
+    place = model.frame.place(given)
+    marginals = model.marginals(model.conditions(given, place, torch.zeros(1)))
     expected = torch.special.ndtr(-marginals.threshold_BC[0]).detach().numpy()
     found = (deposits > 0).mean(0).reshape(-1)
     error = np.sqrt((expected * (1 - expected) + 1 / count) / count)

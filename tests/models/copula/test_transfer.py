@@ -20,6 +20,7 @@ from caloforge.models.copula.axis_frame import Place
 from caloforge.models.copula.model import FactorCopula
 from caloforge.models.copula.transfer import take_over
 from caloforge.models.saved import read_card
+from caloforge.showers.batch import Given
 from caloforge.training.begin import initialise_from
 from caloforge.training.config import load_config
 from caloforge.training.trainer import train
@@ -45,16 +46,13 @@ def marginals_at(model: FactorCopula, *, showers: int = 7) -> tuple[Tensor, ...]
     """Evaluate all marginals at some energies, angles and impact points."""
     torch.manual_seed(5)
     layers = model.grid.n_layers
-    still_B = torch.zeros(showers, dtype=torch.long)
-    place = Place(
-        still_B,
-        still_B[:, None].expand(-1, layers),
-        torch.rand(showers) - 0.5,
-        torch.rand(showers, layers) - 0.5,
-    )
-    energy_B, theta_B = 1e4 * 50 ** torch.rand(showers), 1.2 + 0.7 * torch.rand(showers)
-    monomials_BZF = model.conditions(energy_B, theta_B, place, torch.randn(showers))
-    given_BJ = model.energy_and_angle(energy_B, theta_B)
+    still_BZ = torch.zeros(showers, layers, dtype=torch.long)
+    offsets = (torch.rand(showers, layers) - 0.5, torch.rand(showers, layers) - 0.5)
+    place = Place(still_BZ, still_BZ, *offsets, moves=False)
+    angles = 1.2 + 0.7 * torch.rand(showers), 6 * torch.rand(showers)
+    given = Given.of(1e4 * 50 ** torch.rand(showers), *angles)
+    monomials_BZF = model.conditions(given, place, torch.randn(showers))
+    given_BJ = model.of_shower(given)
     marginals = model.marginals(monomials_BZF)
     deposits = model.energy_scale(torch.linspace(-5, 5, 50))
     return (
@@ -137,7 +135,7 @@ def test_on_another_grid_cells_correspond_by_place_and_layers_by_deposited_energ
         (
             copula(seed=1, tilted=True),
             copula(seed=1),
-            "expected weights of copula-angle, got those of copula$",
+            "expected weights that follow impact_xy, incident_phi, incident_theta, got some that follow impact_xy",
         ),
         (copula(seed=1), copula(CYLINDER, seed=1), "axes x, y, z, got some for r, phi, layer"),
         (

@@ -16,7 +16,7 @@ from caloforge.models.mixer.moments import begin
 from caloforge.models.mixer.patches import Patches
 from caloforge.models.shared.layer_shares import log_shares
 from caloforge.showers import Conditions
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 
 GRID = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 
@@ -28,12 +28,13 @@ def begun(*, occupancy: float = 0.3, count: int = 300) -> tuple[Mixer, dict[str,
     real = {
         "deposits_BXYZ": torch.from_numpy(showers.deposits),
         "energy_B": torch.from_numpy(showers.incident_energy),
-        "theta_B": torch.from_numpy(showers.incident_theta),
         "impact_mm_B2": torch.from_numpy(np.asarray(showers.impact_xy)),
     }
     model = Mixer(GRID, 0.0, MixerSizes())
-    deposits_BXYZ, energy_B, theta_B, impact_mm_B2 = real.values()
-    begin(model, Batch(deposits_BXYZ, energy_B, theta_B, impact_mm_B2))
+    begin(
+        model,
+        Batch(real["deposits_BXYZ"], Given.of(real["energy_B"], impact_mm_B2=real["impact_mm_B2"])),
+    )
     return model.eval(), real
 
 
@@ -51,10 +52,10 @@ def test_layers_have_exactly_the_energies_that_were_drawn() -> None:
     model, real = begun()
     noise = torch.randn(20, model.noise_size)
     with torch.no_grad():
-        before = model(real["energy_B"][:20], real["theta_B"][:20], noise)
+        before = model(Given.of(real["energy_B"][:20]), noise)
         model.head.weight.normal_()
         model.cell_laws.add_(3.0)  # hardly a cell is hit any more
-        after = model(real["energy_B"][:20], real["theta_B"][:20], noise)
+        after = model(Given.of(real["energy_B"][:20]), noise)
     assert not torch.allclose(before, after, rtol=0.1)
     assert float((before.sum((1, 2)) > 0).float().mean()) > 0.9
     torch.testing.assert_close(after.sum((1, 2)), before.sum((1, 2)), rtol=1e-4, atol=1e-4)
@@ -97,8 +98,7 @@ def test_a_prepared_model_makes_the_same_showers() -> None:
 
 def test_gradients_reach_every_weight() -> None:
     model, real = begun()
-    energy, theta = real["energy_B"][:30], real["theta_B"][:30]
-    model(energy, theta, torch.randn(30, model.noise_size)).square().sum().backward()
+    model(Given.of(real["energy_B"][:30]), torch.randn(30, model.noise_size)).square().sum().backward()
     without = [
         name
         for name, weight in model.named_parameters()
@@ -146,7 +146,4 @@ def test_patches_are_put_together_again(shape: tuple[int, int, int]) -> None:
     assert cut.shape == (2, patches.count, patches.cells)
     assert torch.equal(patches.join(cut), image)
     made = Mixer(Grid("any", shape), 0.0, MixerSizes())
-    assert made(torch.full((1,), 1e5), torch.full((1,), 1.5), torch.randn(1, made.noise_size)).shape == (
-        1,
-        *shape,
-    )
+    assert made(Given.of(torch.full((1,), 1e5)), torch.randn(1, made.noise_size)).shape == (1, *shape)

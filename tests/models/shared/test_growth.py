@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
@@ -17,7 +14,7 @@ from caloforge.models.mixer.moments import begin
 from caloforge.models.registry import MODELS
 from caloforge.models.shared.growth import grow
 from caloforge.models.threedgan.first_weights import grow_network
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 
 GRID = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 SMALL: dict[str, dict[str, int]] = {
@@ -37,15 +34,12 @@ GROWTHS = [
 ]
 
 
-def some_showers() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def some_showers() -> Batch:
     torch.manual_seed(3)
     deposits_BXYZ = torch.rand(64, *GRID.shape) * (torch.rand(64, *GRID.shape) > 0.6)
-    return (
-        deposits_BXYZ,
-        torch.linspace(1e4, 1e5, 64),
-        torch.full((64,), 1.4),
-        torch.rand(64, 2) - 0.5,
-    )
+    angle_B = torch.full((64,), 1.4)
+    given = Given.of(torch.linspace(1e4, 1e5, 64), angle_B, impact_mm_B2=torch.rand(64, 2) - 0.5)
+    return Batch(deposits_BXYZ, given)
 
 
 def trained_a_little(network: torch.nn.Module) -> None:
@@ -59,7 +53,7 @@ def generator(name: str, sizes: dict[str, int]) -> ShowerModel:
     torch.manual_seed(4)
     model = MODELS[name].build(GRID, 0.0, sizes)
     if isinstance(model, Mixer):
-        begin(model, Batch(*some_showers()))
+        begin(model, some_showers())
     return model.double().eval()
 
 
@@ -68,7 +62,7 @@ def test_a_grown_generator_makes_the_same_showers(name: str, sizes: dict[str, in
     small, large = generator(name, SMALL[name]), generator(name, SMALL[name] | sizes)
     trained_a_little(small)
     GROW[name](large, small)
-    _, energy_B, theta_B, _ = (tensor.double() for tensor in some_showers())
+    given = some_showers().given.each(lambda values: values.double())
     old_BL = torch.randn(64, small.noise_size, dtype=torch.float64)
     added = large.noise_size - small.noise_size
     kept = {"mixer": SMALL["mixer"]["latent"], "copula": SMALL["copula"]["factors"]}.get(name, 0)
@@ -76,7 +70,7 @@ def test_a_grown_generator_makes_the_same_showers(name: str, sizes: dict[str, in
         kept = small.noise_size
     new_BL = torch.cat([old_BL[:, :kept], torch.randn(64, added).double(), old_BL[:, kept:]], 1)
     with torch.no_grad():
-        before, after = small(energy_B, theta_B, old_BL), large(energy_B, theta_B, new_BL)
+        before, after = small(given, old_BL), large(given, new_BL)
     assert float(before.std()) > 0
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5 * float(before.abs().max()))
 
@@ -100,9 +94,9 @@ def test_what_is_new_in_a_mixer_learns() -> None:
     small, large = generator("mixer", SMALL["mixer"]), generator("mixer", SMALL["mixer"] | sizes)
     grow_mixer(large, small)
     assert isinstance(large, Mixer)
-    real: Any = [tensor.double() for tensor in some_showers()]
-    deposits_BXYZ, energy_B, _, impact_B2 = real
-    (-large.log_likelihood(deposits_BXYZ, energy_B, impact_B2)).backward()  # type: ignore[no-untyped-call]
+    real = some_showers()
+    given = real.given.each(lambda values: values.double())
+    (-large.log_likelihood(real.deposits_BXYZ.double(), given.energy_B, given.impact_mm_B2)).backward()  # type: ignore[no-untyped-call]
     gradients = dict(large.named_parameters())
     for name, part in {
         "sources.0.weight": slice(5, 7),

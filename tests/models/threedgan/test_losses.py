@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from caloforge.detector import Grid
 from caloforge.models.registry import MODELS
 from caloforge.models.threedgan.losses import AdversarialObjective, Losses, SamplingFraction, mape
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 
 GRID = Grid("small", (9, 9, 11))
 BATCH = 4
@@ -33,9 +33,7 @@ def objective(model: str = "3dgan", grid: Grid = GRID, **weights: float) -> Adve
 def batch(grid: Grid = GRID) -> Batch:
     return Batch(
         deposits_BXYZ=torch.rand(BATCH, *grid.shape),
-        energy_B=torch.linspace(50e3, 400e3, BATCH),
-        theta_B=torch.linspace(1.2, 1.9, BATCH),
-        impact_mm_B2=torch.zeros(BATCH, 2),
+        given=Given.of(torch.linspace(50e3, 400e3, BATCH), torch.linspace(1.2, 1.9, BATCH)),
     )
 
 
@@ -97,7 +95,7 @@ def test_each_shower_is_compared_with_its_own_energy_alone() -> None:
         def forward(self, image_BXYZ: torch.Tensor) -> tuple[torch.Tensor, ...]:
             return (
                 torch.zeros(BATCH, requires_grad=True),
-                real.energy_B / 100e3,
+                real.given.energy_B / 100e3,
                 image_BXYZ.sum((1, 2, 3)),
             )
 

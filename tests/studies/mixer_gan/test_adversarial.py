@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from shower_samples import random_showers
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
 from caloforge.files.tensors import load_tensors
 from caloforge.models.base import ShowerModel
-from caloforge.models.mixer.model import Mixer, MixerSizes
 from caloforge.models.registry import MODELS
 from caloforge.models.shared.transforms import Transform
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 from caloforge.training.config import load_config
 from caloforge.training.trainer import train
 from studies import mixer_gan
-from studies.mixer_gan.adversarial import RelativisticObjective, aimed
+from studies.mixer_gan.adversarial import RelativisticObjective
 from studies.mixer_gan.critic import ShowerCritic, View
 
 GRID = Grid("block", (3, 3, 2), cell_size=(5.0, 5.0))
@@ -36,7 +33,7 @@ class Glow(ShowerModel):
         self.noise_size = 1
         self.level, self.spread = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(0.1))
 
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+    def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
         bright_B = torch.exp(torch.log(self.level) + self.spread * noise_BL[:, 0])
         return self.transform.forward(bright_B[:, None, None, None].expand(-1, *GRID.shape))
 
@@ -59,9 +56,7 @@ def batch_of(brightness: float, size: int = 16) -> Batch:
     torch.manual_seed(9)
     level_B = brightness * torch.exp(0.3 * torch.randn(size))
     deposits = level_B[:, None, None, None].repeat(1, *GRID.shape)
-    return Batch(
-        deposits, torch.linspace(5e4, 2e5, size), torch.full((size,), math.pi / 2), torch.zeros(size, 2)
-    )
+    return Batch(deposits, Given.of(torch.linspace(5e4, 2e5, size)))
 
 
 def test_losses_and_penalties_by_hand() -> None:
@@ -69,10 +64,10 @@ def test_losses_and_penalties_by_hand() -> None:
     torch.manual_seed(4)
     critic_turn, generator_turn = RelativisticObjective(model, critic, penalty=0.7).losses(batch)
     torch.manual_seed(4)
-    given = critic.conditions(batch.energy_B, torch.zeros(16, 2))
+    given = critic.conditions(batch.given.energy_B, torch.zeros(16, 2))
     views, judged = [], []
     for showers in (batch.deposits_BXYZ, *(fakes(model) for _ in range(2))):
-        views.append(critic.view(showers, batch.energy_B))
+        views.append(critic.view(showers, batch.given.energy_B))
         judged.append(critic(views[-1], given))
     real, first, second = judged
     paired = torch.log1p(torch.exp(first - real)).mean()
@@ -89,7 +84,7 @@ def test_losses_and_penalties_by_hand() -> None:
 
 
 def fakes(model: Glow) -> Tensor:
-    made = model(torch.ones(16), torch.ones(16), torch.randn(16, 1))
+    made = model(Given.of(torch.ones(16)), torch.randn(16, 1))
     return model.transform.inverse(made)
 
 
@@ -103,7 +98,7 @@ def test_the_gradient_of_the_penalty_is_that_of_its_closed_form() -> None:
         gradients.append(torch.autograd.grad(loss_step.loss, critic.strength)[0])
     torch.manual_seed(4)
     with torch.no_grad():
-        views = [critic.view(s, batch.energy_B) for s in (batch.deposits_BXYZ, fakes(model))]
+        views = [critic.view(s, batch.given.energy_B) for s in (batch.deposits_BXYZ, fakes(model))]
     squares = [(cells.square().sum((1, 2)) + seen.shape[1]).mean() for cells, seen in views]
     # The derivative of 4 s^2 (...) is 8 s (...).
     torch.testing.assert_close(gradients[1] - gradients[0], 8 * 0.3 * (squares[0] + squares[1]))
@@ -130,32 +125,13 @@ def test_any_differentiable_model_learns_brightness_and_its_spread() -> None:
     objective = RelativisticObjective(model, critic, penalty=0.5)
     optimizers = {name: objective.optimizer(net, 3e-3) for name, net in objective.networks.items()}
     for _ in range(300):
-        part = torch.randint(256, (32,))
-        some = Batch(
-            *(getattr(batch, n)[part] for n in ("deposits_BXYZ", "energy_B", "theta_B", "impact_mm_B2"))
-        )
+        some = batch.take(torch.randint(256, (32,)))
         for loss_step in objective.losses(some):
             optimizers[loss_step.network].zero_grad()
             loss_step.loss.backward()  # type: ignore[no-untyped-call]
             optimizers[loss_step.network].step()
     assert model.level.item() == pytest.approx(2.0, rel=0.15)
     assert abs(model.spread.item()) == pytest.approx(0.3, abs=0.12)
-
-
-def test_showers_hit_where_they_are_told_to() -> None:
-    torch.manual_seed(5)
-    grid = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
-    impact = torch.from_numpy(random_showers(300, grid).impact_xy)
-    model = Mixer(grid, 0.0, MixerSizes())
-    model.impact_span_22.copy_(torch.stack([impact.amin(0), impact.amax(0)]))
-    noise = torch.randn(300, model.noise_size)
-    changed = aimed(model, noise, impact)
-    place = slice(model.latent + model.sums, model.latent + model.sums + 2)
-    low, high = model.impact_span_22
-    found = low + (high - low) * torch.special.ndtr(changed[:, place])
-    torch.testing.assert_close(found, impact, rtol=0, atol=1e-3)
-    rest = [k for k in range(model.noise_size) if not place.start <= k < place.stop]
-    assert torch.equal(changed[:, rest], noise[:, rest])
 
 
 SETTINGS = ["model=mixer-gan", "batch_size=8", "check_showers=4", "max_steps=6"]

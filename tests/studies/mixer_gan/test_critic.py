@@ -6,7 +6,7 @@ import torch
 from shower_samples import random_showers
 
 from caloforge.detector import Grid
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 from studies.mixer_gan.critic import ShowerCritic
 
 GRID = Grid("block", (7, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
@@ -17,8 +17,7 @@ def some_critic() -> tuple[ShowerCritic, list[torch.Tensor]]:
     showers = random_showers(200, GRID)
     deposits, energy = torch.from_numpy(showers.deposits), torch.from_numpy(showers.incident_energy)
     critic = ShowerCritic(GRID)
-    theta = torch.from_numpy(showers.incident_theta)
-    critic.begin(Batch(deposits, energy, theta, torch.zeros(len(showers), 2)))
+    critic.begin(Batch(deposits, Given.of(energy)))
     return critic, [deposits, energy]
 
 

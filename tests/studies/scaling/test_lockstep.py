@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from caloforge.foundations.randomness import stream_seed
 from caloforge.models.base import ShowerModel
 from caloforge.models.objective import LossStep
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 from caloforge.training.begin import build_objective
 from caloforge.training.checkpoint import newest_valid
 from caloforge.training.config import TrainingConfig, load_config
@@ -43,7 +43,7 @@ class Opponents:
         with torch.no_grad():
             y_BF = self.networks["first"](x_BF)
         yield LossStep(
-            "second", (self.networks["second"](y_BF)[:, 0] - batch.energy_B).square().mean(), {}
+            "second", (self.networks["second"](y_BF)[:, 0] - batch.given.energy_B).square().mean(), {}
         )
 
     def optimizer(self, network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
@@ -59,21 +59,13 @@ def some(count: int) -> Batch:
     draws = torch.Generator().manual_seed(count)
     return Batch(
         torch.randn(count, 1, 2, 3, generator=draws),
-        torch.randn(count, generator=draws),
-        torch.full((count,), math.pi / 2),
-        torch.zeros(count, 2),
+        Given.of(torch.randn(count, generator=draws)),
     )
 
 
 def part(batch: Batch, cells: slice) -> Batch:
-    count = len(batch.energy_B[cells])
-    return Batch(
-        batch.deposits_BXYZ[cells],
-        batch.energy_B[cells],
-        batch.theta_B[cells],
-        batch.impact_mm_B2[cells],
-        share=count / len(batch.energy_B),
-    )
+    some = batch.take(cells)
+    return replace(some, share=len(some.deposits_BXYZ) / len(batch.deposits_BXYZ))
 
 
 def trained(cuts: Sequence[slice]) -> dict[str, Tensor]:
@@ -103,7 +95,8 @@ def test_a_gradient_that_is_not_finite_leaves_its_network_and_stops_no_other() -
     first, second = (next(network.parameters()) for network in objective.networks.values())
     before = first.clone(), second.clone()
     whole = some(6)
-    spoilt = replace(whole, energy_B=torch.full_like(whole.energy_B, math.nan))
+    nowhere = whole.given._replace(energy_B=torch.full_like(whole.given.energy_B, math.nan))
+    spoilt = replace(whole, given=nowhere)
     assert not Lockstep(objective, 0.1, seed=1).step(0, [spoilt], rate=0.05)
     assert not torch.equal(first, before[0])
     assert torch.equal(second, before[1])

@@ -1,6 +1,6 @@
 """What computes a model's forward pass: torch itself, or an engine that reads it as ONNX.
 
-An engine maps energies (B,), angles (B,) and noise (B, L) to images, as :meth:`ShowerModel.forward` does.
+An engine maps what showers are given and noise (B, L) to images, as :meth:`ShowerModel.forward` does.
 Noise, transformations and the threshold stay with the model, so they are the same for all.
 """
 
@@ -28,6 +28,7 @@ from caloforge.foundations.texts import read_json
 from caloforge.generation.engines.onnx_file import INPUTS, fingerprint, library_versions, onnx_file
 from caloforge.models.base import Forward, ShowerModel
 from caloforge.showers import Conditions
+from caloforge.showers.batch import Given
 
 __all__ = ["ENGINES", "choose", "installed", "make_forward"]
 
@@ -50,17 +51,17 @@ class _Exported:
     ) -> None:
         self._run, self._shape, self._piece = run, shape, piece
 
-    def __call__(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
-        image_BXYZ = np.empty((len(energy_B), *self._shape), np.float32)
-        whole = [t.numpy() for t in (energy_B, theta_B, noise_BL)]
-        for first in range(0, len(energy_B), self._piece):
+    def __call__(self, given: Given, noise_BL: Tensor) -> Tensor:
+        image_BXYZ = np.empty((len(noise_BL), *self._shape), np.float32)
+        whole = [tensor.numpy() for tensor in (*given, noise_BL)]
+        for first in range(0, len(noise_BL), self._piece):
             place = slice(first, first + self._piece)
             parts = [self._filled(values[place]) for values in whole]
             out = image_BXYZ[place]
             out[...] = self._run(dict(zip(INPUTS, parts, strict=True)))[: len(out)]
         return torch.from_numpy(image_BXYZ)
 
-    def _filled(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _filled(self, values: NDArray[Any]) -> NDArray[Any]:
         missing = self._piece - len(values)
         if missing:
             values = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])

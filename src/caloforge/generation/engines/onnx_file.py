@@ -22,10 +22,11 @@ from caloforge.foundations.durable import atomic_path, sha256
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError
 from caloforge.foundations.units import GEV
 from caloforge.models.base import ShowerModel
+from caloforge.showers.batch import Given
 
 __all__ = ["INPUTS", "fingerprint", "library_versions", "onnx_file"]
 
-INPUTS = ("energy", "theta", "noise")
+INPUTS = ("energy", "theta", "phi", "impact", "particle", "noise")
 """Names of the inputs; the output is ``image``."""
 
 
@@ -74,7 +75,8 @@ def fingerprint(model: ShowerModel, more: Any) -> str:
 
 
 def _export(model: ShowerModel, batch: int) -> bytes:
-    example = (torch.full((batch,), 100 * GEV), torch.full((batch,), 1.5), model.noise(0, 0, batch))
+    given = Given.of(torch.full((batch,), 100 * GEV), torch.full((batch,), 1.5))
+    example = (given, model.noise(0, 0, batch))
     with torch.no_grad(), _quiet():
         model(*example)  # what is worked out once and kept, such as a Fourier transform, must be there
         program = torch.export.export(model, example).run_decompositions(_decompositions())

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
+from caloforge.showers.batch import Given
 
-__all__ = ["STEEPEST_RAD", "Place", "ShowerFrame"]
+__all__ = ["Place", "ShowerFrame"]
 
 CORE = 4.3
 """Cells nearer to the axis than this (in cells) have coefficients of their own, layer by layer."""
@@ -30,25 +31,27 @@ The last two layers stand for themselves: nothing comes back from behind the las
 MAX_ACROSS, MAX_WINDOW = 1 << 16, 1 << 22
 """Cells of a window across a shower and in all: fields over more of them would need gigabytes."""
 
-STEEPEST_RAD = math.radians(60)
-"""The window holds all cells that an axis may have beside it down to this angle to the face."""
-
 
 @dataclass(frozen=True)
 class Place:
-    """Where the axes of B showers pass: nearest cells (B,), (B, nz) and offsets from them, in cells."""
+    """Where the axes of B showers pass: nearest cells (B, nz), from the central one, and offsets from them, in cells.
 
-    cell_x_B: Tensor
+    ``moves`` tells whether any of them leaves the central cell.
+    """
+
+    cell_x_BZ: Tensor
     cell_y_BZ: Tensor
-    offset_x_B: Tensor
+    offset_x_BZ: Tensor
     offset_y_BZ: Tensor
+    moves: bool
 
 
 class ShowerFrame(nn.Module):
-    """Maps between a grid's cells and a window of cells (wx, wy, nz) around a shower's axis.
+    """Maps between a grid's cells and a window of as many cells around a shower's axis.
 
-    The axis leads from the impact point along the incident direction. Without ``tilted`` all showers come
-    at a right angle and the window is the grid; on a cylinder, which is aligned with the particle, too.
+    The axis leads from the impact point along the incident direction, and the window's middle lies in the cell that
+    it passes in each layer; what is farther from it than half the grid is left out. Without ``tilted`` all showers
+    come at a right angle; on a cylinder, which is aligned with the particle, nothing moves either.
 
     A field over the window is made of coefficients: one for each cell of the core, and outside of it
     products of a radial, an angular and a depth function. Raises UsageError where ``tilted`` axes cannot be
@@ -73,6 +76,7 @@ class ShowerFrame(nn.Module):
                 f"detector {grid.name!r}: to follow tilted showers, expected x, y, z cells of a known size and pitch"
             )
         # Where sizes are not known, and on a cylinder around the particle, an impact point moves nothing.
+        self.has_sizes = follows
         self.size_mm = grid.cell_size if follows and grid.cell_size else (math.inf, math.inf)
         self.pitch_mm = grid.layer_pitch_mm or 0.0
         self.centre = (grid.shape[0] // 2, grid.shape[1] // 2)
@@ -92,27 +96,19 @@ class ShowerFrame(nn.Module):
         self._keep("depth_inverse_DZ", np.linalg.pinv(depth))
 
     def _window(self, grid: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Lay out the window; return the cells' distance from the axis, in cells, and angle around it (wx, wy)."""
+        """Return the cells' distance from the axis, in cells, and angle around it (nx, ny)."""
         nx, ny, nz = grid.shape
-        drift = nz * self.pitch_mm / self.size_mm[1] / math.tan(STEEPEST_RAD) if self.tilted else 0.0
-        across = nx * (ny + 2 * drift)
-        if max(across, nz) > MAX_ACROSS or across * nz > MAX_WINDOW:
+        if max(nx * ny, nz) > MAX_ACROSS or nx * ny * nz > MAX_WINDOW:
             raise UsageError(
                 f"detector {grid.name!r}: expected at most {MAX_ACROSS} cells across a shower, as many "
-                f"layers, and {MAX_WINDOW} in all, found {across:.0f} and {nz}"
+                f"layers, and {MAX_WINDOW} in all, found {nx * ny} and {nz}"
             )
         if grid.cartesian:
-            reach = math.ceil(drift)
-            self.below = (self.centre[0], self.centre[1] + reach)
-            above = (nx - self.centre[0], ny - self.centre[1] + reach)
-            x, y = np.meshgrid(*map(np.arange, [-n for n in self.below], above), indexing="ij")
-            radius, angle = np.hypot(x, y), np.arctan2(y, x)
-        else:
-            self.below = (0, 0)
-            r, phi = np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij")
-            radius, angle = r + 0.5, 2 * np.pi * phi / ny
-        self.window = (*radius.shape, nz)
-        return radius, angle
+            spans = (np.arange(n) - middle for n, middle in zip((nx, ny), self.centre, strict=True))
+            x, y = np.meshgrid(*spans, indexing="ij")
+            return np.hypot(x, y), np.arctan2(y, x)
+        r, phi = np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij")
+        return r + 0.5, 2 * np.pi * phi / ny
 
     def _keep(self, name: str, values: NDArray[Any]) -> None:
         tensor = torch.from_numpy(values)
@@ -126,20 +122,20 @@ class ShowerFrame(nn.Module):
         return core, torch.zeros(self.across_OA.shape[1], self.depth_ZD.shape[1], columns)
 
     def expand(self, core: Tensor, halo: Tensor) -> Tensor:
-        """Make fields (wx * wy, nz, columns) from their coefficients."""
+        """Make fields (nx * ny, nz, columns) from their coefficients."""
         far = torch.einsum("zd,adc->azc", self.depth_ZD, halo)
         far = torch.einsum("oa,azc->ozc", self.across_OA, far)
-        field = far.new_zeros(self.window[0] * self.window[1], self.shape[2], core.shape[2])
+        field = far.new_zeros(self.shape[0] * self.shape[1], self.shape[2], core.shape[2])
         return field.index_copy(0, self.outer, far).index_copy(0, self.inner, core)
 
     def project(self, field: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the coefficients of fields (wx * wy, nz, columns), by least squares far from the axis."""
+        """Return the coefficients of fields (nx * ny, nz, columns), by least squares far from the axis."""
         halo = torch.einsum("ao,ozc->azc", self.across_inverse_AO, field[self.outer])
         return field[self.inner], torch.einsum("dz,azc->adc", self.depth_inverse_DZ, halo)
 
     def beside(self, field_BO: Tensor) -> Tensor:
-        """Add up a field (..., wx * wy) over the up to four neighbours of each cell in its layer."""
-        field_BXY = field_BO.unflatten(-1, self.window[:2])  # type: ignore[no-untyped-call]
+        """Add up a field (..., nx * ny) over the up to four neighbours of each cell in its layer."""
+        field_BXY = field_BO.unflatten(-1, self.shape[:2])  # type: ignore[no-untyped-call]
         sums_BXY = torch.zeros_like(field_BXY)
         sums_BXY[..., 1:, :] = field_BXY[..., :-1, :]
         sums_BXY[..., :-1, :] += field_BXY[..., 1:, :]
@@ -151,42 +147,45 @@ class ShowerFrame(nn.Module):
         """Return the variance (Z, O) of unit noise with a share of each neighbour's added."""
         return 1 + self.neighbours_O * share_ZO * share_ZO
 
-    def place(self, theta_B: Tensor, impact_B2: Tensor) -> Place:
-        """Follow the axes through the layers; angles in rad, impact points in mm."""
-        depth_Z = (torch.arange(self.shape[2], device=theta_B.device) + 0.5) * self.pitch_mm
-        x_B = impact_B2[:, 0] / self.size_mm[0]
-        y_BZ = (impact_B2[:, 1:] + self.slope(theta_B)[:, None] * depth_Z) / self.size_mm[1]
+    def place(self, given: Given) -> Place:
+        """Follow the axes through the layers."""
+        depth_Z = (torch.arange(self.shape[2], device=given.energy_B.device) + 0.5) * self.pitch_mm
+        slope_B2 = self.slopes(given)
+        position_BZ2 = given.impact_mm_B2[:, None] + slope_B2[:, None] * depth_Z[:, None]
+        x_BZ, y_BZ = (position_BZ2[..., axis] / self.size_mm[axis] for axis in (0, 1))
+        cell_x_BZ, cell_y_BZ = torch.round(x_BZ), torch.round(y_BZ)
+        moves = self.tilted
+        if not torch.compiler.is_compiling():  # a program is written for the central cell
+            moves = moves or bool((cell_x_BZ != 0).any() or (cell_y_BZ != 0).any())
+        offsets = x_BZ - cell_x_BZ, y_BZ - cell_y_BZ
+        return Place(cell_x_BZ.long(), cell_y_BZ.long(), *offsets, moves)
+
+    def slopes(self, given: Given) -> Tensor:
+        """Return how far axes move in x and y for each mm of depth (B, 2)."""
+        across_B2 = torch.stack([torch.cos(given.phi_B), torch.sin(given.phi_B)], dim=1)
         if not self.tilted:
-            still = torch.zeros_like(y_BZ)
-            return Place(still[:, 0].long(), still.long(), x_B, y_BZ)
-        cell_x_B, cell_y_BZ = torch.round(x_B), torch.round(y_BZ)
-        return Place(cell_x_B.long(), cell_y_BZ.long(), x_B - cell_x_B, y_BZ - cell_y_BZ)
+            return torch.zeros_like(across_B2)
+        return across_B2 / torch.tan(given.theta_B)[:, None]
 
-    def slope(self, theta_B: Tensor) -> Tensor:
-        """Return how far an axis moves in y for each mm of depth (B,)."""
-        return 1 / torch.tan(theta_B) if self.tilted else torch.zeros_like(theta_B)
-
-    def cells(self, place: Place) -> Tensor:
-        """Return where in the window (flattened) each cell of the grid lies: (B, nx * ny * nz)."""
+    def cells(self, place: Place) -> tuple[Tensor, Tensor]:
+        """Return where in the window (flattened) each cell of the grid lies (B, nx * ny * nz), and whether it lies in it."""
         nx, ny, nz = self.shape
-        x, y, z = (torch.arange(n, device=place.cell_x_B.device) for n in (nx, ny, nz))
-        row_BX = x - self.centre[0] - place.cell_x_B[:, None] + self.below[0]
-        column_BYZ = y[:, None] - self.centre[1] - place.cell_y_BZ[:, None] + self.below[1]
-        row_BX = row_BX.clamp(0, self.window[0] - 1)
-        column_BYZ = column_BYZ.clamp(0, self.window[1] - 1)
-        across_BXYZ = row_BX[:, :, None, None] * self.window[1] + column_BYZ[:, None]
-        cells_BXYZ: Tensor = across_BXYZ * nz + z
-        return cells_BXYZ.flatten(1)
+        x, y, z = (torch.arange(n, device=place.cell_x_BZ.device) for n in self.shape)
+        row_BXZ = x[:, None] - place.cell_x_BZ[:, None]
+        column_BYZ = y[:, None] - place.cell_y_BZ[:, None]
+        inside_BXZ, inside_BYZ = (row_BXZ >= 0) & (row_BXZ < nx), (column_BYZ >= 0) & (column_BYZ < ny)
+        across_BXYZ = row_BXZ.clamp(0, nx - 1)[:, :, None] * ny + column_BYZ.clamp(0, ny - 1)[:, None]
+        inside_BXYZ = inside_BXZ[:, :, None] & inside_BYZ[:, None]
+        return (across_BXYZ * nz + z).flatten(1), inside_BXYZ.flatten(1)
 
     def grid_cells(
         self, place: Place, shower_H: Tensor, across_H: Tensor, layer_H: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return where cells of the window lie in the grid (flattened, (H,)), and whether they lie in it."""
         nx, ny, nz = self.shape
-        row_H = across_H // self.window[1]
-        x_H = row_H + (self.centre[0] - self.below[0]) + place.cell_x_B[shower_H]
-        y_H = across_H - row_H * self.window[1] + (self.centre[1] - self.below[1])
-        y_H = y_H + place.cell_y_BZ[shower_H, layer_H]
+        row_H = across_H // ny
+        x_H = row_H + place.cell_x_BZ[shower_H, layer_H]
+        y_H = across_H - row_H * ny + place.cell_y_BZ[shower_H, layer_H]
         inside_H = (x_H >= 0) & (x_H < nx) & (y_H >= 0) & (y_H < ny)
         return (x_H * ny + y_H) * nz + layer_H, inside_H
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,6 @@ from torch import nn
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
-from caloforge.models.copula.axis_frame import STEEPEST_RAD
 from caloforge.models.copula.fit import LikelihoodObjective
 from caloforge.models.copula.model import FactorCopula
 from caloforge.models.copula.transfer import take_over
@@ -19,8 +17,10 @@ from caloforge.models.family import Family, NewestCheckpoint
 from caloforge.models.objective import TrainingShowers
 from caloforge.models.saved import load_model
 from caloforge.models.settings import Count, Positive, Sizes, TrainingConfig, Weight
+from caloforge.showers import Domain
+from caloforge.showers.conditions import PHOTON
 
-__all__ = ["COPULA", "COPULA_ANGLE"]
+__all__ = ["COPULA"]
 
 
 class _Sizes(Sizes):
@@ -28,7 +28,7 @@ class _Sizes(Sizes):
 
 
 class _Config(TrainingConfig):
-    model: Literal["copula", "copula-angle"] = "copula"
+    model: Literal["copula"] = "copula"
     architecture: _Sizes = _Sizes()
     learning_rate: Positive = 0.01
     batch_size: Count = 64
@@ -39,8 +39,14 @@ class _Config(TrainingConfig):
     choose: Literal["best", "last"] = "last"
 
 
-def _generator(grid: Grid, threshold_MeV: float, sizes: _Sizes, *, tilted: bool = False) -> FactorCopula:
-    return FactorCopula(grid, threshold_MeV, tilted=tilted, factors=sizes.factors)
+def _generator(grid: Grid, threshold_MeV: float, sizes: _Sizes, domain: Domain) -> FactorCopula:
+    return FactorCopula(
+        grid,
+        threshold_MeV,
+        tilted=domain.tilted,
+        particles=PHOTON in domain.pdg_ids and len(domain.pdg_ids) > 1,
+        factors=sizes.factors,
+    )
 
 
 def _objective(
@@ -60,17 +66,9 @@ def _take_over(networks: Mapping[str, nn.Module], source: Path, _checkpoint: New
 
 
 COPULA = Family(
-    "cells' marginals tied by common factors, for a fixed angle: fast, and nearest to Geant4",
+    "cells' marginals tied by common factors, around the axis of the shower: fast, and nearest to Geant4",
     _Config,
     _generator,
     _objective,
     _take_over,
-)
-COPULA_ANGLE = Family(
-    "the same in the frame of a tilted shower",
-    _Config,
-    partial(_generator, tilted=True),
-    _objective,
-    _take_over,
-    steepest_rad=STEEPEST_RAD,
 )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from caloforge.foundations.errors import UsageError
-from caloforge.models.copula.axis_frame import STEEPEST_RAD
 from caloforge.models.copula.factors import Latents, expand_parameters, learn_factors
 from caloforge.models.copula.marginals import cell_likelihood, standardise
 from caloforge.models.copula.model import FactorCopula, depth, flat_nonzero
@@ -34,16 +31,9 @@ class LikelihoodObjective:
     """
 
     def __init__(self, model: FactorCopula, showers: Batch, n_showers: int) -> None:
-        """Begin with the moments of some ``showers`` out of ``n_showers``. Raises UsageError for steeper angles."""
+        """Begin with the moments of some ``showers`` out of ``n_showers``."""
         self.model, self._n_showers = model, n_showers
         self.networks: Mapping[str, nn.Module] = {"generator": model}
-        tilt_B = (showers.theta_B - math.pi / 2).abs()
-        if model.conditioned_on_angle and float(tilt_B.max()) > math.pi / 2 - STEEPEST_RAD + 1e-3:
-            steepest = math.degrees(STEEPEST_RAD)
-            raise UsageError(
-                f"data: copula-angle follows showers at {steepest:.0f} to {180 - steepest:.0f} degrees to the face, "
-                f"got one at {math.degrees(float(showers.theta_B[tilt_B.argmax()])):.1f}"
-            )
         begin(model, showers)
 
     def optimizer(self, network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
@@ -54,16 +44,18 @@ class LikelihoodObjective:
         """Yield one loss: nats a shower."""
         model = self.model
         expand_parameters(model)
-        place = model.frame.place(batch.theta_B, batch.impact_mm_B2)
-        given_BJ = model.energy_and_angle(batch.energy_B, batch.theta_B)
+        given = batch.given
+        place, given_BJ = model.frame.place(given), model.of_shower(given)
         depth_loss, depth_B = self._depth(batch, given_BJ)
-        monomials_BZF = model.conditions(batch.energy_B, batch.theta_B, place, depth_B)
+        monomials_BZF = model.conditions(given, place, depth_B)
         marginals = model.marginals(monomials_BZF)
         deposits_BC, seen_BC = batch.deposits_BXYZ.flatten(1), None
-        if model.conditioned_on_angle:
-            cells_BC, empty_BC = model.frame.cells(place), torch.zeros_like(marginals.threshold_BC)
-            deposits_BC = empty_BC.scatter(1, cells_BC, deposits_BC)
-            seen_BC = empty_BC.scatter(1, cells_BC, 1.0)
+        if place.moves:
+            cells_BC, inside_BC = model.frame.cells(place)
+            empty_BC = torch.zeros_like(marginals.threshold_BC)
+            # Added, since what lies outside of the window falls on its edge, as nothing.
+            deposits_BC = empty_BC.scatter_add(1, cells_BC, deposits_BC * inside_BC)
+            seen_BC = empty_BC.scatter_add(1, cells_BC, inside_BC.float())
         hits_H = flat_nonzero(deposits_BC > 0)
         log_H, log_slope_H = model.energy_scale(torch.log(deposits_BC.view(-1)[hits_H]))
         likelihood, latents_H = cell_likelihood(marginals, log_H, log_slope_H, seen_BC, hits_H)
@@ -97,6 +89,6 @@ class LikelihoodObjective:
 
     def _sums(self, batch: Batch, monomials_BF: Tensor, given_BJ: Tensor) -> tuple[Tensor, Tensor]:
         """Return minus the log likelihood of total and shares, and their latents (detached)."""
-        values_BM = log_shares(batch.deposits_BXYZ, batch.energy_B)
+        values_BM = log_shares(batch.deposits_BXYZ, batch.given.energy_B)
         density_BM, latent_BM = standardise(values_BM, self.model.sum_marginals(monomials_BF, given_BJ))
         return -density_BM.sum(1).mean(), latent_BM

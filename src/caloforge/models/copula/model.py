@@ -38,6 +38,8 @@ from caloforge.models.copula.marginals import (
 from caloforge.models.shared.energy_scale import HIGHEST_MEV, EnergyScale, InverseScale
 from caloforge.models.shared.layer_shares import SMALLEST_SHARE
 from caloforge.models.shared.transforms import Transform
+from caloforge.showers.batch import Given
+from caloforge.showers.conditions import PHOTON
 
 __all__ = ["FactorCopula", "depth", "flat_nonzero"]
 
@@ -78,7 +80,7 @@ class Hits(NamedTuple):
 
 
 class FactorCopula(ShowerModel):
-    """``copula`` for showers at a right angle, ``copula-angle`` where the angle varies."""
+    """``copula``: for showers at any place; ``tilted`` from any direction, ``particles`` for electrons and photons."""
 
     at_once = 32
 
@@ -91,33 +93,45 @@ class FactorCopula(ShowerModel):
     largest_R: Tensor
     spectrum_2: Tensor
     slope_spread: Tensor
-    impact_span_22: Tensor
     steps_seen: Tensor
     products: Tensor
 
     def __init__(
-        self, grid: Grid, threshold_MeV: float, *, tilted: bool = False, factors: int = 64
+        self,
+        grid: Grid,
+        threshold_MeV: float,
+        *,
+        tilted: bool = False,
+        particles: bool = False,
+        factors: int = 64,
     ) -> None:
         super().__init__()
-        self.grid, self.threshold_MeV, self.conditioned_on_angle = grid, threshold_MeV, tilted
-        self.transform = Transform()
+        self.grid, self.threshold_MeV, self.transform = grid, threshold_MeV, Transform()
+        self.tilted, self.particles = tilted, particles
         self.frame = ShowerFrame(grid, tilted=tilted)
+        self.follows = frozenset(
+            ["impact_xy"] * self.frame.has_sizes
+            + ["incident_theta", "incident_phi"] * tilted
+            + ["pdg_id"] * particles
+        )
         self.factors, self.sums = factors, 1 + grid.n_layers
-        self.register_buffer("products", products(tilted), persistent=False)
+        pairs = products(tilted=tilted, particles=particles)
+        self.register_buffer("products", pairs, persistent=False)
+        n_given = 3 + tilted + particles
         self.n_monomials = self.products.shape[1]
-        self.noise_size = factors + self.sums + 3 + math.prod(self.frame.window)
+        self.noise_size = factors + self.sums + 1 + grid.n_cells
         self._prepared: Prepared | None = None
         # Marginals of the cells: threshold, location and log width by monomial, then skew and log tail.
         core, halo = self.frame.coefficients(3 * self.n_monomials + 2)
         self.core, self.halo = nn.Parameter(core), nn.Parameter(halo)
         self.energy_scale = EnergyScale()
         # Marginal of the depth: location, log width, skew and log tail, given energy and angle.
-        self.depth_laws = nn.Parameter(torch.zeros(4, 3 + tilted))
+        self.depth_laws = nn.Parameter(torch.zeros(4, n_given))
         # Marginals of ln(total / energy) and of the logarithms of the layers' shares.
         self.sum_location = nn.Parameter(torch.zeros(self.n_monomials, self.sums))
         self.sum_log_width = nn.Parameter(torch.zeros(self.n_monomials, self.sums))
-        self.sum_skew = nn.Parameter(torch.zeros(3 + tilted, self.sums))
-        self.sum_log_tail = nn.Parameter(torch.zeros(3 + tilted, self.sums))
+        self.sum_skew = nn.Parameter(torch.zeros(n_given, self.sums))
+        self.sum_log_tail = nn.Parameter(torch.zeros(n_given, self.sums))
         # Moments of latents and factors, from which the loadings follow.
         core, halo = self.frame.coefficients(factors)
         self.register_buffer("moments_core", 0.05 * torch.randn_like(core))
@@ -132,22 +146,21 @@ class FactorCopula(ShowerModel):
         # What the conditions are measured by.
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
         self.register_buffer("slope_spread", torch.tensor(1.0))
-        self.register_buffer("impact_span_22", torch.zeros(2, 2))
         self.register_buffer("steps_seen", torch.tensor(0))
 
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+    def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
         """Make deposits (B, nx, ny, nz) in MeV from standard normal noise."""
         fixed = self._prepared or self._prepare()
-        sizes = [self.factors, self.sums, 2, 1, self.noise_size - self.factors - self.sums - 3]
-        factors_BK, sums_BM, impact_B2, depth_B1, own_BC = torch.split(noise_BL, sizes, dim=1)
-        low_2, high_2 = self.impact_span_22
-        place = self.frame.place(theta_B, low_2 + (high_2 - low_2) * normal_cdf(impact_B2))
-        monomials_BZF = self.conditions(energy_B, theta_B, place, depth_B1[:, 0])
+        energy_B = given.energy_B
+        sizes = [self.factors, self.sums, 1, self.grid.n_cells]
+        factors_BK, sums_BM, depth_B1, own_BC = torch.split(noise_BL, sizes, dim=1)
+        place = self.frame.place(given)
+        monomials_BZF = self.conditions(given, place, depth_B1[:, 0])
         hits = self._hits(fixed, place, monomials_BZF, factors_BK, own_BC)
         deposit_H = self._deposits(fixed, hits, monomials_BZF, energy_B)
 
         # Every layer gets the energy that was drawn for it.
-        given_BJ = self.energy_and_angle(energy_B, theta_B)
+        given_BJ = self.of_shower(given)
         latent_BM = factors_BK @ fixed.sum_loadings_KM + sums_BM @ fixed.rest_root_MM
         layers_BZ = self._layers(monomials_BZF[:, 0], given_BJ, latent_BM, energy_B)
         in_layer_H = hits.shower_H * self.grid.n_layers + hits.layer_H
@@ -179,7 +192,7 @@ class FactorCopula(ShowerModel):
         row_H = flat_H // above_ZBO.shape[2]
         across_H, layer_H = flat_H - row_H * above_ZBO.shape[2], row_H // count
         shower_H = row_H - layer_H * count
-        if self.conditioned_on_angle:
+        if place.moves:
             cells_H, inside_H = self.frame.grid_cells(place, shower_H, across_H, layer_H)
             flat_H, row_H, across_H = flat_H[inside_H], row_H[inside_H], across_H[inside_H]
             layer_H, shower_H, cells_H = layer_H[inside_H], shower_H[inside_H], cells_H[inside_H]
@@ -247,28 +260,32 @@ class FactorCopula(ShowerModel):
             rest_root_MM=torch.linalg.cholesky(rest_MM).T,
         )
 
-    def conditions(self, energy_B: Tensor, theta_B: Tensor, place: Place, depth_B: Tensor) -> Tensor:
+    def conditions(self, given: Given, place: Place, depth_B: Tensor) -> Tensor:
         """Return the monomials at each layer (B, nz, F); depths as latent normals."""
-        y_BZ = 12**0.5 * place.offset_y_BZ
-        by_shower = [self._energy(energy_B), 12**0.5 * place.offset_x_B, depth_B]
-        if self.conditioned_on_angle:
-            by_shower.append(self._slope(theta_B))
-        first = torch.stack([*(v_B[:, None].expand_as(y_BZ) for v_B in by_shower), y_BZ], dim=-1)
-        return monomials(first, self.products)
+        x_BZ, y_BZ = 12**0.5 * place.offset_x_BZ, 12**0.5 * place.offset_y_BZ
+        by_shower = [depth_B]
+        if self.tilted:
+            by_shower += self._slopes(given).unbind(1)
+        if self.particles:
+            by_shower.append(_photon(given))
+        energy_BZ, *more = (v_B[:, None].expand_as(y_BZ) for v_B in (self._energy(given), *by_shower))
+        return monomials(torch.stack([energy_BZ, x_BZ, y_BZ, *more], dim=-1), self.products)
 
-    def energy_and_angle(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
-        """Return the monomials of the conditions alone (B, 3 or 4)."""
-        energy_B = self._energy(energy_B)
+    def of_shower(self, given: Given) -> Tensor:
+        """Return the monomials of a shower's conditions alone (B, J): of energy, slope and particle."""
+        energy_B = self._energy(given)
         found = [torch.ones_like(energy_B), energy_B, energy_B.clamp(-BEND, BEND).square() - 1]
-        if self.conditioned_on_angle:
-            found.append(self._slope(theta_B).square() - 1)
+        if self.tilted:
+            found.append(self._slopes(given).square().mean(1) - 1)
+        if self.particles:
+            found.append(_photon(given))
         return torch.stack(found, dim=1)
 
-    def _energy(self, energy_B: Tensor) -> Tensor:
-        return (torch.log(energy_B) - self.spectrum_2[0]) / self.spectrum_2[1]
+    def _energy(self, given: Given) -> Tensor:
+        return (torch.log(given.energy_B) - self.spectrum_2[0]) / self.spectrum_2[1]
 
-    def _slope(self, theta_B: Tensor) -> Tensor:
-        return self.frame.slope(theta_B) / self.slope_spread
+    def _slopes(self, given: Given) -> Tensor:
+        return self.frame.slopes(given) / self.slope_spread
 
     def depth_marginal(self, given_BJ: Tensor) -> tuple[Tensor, ...]:
         """Return location (layers), log width, skew and log tail, each (B,), of a shower's depth."""
@@ -279,11 +296,11 @@ class FactorCopula(ShowerModel):
         field_OZC = self.frame.expand(self.core, self.halo)
         shapes = 3 * self.n_monomials
         by_quantity = torch.split(field_OZC[..., :shapes], self.n_monomials, dim=2)
-        if self.conditioned_on_angle:
+        if self.tilted:
             found = [
                 torch.einsum("bzf,ozf->boz", monomials_BZF, field).flatten(1) for field in by_quantity
             ]
-        else:
+        else:  # the same in every layer
             found = [monomials_BZF[:, 0] @ field.flatten(0, 1).T for field in by_quantity]
         threshold_BC, location_BC, log_width_BC = found
         return CellMarginals(
@@ -329,6 +346,11 @@ def depth(deposits_BXYZ: Tensor) -> Tensor:
     layers_BZ = deposits_BXYZ.sum((1, 2))
     number_Z = torch.arange(layers_BZ.shape[1], dtype=layers_BZ.dtype, device=layers_BZ.device)
     return layers_BZ @ number_Z / layers_BZ.sum(1).clamp(min=1e-9)
+
+
+def _photon(given: Given) -> Tensor:
+    """Return 1 for a photon, -1 for an electron or positron (B,)."""
+    return torch.where(given.pdg_B == PHOTON, 1.0, -1.0)
 
 
 def _asinh(x: Tensor) -> Tensor:

@@ -22,39 +22,31 @@ BEYOND_LARGEST = 0.3
 @torch.no_grad()
 def begin(model: FactorCopula, showers: Batch) -> None:
     """Set the marginals to moments of some showers: far cells share theirs with others at their distance."""
-    log_energy_B, impact_B2 = torch.log(showers.energy_B), showers.impact_mm_B2
+    log_energy_B, slope_B2 = torch.log(showers.given.energy_B), model.frame.slopes(showers.given)
     model.spectrum_2.copy_(torch.stack([log_energy_B.mean(), log_energy_B.std().clamp(min=1e-3)]))
-    slope_B = model.frame.slope(showers.theta_B)
-    model.slope_spread.copy_(slope_B.square().mean().sqrt().clamp(min=1e-3))
-    model.impact_span_22.copy_(torch.stack([impact_B2.amin(0), impact_B2.amax(0)]))
+    model.slope_spread.copy_(slope_B2.square().mean().sqrt().clamp(min=1e-3))
     sums_4OZ, largest_OZ = _cell_sums(model, showers)
     _begin_cells(model, *_by_rings(sums_4OZ, model.frame.radius))
     _begin_largest(model, largest_OZ.amax(1))
     depth_B = depth(showers.deposits_BXYZ)
     model.depth_laws[:2, 0] = torch.stack([depth_B.mean(), torch.log(depth_B.std().clamp(min=1e-3))])
-    values_BM = log_shares(showers.deposits_BXYZ, showers.energy_B)
+    values_BM = log_shares(showers.deposits_BXYZ, showers.given.energy_B)
     model.sum_location[0] = values_BM.mean(0)
     model.sum_log_width[0] = torch.log(values_BM.std(0).clamp(min=1e-3))
 
 
 def _cell_sums(model: FactorCopula, showers: Batch) -> tuple[Tensor, Tensor]:
     """Add up over showers, for each cell of the window: showers, hits, ln(deposit) and its square; and the largest."""
-    frame, n_layers = model.frame, model.grid.n_layers
-    size = frame.window[0] * frame.window[1] * n_layers
+    frame, n_layers, size = model.frame, model.grid.n_layers, model.grid.n_cells
     sums_4C, largest_C = torch.zeros(4, size), torch.zeros(size)
-    for first in range(0, len(showers.energy_B), AT_ONCE):
-        rows = slice(first, first + AT_ONCE)
-        deposits_BC = showers.deposits_BXYZ[rows].flatten(1)
-        place = frame.place(showers.theta_B[rows], showers.impact_mm_B2[rows])
-        cells_BC = (
-            frame.cells(place)
-            if model.conditioned_on_angle
-            else torch.arange(size).expand_as(deposits_BC)
-        )
+    for first in range(0, len(showers.given.energy_B), AT_ONCE):
+        some = showers.take(slice(first, first + AT_ONCE))
+        cells_BC, inside_BC = frame.cells(frame.place(some.given))
+        deposits_BC = some.deposits_BXYZ.flatten(1) * inside_BC
         largest_C.scatter_reduce_(0, cells_BC.flatten(), deposits_BC.flatten(), "amax")
         log_BC = torch.log(deposits_BC.clamp(min=1e-30))
         log_BC = torch.where(deposits_BC > 0, log_BC, 0.0)
-        moments = (torch.ones_like(log_BC), (deposits_BC > 0).float(), log_BC, log_BC**2)
+        moments = (inside_BC.float(), (deposits_BC > 0).float(), log_BC, log_BC**2)
         for total_C, values_BC in zip(sums_4C, moments, strict=True):
             total_C.index_add_(0, cells_BC.flatten(), values_BC.flatten())
     return sums_4C.view(4, -1, n_layers), largest_C.view(-1, n_layers)

@@ -16,7 +16,7 @@ __all__ = ["take_over"]
 MEMORY_STEPS = 30
 """On another detector the factors' moments are as if so many steps old: neither lost at once, nor kept for long."""
 
-MEASURED = {"impact_span_22", "largest_R"}
+MEASURED = {"largest_R"}
 """What is always the new showers'."""
 
 
@@ -35,7 +35,11 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
     _refuse(model, given)
     if model.factors > given.factors:
         larger = FactorCopula(
-            given.grid, given.threshold_MeV, tilted=given.conditioned_on_angle, factors=model.factors
+            given.grid,
+            given.threshold_MeV,
+            tilted=given.tilted,
+            particles=given.particles,
+            factors=model.factors,
         )
         grow(larger, given)
         given = larger
@@ -102,8 +106,9 @@ def _depth(model: FactorCopula, given: FactorCopula, mean_F: Tensor) -> Tensor:
     """Move the depth's marginal: in layers of the new detector, with the new showers' mean and width."""
     depth_4J = given.depth_laws.clone()
     depth_4J[0] *= model.grid.n_layers / given.grid.n_layers
-    names = monomial_names(model.conditioned_on_angle)
-    mean_J = mean_F[[names.index(name) for name in ("1", "e", "ee", "ss")[: depth_4J.shape[1]]]]
+    names = _names(model)
+    of_shower = ["1", "e", "ee", *["ss"] * model.tilted, *["g"] * model.particles]
+    mean_J = mean_F[[names.index(name) for name in of_shower]]
     depth_4J[:2, 0] = model.depth_laws[:2, 0] - depth_4J[:2, 1:] @ mean_J[1:]
     return depth_4J
 
@@ -113,20 +118,18 @@ def _mean_monomials(model: FactorCopula, given: FactorCopula) -> Tensor:
     (old_mean, old_width), (mean, width) = given.spectrum_2.tolist(), model.spectrum_2.tolist()
     shift, ratio = (mean - old_mean) / old_width, width / old_width
     means = {"1": 1.0, "e": shift, "ee": shift**2 + ratio**2 - 1}
-    if model.conditioned_on_angle:
-        means["ss"] = float(model.slope_spread / given.slope_spread) ** 2 - 1
-    names = monomial_names(model.conditioned_on_angle)
-    return torch.tensor([means.get(name, 0.0) for name in names])
+    if model.tilted:
+        means["ss"] = means["tt"] = float(model.slope_spread / given.slope_spread) ** 2 - 1
+    return torch.tensor([means.get(name, 0.0) for name in _names(model)])
+
+
+def _names(model: FactorCopula) -> list[str]:
+    return monomial_names(tilted=model.tilted, particles=model.particles)
 
 
 def _refuse(model: FactorCopula, given: FactorCopula) -> None:
     """Refuse weights of another kind."""
     new, old = model.grid, given.grid
-    if model.conditioned_on_angle != given.conditioned_on_angle:
-        kinds = {False: "copula", True: "copula-angle"}
-        raise UsageError(
-            f"expected weights of {kinds[model.conditioned_on_angle]}, got those of {kinds[given.conditioned_on_angle]}"
-        )
     if new.axes != old.axes:
         raise UsageError(
             f"expected weights for axes {', '.join(new.axes)}, got some for {', '.join(old.axes)}"
@@ -136,6 +139,9 @@ def _refuse(model: FactorCopula, given: FactorCopula) -> None:
         raise UsageError(
             "on a cylinder expected weights for {} cells across, got some for {}".format(*sizes)
         )
+    if model.follows != given.follows:
+        told, wanted = (", ".join(sorted(one.follows)) or "the energy alone" for one in (given, model))
+        raise UsageError(f"expected weights that follow {wanted}, got some that follow {told}")
 
 
 def _same_detector(model: FactorCopula, given: FactorCopula) -> bool:
@@ -155,10 +161,10 @@ def _layers(new_log_Z: Tensor, old_log_Z: Tensor) -> Tensor:
 
 def _cells(model: FactorCopula, given: FactorCopula) -> Tensor:
     """Return where in the window of ``given`` each cell of the model's window lies, at its edge if beyond."""
-    (new, old), axes = (model.frame, given.frame), (0, 1)
+    new, old = model.frame, given.frame
     x, y = (
-        (torch.arange(new.window[a]) - new.below[a] + old.below[a]).clamp(0, old.window[a] - 1)
-        for a in axes
+        (torch.arange(new.shape[a]) - new.centre[a] + old.centre[a]).clamp(0, old.shape[a] - 1)
+        for a in (0, 1)
     )
-    cells_XY: Tensor = x[:, None] * old.window[1] + y
+    cells_XY: Tensor = x[:, None] * old.shape[1] + y
     return cells_XY.flatten()

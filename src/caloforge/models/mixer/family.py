@@ -51,7 +51,7 @@ def _take_over(networks: Mapping[str, nn.Module], source: Path, checkpoint: Newe
 MIXER = Family(
     "layer energies, then a mixer over patches of the face, by the likelihood of cells",
     _Config,
-    Mixer,
+    lambda grid, threshold_MeV, sizes, _domain: Mixer(grid, threshold_MeV, sizes),
     _likelihood,
     _take_over,
 )

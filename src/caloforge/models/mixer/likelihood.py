@@ -16,7 +16,7 @@ __all__ = ["CellLikelihoodObjective", "cell_nats"]
 
 def cell_nats(model: Mixer, batch: Batch) -> Tensor:
     """Return minus the mean log likelihood of a batch's cells."""
-    return -model.log_likelihood(batch.deposits_BXYZ, batch.energy_B, batch.impact_mm_B2)
+    return -model.log_likelihood(batch.deposits_BXYZ, batch.given.energy_B, batch.given.impact_mm_B2)
 
 
 class CellLikelihoodObjective:

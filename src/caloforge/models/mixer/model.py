@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
-from torch.special import log_ndtr, ndtr
+from torch.special import log_ndtr
 
 from caloforge.detector import Grid
 from caloforge.models.base import ShowerModel
@@ -32,6 +32,7 @@ from caloforge.models.settings import Count, Sizes
 from caloforge.models.shared.energy_scale import EnergyScale, InverseScale
 from caloforge.models.shared.layer_shares import log_shares
 from caloforge.models.shared.transforms import Transform
+from caloforge.showers.batch import Given
 
 __all__ = ["LEVELS", "SMALLEST_LAYER_MEV", "Mixer", "MixerSizes"]
 
@@ -66,7 +67,6 @@ class Mixer(ShowerModel):
     """``mixer``: showers at a fixed angle."""
 
     spectrum_2: Tensor
-    impact_span_22: Tensor
     unit_MeV: Tensor
     quantiles_KM: Tensor
     root_MM: Tensor
@@ -76,13 +76,13 @@ class Mixer(ShowerModel):
 
     def __init__(self, grid: Grid, threshold_MeV: float, sizes: MixerSizes) -> None:
         super().__init__()
+        self.follows = frozenset(["impact_xy"] * (grid.cartesian and grid.cell_size is not None))
         self.grid, self.threshold_MeV = grid, threshold_MeV
         self.width, self.latent, self.n_sources = sizes.width, sizes.latent, sizes.sources
         self.transform = Transform()
         self.sums = 1 + grid.n_layers
-        self.noise_size = self.latent + self.sums + 2 + grid.n_cells
+        self.noise_size = self.latent + self.sums + grid.n_cells
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
-        self.register_buffer("impact_span_22", torch.zeros(2, 2))
         self.register_buffer("unit_MeV", torch.tensor(1.0))
         self._add_layer_energies()
         self._add_cells(sizes.patch)
@@ -130,12 +130,11 @@ class Mixer(ShowerModel):
                 last.weight.mul_(0.1)
                 last.bias.zero_()
 
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
+    def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
         """Make deposits (B, nx, ny, nz) in MeV from standard normal noise."""
-        sizes = [self.latent, self.sums, 2, self.grid.n_cells]
-        latent_BL, sums_BM, impact_B2, own_BC = torch.split(noise_BL, sizes, dim=1)
-        low_2, high_2 = self.impact_span_22
-        impact_B2 = low_2 + (high_2 - low_2) * ndtr(impact_B2)
+        energy_B, impact_B2 = given.energy_B, given.impact_mm_B2
+        sizes = [self.latent, self.sums, self.grid.n_cells]
+        latent_BL, sums_BM, own_BC = torch.split(noise_BL, sizes, dim=1)
         features_BF = self.features(energy_B)
         normals_BM = sums_BM @ self.root_MM
         normals_BM = normals_BM + self.sums_network(torch.cat([normals_BM, features_BF], 1))

@@ -23,13 +23,12 @@ POWERS, QUANTILES = 24, 48
 @torch.no_grad()
 def begin(model: Mixer, showers: Batch) -> None:
     """Fit what has a closed form to real showers."""
-    log_energy_B, impact_mm_B2 = torch.log(showers.energy_B), showers.impact_mm_B2
+    log_energy_B = torch.log(showers.given.energy_B)
     model.spectrum_2.copy_(torch.stack([log_energy_B.mean(), log_energy_B.std().clamp(min=1e-3)]))
-    model.impact_span_22.copy_(torch.stack([impact_mm_B2.amin(0), impact_mm_B2.amax(0)]))
     hits_H = showers.deposits_BXYZ[showers.deposits_BXYZ > 0]
     model.unit_MeV.copy_(UNIT * hits_H.median() if len(hits_H) else model.unit_MeV)
-    values_BM = log_shares(showers.deposits_BXYZ, showers.energy_B)
-    _begin_layers(model, values_BM, model.features(showers.energy_B))
+    values_BM = log_shares(showers.deposits_BXYZ, showers.given.energy_B)
+    _begin_layers(model, values_BM, model.features(showers.given.energy_B))
     _begin_cells(model, showers.deposits_BXYZ)
 
 

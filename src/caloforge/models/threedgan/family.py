@@ -17,6 +17,7 @@ from caloforge.models.threedgan.first_weights import take_over
 from caloforge.models.threedgan.fixed_angle import Discriminator3DGAN, ThreeDGAN
 from caloforge.models.threedgan.losses import AdversarialObjective, AngleLosses, Losses, SamplingFraction
 from caloforge.models.threedgan.variable_angle import Discriminator3DGANAngle, ThreeDGANAngle
+from caloforge.showers import Domain
 
 __all__ = [
     "FIXED_ANGLE",
@@ -94,11 +95,13 @@ def _objective(
     )
 
 
-def _fixed_angle(grid: Grid, threshold_MeV: float, sizes: Sizes3DGAN) -> ThreeDGAN:
+def _fixed_angle(grid: Grid, threshold_MeV: float, sizes: Sizes3DGAN, _domain: Domain) -> ThreeDGAN:
     return ThreeDGAN(grid, threshold_MeV, filters=sizes.filters, latent=sizes.latent)
 
 
-def _variable_angle(grid: Grid, threshold_MeV: float, sizes: _AngleSizes) -> ThreeDGANAngle:
+def _variable_angle(
+    grid: Grid, threshold_MeV: float, sizes: _AngleSizes, _domain: Domain
+) -> ThreeDGANAngle:
     return ThreeDGANAngle(grid, threshold_MeV, filters=sizes.filters)
 
 

@@ -25,6 +25,7 @@ from caloforge.models.threedgan.layers import (
     dense,
     same,
 )
+from caloforge.showers.batch import Given
 
 __all__ = ["LATENT", "Discriminator3DGAN", "Generator3DGAN", "ThreeDGAN"]
 
@@ -116,7 +117,7 @@ class ThreeDGAN(ShowerModel):
         self.network = Generator3DGAN(grid.shape, filters=filters, latent=latent)
         self.noise_size = latent
 
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:  # noqa: ARG002
-        """Make images (B, nx, ny, nz) in 50 x GeV; the angle changes nothing."""
-        image_BXYZ: Tensor = self.network(noise_BL * (energy_B / (100 * GEV))[:, None])
+    def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
+        """Make images (B, nx, ny, nz) in 50 x GeV; the energy alone changes them."""
+        image_BXYZ: Tensor = self.network(noise_BL * (given.energy_B / (100 * GEV))[:, None])
         return image_BXYZ

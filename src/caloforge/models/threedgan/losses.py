@@ -18,7 +18,7 @@ from caloforge.models.base import ShowerModel
 from caloforge.models.objective import LossStep
 from caloforge.models.settings import Count, Fraction, Strict, Weight
 from caloforge.models.shared.modes import evaluating, frozen
-from caloforge.showers.batch import Batch
+from caloforge.showers.batch import Batch, Given
 
 __all__ = ["AdversarialObjective", "AngleLosses", "Losses", "SamplingFraction"]
 
@@ -106,42 +106,38 @@ class AdversarialObjective:
     def losses(self, batch: Batch) -> Iterator[LossStep]:
         """Yield the critic's losses on real and on fake showers, then the generator's."""
         model, critic = self.model, self._critic
-        size = len(batch.energy_B)
+        size = len(batch.given.energy_B)
         real_BXYZ = model.transform.forward(batch.deposits_BXYZ)
         model.train()
         critic.train()
         labels = self._flipped(torch.ones(size, device=real_BXYZ.device))
-        yield self._loss_step("critic", "real", real_BXYZ, labels, batch.energy_B, batch.theta_B)
+        yield self._loss_step("critic", "real", real_BXYZ, labels, batch.given)
 
-        energy_B, theta_B = self._fresh_conditions(batch)
+        given = self._fresh_conditions(batch)
         with torch.no_grad(), evaluating(model):
-            fake_BXYZ = self._generate(energy_B, theta_B)
+            fake_BXYZ = self._generate(given)
         labels = self._flipped(torch.zeros_like(labels))
-        yield self._loss_step("critic", "fake", fake_BXYZ, labels, energy_B, theta_B)
+        yield self._loss_step("critic", "fake", fake_BXYZ, labels, given)
 
         for _ in range(self._generator_steps):
-            energy_B, theta_B = self._fresh_conditions(batch)
+            given = self._fresh_conditions(batch)
             with frozen(critic):
-                image_BXYZ = self._generate(energy_B, theta_B)
+                image_BXYZ = self._generate(given)
                 labels = torch.ones(size, device=real_BXYZ.device)
-                loss_step = self._loss_step("generator", "", image_BXYZ, labels, energy_B, theta_B)
+                loss_step = self._loss_step("generator", "", image_BXYZ, labels, given)
             yield loss_step
 
-    def _generate(self, energy_B: Tensor, theta_B: Tensor) -> Tensor:
+    def _generate(self, given: Given) -> Tensor:
+        energy_B = given.energy_B
         noise_BL = torch.randn(len(energy_B), self.model.noise_size, device=energy_B.device)
         with self._autocast(energy_B):
-            image: Tensor = self.model(energy_B, theta_B, noise_BL)
+            image: Tensor = self.model(given, noise_BL)
         return image.float()
 
     def _loss_step(
-        self,
-        network: str,
-        kind: str,
-        image_BXYZ: Tensor,
-        labels_B: Tensor,
-        energy_B: Tensor,
-        theta_B: Tensor,
+        self, network: str, kind: str, image_BXYZ: Tensor, labels_B: Tensor, given: Given
     ) -> LossStep:
+        energy_B = given.energy_B
         with self._autocast(energy_B):
             # Between energy and total deposit a critic of tilted showers gives the measured angle.
             logit_B, guessed_B, *angle_B, _ = self._critic(image_BXYZ)
@@ -155,16 +151,17 @@ class AdversarialObjective:
             deposit_B = self.model.transform.inverse(image_BXYZ).sum((1, 2, 3))
             terms["deposit"] = mape(deposit_B, expected_B)
             if angle_B:
-                terms["angle"] = l1_loss(angle_B[0].float(), theta_B)
+                terms["angle"] = l1_loss(angle_B[0].float(), given.theta_B)
         loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         prefix = f"{network}.{kind}." if kind else f"{network}."
         return LossStep(network, loss, {prefix + name: term.detach() for name, term in terms.items()})
 
-    def _fresh_conditions(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if self.model.conditioned_on_angle:
-            return batch.energy_B, batch.theta_B
+    def _fresh_conditions(self, batch: Batch) -> Given:
+        if self.model.follows:
+            return batch.given
         low, high = self._energy_range
-        return low + (high - low) * torch.rand_like(batch.energy_B), batch.theta_B
+        energy_B = low + (high - low) * torch.rand_like(batch.given.energy_B)
+        return batch.given._replace(energy_B=energy_B)
 
     def _flipped(self, labels_B: Tensor) -> Tensor:
         flip_B = torch.rand_like(labels_B) < self._flips

@@ -26,6 +26,7 @@ from caloforge.models.threedgan.layers import (
     Triple,
     dense,
 )
+from caloforge.showers.batch import Given
 
 __all__ = [
     "LATENT",
@@ -120,7 +121,7 @@ class ThreeDGANAngle(ShowerModel):
     Its images hold (50 x GeV) to the power 0.85.
     """
 
-    conditioned_on_angle = True
+    follows = frozenset(["incident_theta"])
 
     def __init__(self, grid: Grid, threshold_MeV: float, *, filters: int = 6) -> None:
         super().__init__()
@@ -129,9 +130,9 @@ class ThreeDGANAngle(ShowerModel):
         self.network = Generator3DGANAngle(grid.shape, filters=filters)
         self.noise_size = self.network.latent_size - 2
 
-    def forward(self, energy_B: Tensor, theta_B: Tensor, noise_BL: Tensor) -> Tensor:
+    def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
         """Make images (B, nx, ny, nz)."""
-        conditions_B2 = torch.stack((energy_B / (100 * GEV), theta_B), dim=1)
+        conditions_B2 = torch.stack((given.energy_B / (100 * GEV), given.theta_B), dim=1)
         image_BXYZ: Tensor = self.network(torch.cat((conditions_B2, noise_BL), dim=1))
         return image_BXYZ
 
