@@ -192,6 +192,14 @@ def test_what_cannot_be_read_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
         events, "--face: expected X,Y,Z, since the hits of a layer do not lie on one plane", UsageError
     )
     events, _ = sampled(normal, normal, (0, 0), 3)
+    for field, value in (("energy", -1.0), ("energy", np.nan), ("position.z", np.inf)):
+        events.members["Ecal"][field][2][1] = value
+        refuse(events, "Ecal of event 2: expected finite positions and energies >= 0", CaloforgeError)
+        events, _ = sampled(normal, normal, (0, 0), 3)
+    for field in ("momentum.y", "vertex.x", "mass"):
+        events.members["MCParticles"][field][1][0] = 0 if field == "momentum.y" else np.nan
+        refuse(events, "MCParticles of event 1: expected a primary with a finite place", CaloforgeError)
+        events, _ = sampled(normal, normal, (0, 0), 3)
     events.members["MCParticles"]["momentum.y"][2][0] = -20
     refuse(events, "event 2: the primary does not fly into the calorimeter's face", CaloforgeError)
 
@@ -209,6 +217,38 @@ def test_root_files_of_something_else_are_one_line(
     ran = caloforge("convert", path, "--detector", "clic-ecal", "-o", tmp_path / "out.h5")
     ran.refused(1, "x.root: ", "cannot be read: not EDM4hep, or damaged")
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.root"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_event_is_read_or_refused(tmp_path: Path, caloforge: Caloforge, seed: int) -> None:
+    """Bytes are changed at the head, at the tail, where the trees are described, and anywhere; or the file ends early."""
+    rng, content = (
+        np.random.default_rng(seed),
+        bytearray(public_file("ild-photon.edm4hep.root").read_bytes()),
+    )
+    first = (0, 0, len(content) - 60_000, len(content))[seed % 4]
+    if first == len(content):
+        del content[int(rng.integers(first)) :]
+    for place in rng.integers(first, (300, len(content), len(content), first)[seed % 4] + 1, seed % 7):
+        if place < len(content):
+            content[place] = rng.integers(256)
+    path = tmp_path / "x.root"
+    path.write_bytes(content)
+    ran = caloforge(
+        "convert",
+        path,
+        "--detector",
+        "ild-ecal",
+        "--collection",
+        "ECalBarrelSiHitsOdd",
+        "-o",
+        tmp_path / "out.h5",
+    )
+    assert ran.code in (0, 1, 2), ran.err
+    if ran.code:
+        ran.refused(ran.code, "x.root: ")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["x.root"]
 
 
 def test_the_public_event_of_ild_has_the_energy_and_the_hits_of_its_file(

@@ -155,6 +155,12 @@ class Edm4hep:
         values = np.stack(vectors, axis=1)[status == 1].astype(np.float64)
         momentum = np.linalg.norm(values[:, 3:], axis=1)
         mass = mass[status == 1].astype(np.float64)
+        good = np.isfinite(values).all(axis=1) & (mass >= 0) & (momentum > 0)
+        if not good.all():
+            raise CaloforgeError(
+                f"{self.path}: MCParticles of event {start + int(np.argmin(good))}: expected a primary with a finite place, a mass "
+                "and a momentum"
+            )
         # E - m without the difference of two large numbers.
         kinetic = momentum**2 / (np.hypot(momentum, mass) + mass)
         return (
@@ -174,6 +180,12 @@ class Edm4hep:
                 np.full(len(cell), -1) if self._layer is None else field_of(cell, *self._layer[index])
             )
             event = np.repeat(np.arange(len(counts)), counts)
+            good = np.isfinite(position).all(axis=0) & (energy >= 0) & np.isfinite(energy)
+            if not good.all():
+                where = f"{name} of event {start + event[np.argmin(good)]}"
+                raise CaloforgeError(
+                    f"{self.path}: {where}: expected finite positions and energies >= 0"
+                )
             parts.append(
                 (event, layer, energy * np.float64(GEV), np.stack(position, axis=1).astype(np.float64))
             )
