@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import caloforge as cf
 from caloforge.detector import Grid, load_detector
 from caloforge.foundations.errors import CaloforgeError, CaloforgeWarning, UsageError
-from caloforge.foundations.units import GEV, Spectrum
+from caloforge.foundations.units import GEV, Area, Spectrum
 from caloforge.geant4.request import SimulationRequest
 from caloforge.generation.sampler import (
     Generator,
@@ -268,3 +268,34 @@ def test_far_from_its_training_a_model_says_so_instead_of_giving_nan(
     with pytest.raises(UsageError, match=words):
         generate_file(model, source, tmp_path / "x.h5", seed=3)
     assert not list(tmp_path.iterdir())
+
+
+def test_files_hold_the_direction_and_the_particle(generator: Generator, tmp_path: Path) -> None:
+    showers = generated(generator, tmp_path / "a.h5", batch=16, count=5)
+    columns = showers.conditions.columns()
+    assert "impact_xy" not in columns  # of a model that does not follow it
+    np.testing.assert_array_equal(columns["incident_phi"], np.float32(math.pi / 2))
+    assert showers.conditions.particle.tolist() == [11] * 5
+
+
+def test_energies_do_not_depend_on_what_else_is_asked_for() -> None:
+    phi, impact = Spectrum("uniform", (0, 1)), Area((-1, 1), (2, 2))
+    more = drawn(9, ENERGY, None, 1, phi=phi, impact=impact, particles=(11, 22))
+    turned, plain = (source.piece(2, 7) for source in (more, drawn(9, ENERGY, None, 1)))
+    np.testing.assert_array_equal(turned.incident_energy, plain.incident_energy)
+    assert list(plain.columns()) == ["incident_energy", "incident_theta"]
+    np.testing.assert_array_equal(turned.columns()["impact_xy"][:, 1], 2)
+    assert set(turned.particle.tolist()) == {11, 22}
+    assert ((turned.phi >= 0) & (turned.phi <= 1)).all()
+    assert more.domain.impact_mm == ((-1, 1), (2, 2))
+    assert more.provenance["phi_rad"] == phi.to_json()
+    np.testing.assert_array_equal(more.piece(4, 2).phi, turned.phi[2:4])
+
+
+def test_impact_points_beyond_the_training_are_extrapolation() -> None:
+    model = load("clic-ecal-angle")
+    inside, outside = (
+        drawn(3, ENERGY, None, 1, impact=Area.parse(text)).domain for text in ("0,1", "-9:1,0")
+    )
+    assert check_conditions(model, inside) is None
+    assert "impact points at x of -9 to 1 mm, trained on -2.5" in str(check_conditions(model, outside))

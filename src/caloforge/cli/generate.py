@@ -15,11 +15,13 @@ from caloforge.cli.outputs import Overwrite, claim_showers, this_command
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED, MAX_SEED
 from caloforge.foundations.ranks import Ranks
-from caloforge.foundations.units import DEGREE, GEV, Spectrum
+from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
+from caloforge.showers.particles import parse_particles
 
 EXAMPLES = (
     "caloforge generate clic-ecal --events 100 --energy 10:500 -o first.h5",
     "caloforge generate run --events 200 --energy 10:500 -o generated.h5",
+    "caloforge generate clic-ecal-angle --events 20 --energy 10:100 --theta 70:110 --impact 0,1.5 -o angles.h5",
     "caloforge generate run --events 50 --energy 50,100,200 --seed 7 --batch 16 -o three-energies.h5",
     "caloforge generate run --like showers.h5 --streams 2 -o like.h5",
 )
@@ -58,6 +60,28 @@ def run(
         str | None,
         typer.Option("--theta", help="Degrees to the face, 90 is normal.", metavar="SPECTRUM"),
     ] = None,
+    phi: Annotated[
+        str | None,
+        typer.Option(
+            "--phi", help="Degrees around the normal, a:b or a,b,c; 90 is usual.", metavar="SPECTRUM"
+        ),
+    ] = None,
+    impact: Annotated[
+        str | None,
+        typer.Option(
+            "--impact",
+            help="Impact points in mm, X,Y, a:b or a:b,c:d as for `simulate` (default: as in the training).",
+            metavar="AREA",
+        ),
+    ] = None,
+    particle: Annotated[
+        str | None,
+        typer.Option(
+            "--particle",
+            help="e-, gamma, ...: what the model was trained on, or several with commas between.",
+            metavar="NAME[,NAME...]",
+        ),
+    ] = None,
     like: Annotated[
         Path | None, typer.Option("--like", help="Take all conditions from a file.", metavar="FILE")
     ] = None,
@@ -93,15 +117,25 @@ def run(
     if like is None:
         if energy is None or events is None:
             raise UsageError("--events and --energy: both are needed, or --like FILE")
-        source = drawn(events, Spectrum.parse(energy, unit=GEV, what="--energy"), angles, seed)
+        source = drawn(
+            events, Spectrum.parse(energy, unit=GEV, what="--energy"), angles, seed,
+            phi=None if phi is None else Spectrum.parse(phi, unit=DEGREE, what="--phi", signed=True),
+            impact=None if impact is None else Area.parse(impact, "--impact"),
+            particles=() if particle is None else parse_particles(particle),
+        )  # fmt: skip
+    elif any(option is not None for option in (energy, theta, phi, impact, particle)):
+        raise UsageError(
+            "--like: takes all conditions from the file; --energy, --theta, --phi, --impact and --particle do not apply"
+        )
     else:
-        if energy is not None or theta is not None:
-            raise UsageError(
-                "--like: takes energies and angles from the file, --energy and --theta do not apply"
-            )
         source = like_file(like, events)
     source = replace(source, provenance={"command": this_command(), **source.provenance})
     generator = load(model)
+    if impact is not None and "impact_xy" not in generator.model.follows:
+        name = generator.card.name
+        raise UsageError(
+            f"--impact: model {name} draws impact points as in its training, and takes none"
+        )
     warning = check_conditions(generator, source.domain)
     ranks, made = Ranks.from_environment(), generator.card.grid
     if ranks.leads:

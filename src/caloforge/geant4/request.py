@@ -13,7 +13,7 @@ from caloforge.detector import Detector
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED, MAX_SEED, stream, stream_seed
 from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
-from caloforge.showers import ELECTRON, IN_Y_Z, MIN_INCIDENT_MEV, name_of
+from caloforge.showers import ELECTRON, IN_Y_Z, MIN_INCIDENT_MEV, name_of, require_azimuths
 
 __all__ = ["HADRONIC", "Primary", "SimulationRequest", "physics_beside"]
 
@@ -89,9 +89,7 @@ class SimulationRequest:
                 f"--theta: expected angles from 1 to 179 degrees (90 is normal incidence), "
                 f"got {low:g} to {high:g}"
             )
-        if not -2 * math.pi <= self.phi.low <= self.phi.high <= 2 * math.pi:
-            low, high = self.phi.low / DEGREE, self.phi.high / DEGREE
-            raise UsageError(f"--phi: expected -360 to 360 degrees, got {low:g} to {high:g}")
+        require_azimuths(self.phi)
         self._require_on_the_face()
 
     def _require_on_the_face(self) -> None:

@@ -26,7 +26,7 @@ from caloforge.foundations.errors import CaloforgeWarning, UsageError
 from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.randomness import DEFAULT_SEED, rows
 from caloforge.foundations.ranks import ALONE, Ranks
-from caloforge.foundations.units import DEGREE, GEV, Spectrum
+from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
 from caloforge.generation.engines.engine import choose, make_forward
 from caloforge.generation.threads import ThreadPool
 from caloforge.models.base import Forward, ShowerModel
@@ -34,6 +34,7 @@ from caloforge.models.saved import ModelCard, load_model
 from caloforge.models.shared.defaults import usual_torch
 from caloforge.showers import (
     ELECTRON,
+    IN_Y_Z,
     MAX_INCIDENT_MEV,
     MIN_INCIDENT_MEV,
     NORMAL_INCIDENCE,
@@ -41,6 +42,7 @@ from caloforge.showers import (
     Domain,
     Showers,
     name_of,
+    require_azimuths,
 )
 from caloforge.showers.domain import Range
 
@@ -125,7 +127,7 @@ class Generator:
         if pdg_N is None:
             own = ELECTRON if ELECTRON in known else known[0]
             pdg_N = np.full(len(conditions), own, np.int32)
-        return replace(conditions, impact_xy=impact_N2, pdg_id=pdg_N)
+        return replace(conditions, incident_phi=conditions.phi, impact_xy=impact_N2, pdg_id=pdg_N)
 
     @usual_torch()
     def generate(
@@ -237,6 +239,12 @@ def check_conditions(generator: Generator, domain: Domain) -> str | None:
             )
         if outside:
             warnings.append(f"{name} of {told} degrees, trained on {trained}")
+    for axis, found, span in zip("xy", domain.impact_mm or (), known.impact_mm or (), strict=False):
+        room = EXTRAPOLATION * (span[1] - span[0])
+        if "impact_xy" in follows and not span[0] - room <= found[0] <= found[1] <= span[1] + room:
+            warnings.append(
+                f"impact points at {axis} of {_span(found, 1)} mm, trained on {_span(span, 1)}"
+            )
     (low, high), (known_low, known_high) = domain.energy_MeV, known.energy_MeV
     if low < known_low * (1 - EXTRAPOLATION) or high > known_high * (1 + EXTRAPOLATION):
         told, trained = (_span(some.energy_MeV, GEV) for some in (domain, known))
@@ -257,16 +265,42 @@ def _turned(phi_rad: Range, known_rad: Range) -> Range:
     return phi_rad[0] + turns, phi_rad[1] + turns
 
 
-def drawn(count: int, energy: Spectrum, theta: Spectrum | None, seed: int) -> ConditionSource:
-    """Draw conditions from spectra (MeV, rad), addressed by shower."""
+def drawn(
+    count: int,
+    energy: Spectrum,
+    theta: Spectrum | None,
+    seed: int,
+    *,
+    phi: Spectrum | None = None,
+    impact: Area | None = None,
+    particles: tuple[int, ...] = (),
+) -> ConditionSource:
+    """Draw conditions from spectra (MeV, rad), an area and PDG ids, addressed by shower; what is not named is not told."""
     theta = theta or Spectrum("discrete", (NORMAL_INCIDENCE,))
+    if phi:
+        require_azimuths(phi)
 
     def piece(first: int, size: int) -> Conditions:
         u_N2 = rows(uniform, 2, first, size, seed, "conditions")
-        return Conditions.of(energy.quantile(u_N2[:, 0]), theta.quantile(u_N2[:, 1]))
+        v_N4 = rows(uniform, 4, first, size, seed, "azimuth, particle and place")
+        return Conditions.of(
+            energy.quantile(u_N2[:, 0]),
+            theta.quantile(u_N2[:, 1]),
+            phi and phi.quantile(v_N4[:, 0]),
+            impact and impact.quantile(v_N4[:, 2:]),
+            np.take(particles, (v_N4[:, 1] * len(particles)).astype(np.int64)) if particles else None,
+        )
 
+    told = {"phi_rad": phi, "impact_mm": impact}
     spectra = {"energy_MeV": energy.to_json(), "theta_rad": theta.to_json()}
-    domain = Domain((energy.low, energy.high), (theta.low, theta.high), pdg_ids=())
+    spectra |= {name: source.to_json() for name, source in told.items() if source}
+    domain = Domain(
+        (energy.low, energy.high),
+        (theta.low, theta.high),
+        (phi.low, phi.high) if phi else (IN_Y_Z, IN_Y_Z),
+        (impact.x_mm, impact.y_mm) if impact else None,
+        particles,
+    )
     return ConditionSource(count, piece, domain, spectra)
 
 

@@ -10,6 +10,7 @@ from caloforge.showers.conditions import (
     check_angles,
     check_energies,
     doubt_units,
+    require_azimuths,
 )
 from caloforge.showers.domain import Domain
 from caloforge.showers.particles import PARTICLES, name_of, parse_particles
@@ -30,4 +31,5 @@ __all__ = [
     "doubt_units",
     "name_of",
     "parse_particles",
+    "require_azimuths",
 ]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.units import DEGREE, Spectrum
 
 __all__ = [
     "ELECTRON",
@@ -24,6 +25,7 @@ __all__ = [
     "check_energies",
     "doubt_units",
     "require",
+    "require_azimuths",
 ]
 
 NORMAL_INCIDENCE = math.pi / 2
@@ -58,6 +60,13 @@ def check_angles(theta_N: NDArray[Any], name: str = "incident_theta") -> None:
 def check_azimuths(phi_N: NDArray[Any], name: str = "incident_phi") -> None:
     """Raise CaloforgeError at the first azimuth that is not in [-2 pi, 2 pi] rad; ``name`` is the field."""
     require(np.abs(phi_N) <= np.float32(2 * math.pi), name, "-2 pi <= phi <= 2 pi rad", phi_N)
+
+
+def require_azimuths(phi: Spectrum) -> None:
+    """Raise UsageError for a spectrum that goes beyond a whole turn."""
+    low, high = phi.low / DEGREE, phi.high / DEGREE
+    if not -360.0001 < low <= high < 360.0001:
+        raise UsageError(f"--phi: expected -360 to 360 degrees, got {low:g} to {high:g}")
 
 
 def doubt_units(deposit_MeV: float, energy_MeV: float) -> str:
