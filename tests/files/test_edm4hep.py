@@ -128,6 +128,22 @@ def test_showers_behind_any_face_come_back(
     assert showers.conditions.particle.tolist() == [-11] * 3
 
 
+def test_a_primary_on_the_border_of_cells_tears_no_shower_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a cell from all centres, rounding alone would tell where each hit goes."""
+    normal, half = np.array([0.0, 1, 0]), 5.1 / 2
+    events, deposits = sampled(normal, normal, (half, -half), 4)
+    monkeypatch.setattr(edm4hep, "EventFile", events)
+    (showers,) = Edm4hep(Path("x.root"), CLIC, ["Ecal"]).chunks()
+    assert showers.conditions.impact_xy is not None
+    np.testing.assert_allclose(np.abs(showers.conditions.impact_xy), half, atol=1e-3)
+    for found, impact, sent in zip(
+        showers.deposits, showers.conditions.impact_xy, deposits, strict=True
+    ):
+        # On a border either cell is the one that the primary enters.
+        shift = np.round((impact - (half, -half)) / 5.1).astype(int)
+        np.testing.assert_allclose(found, np.roll(sent, shift, axis=(0, 1)), rtol=1e-5)
+
+
 def test_energy_beyond_the_cells_and_of_other_faces_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caloforge: Caloforge
 ) -> None:
