@@ -46,6 +46,27 @@ def test_somebody_s_file_stays(caloforge: Caloforge, tmp_path: Path, content: by
         assert binning.read_bytes() == content
 
 
+@pytest.mark.parametrize("suffix", [".root", ".parquet", ".csv"])
+def test_hits_are_replaced_by_the_command_that_made_them(
+    caloforge: Caloforge, tmp_path: Path, suffix: str
+) -> None:
+    source, out = tmp_path / "a.h5", tmp_path / f"hits{suffix}"
+    cf.write(source, random_showers(2))
+    assert caloforge("convert", source, "-o", out).code == 0
+    again = caloforge("convert", source, "-o", out)
+    if suffix == ".csv":  # holds no provenance
+        again.refused(2, "hits.csv: exists", "--overwrite replaces")
+    else:
+        assert again.code == 0, again.err
+    before = out.read_bytes()
+    cf.write(tmp_path / "b.h5", random_showers(3))
+    caloforge("convert", tmp_path / "b.h5", "-o", out).refused(2, f"hits{suffix}: exists")
+    assert out.read_bytes() == before
+    out.write_bytes(b"notes")
+    caloforge("convert", source, "-o", out).refused(2, f"hits{suffix}: exists")
+    assert out.read_bytes() == b"notes"
+
+
 def test_showers_that_python_wrote_stay(caloforge: Caloforge, tmp_path: Path) -> None:
     shower_writer.write(tmp_path / "mine.h5", random_showers(2))
     caloforge(*GENERATE, "--events", 1, "-o", tmp_path / "mine.h5").refused(2, "exists")

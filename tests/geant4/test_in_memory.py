@@ -42,6 +42,7 @@ def test_python_and_the_command_simulate_the_same_showers(tmp_path: Path, calofo
     [
         ({"energy": 1e-6}, "--energy: expected at least"),
         ({"energy": 1e3, "theta": 90.0}, "--theta"),
+        ({"energy": 1e3, "output": "x.root"}, "output x.root: expected a shower file"),
         ({"energy": math.nan}, "spectrum discrete"),
         ({"energy": 1e3, "particle": "x"}, "particle: expected e-, "),
     ],

@@ -13,7 +13,7 @@ import typer
 
 from caloforge.foundations.durable import check_output_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
-from caloforge.foundations.texts import read_json
+from caloforge.foundations.texts import parse_json, read_json
 
 __all__ = ["Overwrite", "claim_json", "claim_showers", "this_command"]
 
@@ -35,14 +35,19 @@ def this_command() -> str:
 
 def claim_showers(path: Path, *inputs: Path, overwrite: bool) -> None:
     """Raise UsageError where a shower file cannot be written, or would replace what this command has not made."""
+    from caloforge.files.hit_files import hit_writer
     from caloforge.files.shower_file import ShowerFile
     from caloforge.files.shower_writer import check_shower_path
 
     check_shower_path(path, *inputs)
     made_by = None
     if path.exists():
-        with suppress(CaloforgeError), ShowerFile(path) as file:
-            made_by = file.provenance.get("command")
+        if (hits := hit_writer(path.suffix.lower())) is not None:
+            with suppress(CaloforgeError, ValueError, AttributeError):
+                made_by = parse_json(hits.told(path) or "{}").get("command")
+        else:
+            with suppress(CaloforgeError), ShowerFile(path) as file:
+                made_by = file.provenance.get("command")
     _require(path, made_by, overwrite)
 
 

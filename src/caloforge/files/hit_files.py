@@ -64,6 +64,11 @@ class HitWriter(ABC):
             none = np.zeros(0, np.float32)
             self._write(Showers(np.zeros((0, *self.grid.shape), np.float32), none, none, self.grid))
 
+    @staticmethod
+    def told(path: Path) -> str | None:  # noqa: ARG004 (CSV holds none)
+        """Return the provenance, JSON, that a file of this kind holds. Raises CaloforgeError where it cannot be read."""
+        return None
+
     def pack(self, showers: Showers, first: int) -> PackedShowers:
         """Check showers. Raises CaloforgeError if they lie on another grid or hold an impossible deposit."""
         if not self.grid.same_cells(showers.grid):

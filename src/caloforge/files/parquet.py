@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from caloforge.files.hit_files import HitWriter, units_of
-from caloforge.foundations.errors import MissingExtraError
+from caloforge.foundations.errors import CaloforgeError, MissingExtraError
 from caloforge.showers import Showers
 from caloforge.showers.hits import condition_columns, hit_columns
 
@@ -51,6 +51,14 @@ class ParquetWriter(HitWriter):
         if self._file is None:
             self._file = self._closing.enter_context(pq.ParquetWriter(self._temporary, schema))
         self._file.write_table(pa.table(list(columns.values()), schema=schema))
+
+    @staticmethod
+    def told(path: Path) -> str | None:
+        """Return the provenance, JSON. Raises CaloforgeError where it cannot be read."""
+        try:
+            return str((pq.read_metadata(path).metadata or {}).get(b"provenance", b"").decode())
+        except (OSError, ValueError) as error:  # what pyarrow raises is one of these
+            raise CaloforgeError(f"{path}: cannot be read: {error}") from None
 
     def _finish(self) -> None:
         super()._finish()

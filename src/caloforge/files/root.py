@@ -62,6 +62,15 @@ class RootWriter(HitWriter):
         if len(showers):
             self._tree.extend(columns)
 
+    @staticmethod
+    def told(path: Path) -> str | None:
+        """Return the provenance, JSON. Raises CaloforgeError where it cannot be read."""
+        try:
+            with uproot.open(path) as file:
+                return str(file["provenance"])
+        except DAMAGED:
+            raise CaloforgeError(f"{path}: cannot be read") from None
+
     def _finish(self) -> None:
         super()._finish()
         for name, value in {"detector": self.grid.to_json(), "provenance": self.provenance}.items():

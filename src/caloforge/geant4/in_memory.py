@@ -9,7 +9,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from caloforge.detector import Detector, load_detector
+from caloforge.files.hit_files import HIT_FILES
 from caloforge.files.shower_file import read
+from caloforge.foundations.errors import UsageError
 from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.units import Area, Spectrum
@@ -60,6 +62,8 @@ def simulate(
         impact=impact if isinstance(impact, Area | None) else Area(*((x, x) for x in impact)),
         particles=parse_particles(particle, "particle"),
     )
+    if output is not None and Path(output).suffix.lower() in HIT_FILES:
+        raise UsageError(f"output {output}: expected a shower file; cf.write writes hits")
     data = find_physics_data(None if physics_data is None else Path(physics_data))
     with TemporaryDirectory(prefix="caloforge-") as folder:
         file = Path(folder) / "showers.h5" if output is None else Path(output)
