@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,6 +67,37 @@ def test_a_scaled_and_smeared_response_is_read_off(scale: float, wider: float) -
     assert metrics["spread_ratio.total_deposit"] == pytest.approx(wider, rel=0.05)
     for value in metrics["adjusted_ratio.total_deposit_by_energy"]:
         assert value == pytest.approx(scale, rel=0.02)
+
+
+@settings(deadline=None, max_examples=5)
+@given(wider=st.floats(0.5, 2), shift=st.floats(-1, 1))
+def test_the_spread_of_a_residual_is_read_off_wherever_its_mean_lies(wider: float, shift: float) -> None:
+    rng, ours = draw(3, 1000, falling=False)
+    noise = rng.normal(size=1000)
+    metrics = equal_condition_metrics(
+        pair(sample(ours, {"offset_x": noise}), sample(ours, {"offset_x": shift + wider * noise}))
+    )
+    assert metrics["spread_ratio.offset_x"] == pytest.approx(wider, rel=0.05)
+    assert len([value for value in metrics["spread_ratio.offset_x_by_range"] if value]) > 5
+
+
+def test_each_particle_is_compared_with_its_like() -> None:
+    """Photons with 10 % too little are seen among the photons, and electrons stay as they are."""
+    rng, ours = draw(7, 2000, falling=False)
+    ours = replace(ours, pdg_id=np.where(rng.random(2000) < 0.5, 11, 22).astype(np.int32))
+    values = response(rng, ours)
+    low = np.where(ours.particle == 22, 0.9 * values, values)
+    metrics = equal_condition_metrics(
+        pair(sample(ours, {"total_deposit": values}), sample(ours, {"total_deposit": low}))
+    )
+    found = dict(
+        zip(metrics["energy_ranges"], metrics["adjusted_ratio.total_deposit_by_range"], strict=True)
+    )
+    assert found["e- alone"] == pytest.approx(1)
+    assert found["gamma alone"] == pytest.approx(0.9)
+    one = replace(ours, pdg_id=None)
+    alone = equal_condition_metrics(pair(*(sample(one, {"total_deposit": values}) for _ in range(2))))
+    assert not [title for title in alone["energy_ranges"] if title.endswith("alone")]
 
 
 def test_only_the_place_that_is_wrong_is_wrong() -> None:

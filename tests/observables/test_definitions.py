@@ -102,6 +102,9 @@ def slow(deposit: NDArray[np.float32], grid: Grid, energy: float) -> dict[str, f
         found["measured_angle"] = slow_angle(cells, total, (1.0, 1.0))
         scale = (grid.cell_size[0] / grid.layer_pitch_mm, grid.cell_size[1] / grid.layer_pitch_mm)
         found["axis_angle"] = slow_angle(cells, total, scale)
+        turned = [((j, i, k), e) for (i, j, k), e in cells]
+        found["axis_angle_x"] = slow_angle(turned, total, scale[::-1])
+        found["angle_error_x"] = found["axis_angle_x"] - math.pi / 2
     else:
         size_r, size_phi = grid.cell_size
         positions = [
@@ -300,6 +303,65 @@ def test_offsets_are_measured_from_the_particles_line() -> None:
     assert found["offset_x"][0] == pytest.approx(4)
     assert found["offset_y"][0] == pytest.approx(3 - 0.25 - 2.25, rel=1e-5)
     assert "offset_x" not in observables(showers_of(deposits, grid))
+
+
+def test_another_azimuth_is_the_same_shower_turned() -> None:
+    """What lies along x for phi = 0 lies along y for phi = pi/2: lengths around the axis are the same."""
+    rng = np.random.default_rng(5)
+    grid = Grid("square", (9, 9, 6), cell_size=(5.0, 5.0), layer_pitch_mm=4.0, threshold_MeV=0.001)
+    deposits = rng.exponential(1, (20, *grid.shape)) * (rng.random((20, *grid.shape)) < 0.2)
+    impact = rng.uniform(-2, 2, (20, 2)).astype(np.float32)
+    theta = rng.uniform(0.8, 2.3, 20).astype(np.float32)
+    usual = replace(showers_of(deposits, grid), incident_theta=theta, impact_xy=impact)
+    turned = replace(
+        showers_of(deposits.swapaxes(1, 2), grid),
+        incident_theta=theta,
+        impact_xy=impact[:, ::-1],
+        incident_phi=np.zeros(20, np.float32),
+    )
+    mirrored = replace(
+        showers_of(deposits[:, :, ::-1], grid),
+        incident_theta=theta,
+        impact_xy=impact * np.array([1, -1], np.float32),
+        incident_phi=np.full(20, -math.pi / 2, np.float32),
+    )
+    one, two, three = map(observables, (usual, turned, mirrored))
+    for name in ("mean_radius", "radius_90", "radius_95", "radial_profile"):
+        for other in (two, three):
+            np.testing.assert_allclose(other[name], one[name], rtol=1e-4, atol=1e-4)
+    for name, of_x in (
+        ("offset_y", "offset_x"),
+        ("angle_error", "angle_error_x"),
+        ("axis_angle", "axis_angle_x"),
+    ):
+        np.testing.assert_allclose(two[of_x], one[name], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(two[name], one[of_x], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(three["offset_y"], -one["offset_y"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(three["angle_error"], -one["angle_error"], rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.8, 2.3), st.floats(-6, 6))
+def test_a_straight_line_has_no_error_of_place_and_angle(theta: float, phi: float) -> None:
+    grid = Grid("line", (201, 201, 4), cell_size=(0.25, 0.25), layer_pitch_mm=5.0)
+    depth = 5.0 * (np.arange(4) + 0.5)  # no layer on the barycentre
+    x = 1.0 + depth * math.cos(phi) / math.tan(theta)
+    y = -2.0 + depth * math.sin(phi) / math.tan(theta)
+    deposits = np.zeros((1, *grid.shape), np.float32)
+    deposits[0, np.round(x / 0.25).astype(int) + 100, np.round(y / 0.25).astype(int) + 100, range(4)] = 1
+    found = observables(
+        replace(
+            showers_of(deposits, grid),
+            incident_theta=np.array([theta], np.float32),
+            incident_phi=np.array([phi], np.float32),
+            impact_xy=np.array([[1.0, -2.0]], np.float32),
+        )
+    )
+    # Lines are known to half a cell, angles to a cell over the distance of a layer.
+    for name in ("offset_x", "offset_y", "mean_radius"):
+        assert found[name][0] == pytest.approx(0, abs=0.2)
+    for name in ("angle_error", "angle_error_x"):
+        assert found[name][0] == pytest.approx(0, abs=0.08)
 
 
 def test_every_observable_is_defined_and_complete() -> None:

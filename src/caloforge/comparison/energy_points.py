@@ -1,4 +1,4 @@
-"""Where the verdict looks: points of incident energy, ranges of them, and ranges of angle.
+"""Where the verdict looks: points of incident energy, ranges of them, ranges of angle, and each particle.
 
 Response, resolution and all else that depends on the energy are measured at points: at each energy of a
 scan, or in narrow bins of a spectrum, of equal ratio where there are showers enough. Where showers are
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from caloforge.comparison.selections import MIN_SHOWERS, Selection, discrete_energies
 from caloforge.foundations.units import DEGREE, GEV
-from caloforge.showers import Conditions
+from caloforge.showers import Conditions, name_of
 
 __all__ = ["Places", "choose_places", "scan_or_span"]
 
@@ -33,7 +33,7 @@ N_ANGLES = 5
 
 @dataclass(frozen=True)
 class Places:
-    """``points`` of energy in increasing order, and ``ranges``: runs of 2, 4, 8, ... points, and angles."""
+    """``points`` of energy in increasing order, and ``ranges``: runs of 2, 4, 8, ... points, angles, and particles."""
 
     points: tuple[Selection, ...]
     ranges: tuple[Selection, ...]
@@ -88,7 +88,7 @@ def _places(
         length *= 2
     found = [
         [place for place in some if all(place.mask(file).sum() >= MIN_SHOWERS for file in files)]
-        for some in (points, [*ranges, *_angles(files)])
+        for some in (points, [*ranges, *_angles(files), *_particles(files)])
     ]
     return Places(*map(tuple, found))
 
@@ -166,3 +166,10 @@ def _angles(files: Sequence[Conditions]) -> Iterator[Selection]:
         title = f"{first / DEGREE:.3g}° to {last / DEGREE:.3g}° incident"
         name = f"theta{first / DEGREE:.3g}-{last / DEGREE:.3g}deg"
         yield Selection(name, title, "window", theta=(float(first), float(last)))
+
+
+def _particles(files: Sequence[Conditions]) -> Iterator[Selection]:
+    """Return each particle where there are several: only showers of one kind are like each other."""
+    found = np.unique(np.concatenate([file.particle for file in files]))
+    for pdg in map(int, found if len(found) > 1 else ()):
+        yield Selection(f"particle{pdg}", f"{name_of(pdg)} alone", "window", pdg_id=pdg)

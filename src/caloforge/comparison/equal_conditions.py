@@ -15,7 +15,8 @@ and what counts is how far the showers are from it:
     central 68.3 %, while tails, which make a standard deviation a matter of luck, weigh little. Showers of different
     energies are brought to one width first, that of the reference at their energy. Null where the mean's
     ratio is null or f is not positive; left out for whole numbers that take few values. That of the
-    sampling fraction is the resolution.
+    sampling fraction is the resolution. Of residuals, such as the distance from the impact point, whose mean is near
+    zero, the width of y - f is taken: the resolution of the position and of the direction.
 
 ``energy_scale``, ``hit_scale``
     The same ratio for sampling fraction and hits, the curve fitted in leakage and longitudinal
@@ -54,6 +55,9 @@ Mask = NDArray[np.bool_]
 
 Compute = Callable[[Array, Array], tuple[float, float]]
 """From y and f (2, N) of the reference and of the candidate to a number and its error."""
+
+RESIDUALS = {"angle_error", "angle_error_x", "offset_x", "offset_y"}
+"""Observables that are differences from the truth: their spread counts in their own unit."""
 
 DEGREE_ENERGY, DEGREE_THETA = 4, 2
 MIN_WHOLE = 8
@@ -195,7 +199,10 @@ def equal_condition_metrics(pair: Pair) -> Metrics:
         own = pair.own_curves(y)
         if OBSERVABLES[name].discrete:  # quantiles of whole numbers move in steps
             y = [_spread_over_units(values, name, i) for i, values in enumerate(y)]
-        if metrics[f"adjusted_ratio.{name}"] is None:
+        if name in RESIDUALS:
+            y = [1 + y_N - own_N for y_N, own_N in zip(y, own, strict=True)]
+            own = [np.ones(len(y_N)) for y_N in y]
+        elif metrics[f"adjusted_ratio.{name}"] is None:
             own = [np.full(len(f), np.nan) for f in own]  # no mean, no relative spread
         metrics |= pair.metrics(f"spread_ratio.{name}", _ratio_of_spreads, _even(pair, y, own), own)
     return metrics | _at_equal_depth(pair)

@@ -15,7 +15,7 @@ __all__ = ["KNOWS_THE_PARTICLE", "conditions_table", "feature_names", "feature_t
 BY_LAYER = ("layer_x", "layer_y", "layer_width_x", "layer_width_y", "layer_sparsity")
 
 
-KNOWS_THE_PARTICLE = {"sampling_fraction", "angle_error", "offset_x", "offset_y"}
+KNOWS_THE_PARTICLE = {"sampling_fraction", "angle_error", "angle_error_x", "offset_x", "offset_y"}
 """Observables that use the incident particle's energy, angle or impact point."""
 
 

@@ -39,7 +39,7 @@ HALF_WINDOW = 5
 
 @dataclass(frozen=True)
 class Selection:
-    """Showers with incident energy and angle within bounds (MeV, rad; low <= value < high).
+    """Showers with incident energy and angle within bounds (MeV, rad; low <= value < high), of one particle if it is named.
 
     ``kind``: "all"; "energy" for the bins that tile the common range of energies, over which the
     numbers are averaged; "window" for the published windows, which are drawn besides.
@@ -50,11 +50,13 @@ class Selection:
     kind: Literal["all", "energy", "window"]
     energy: tuple[float, float] = (0.0, np.inf)
     theta: tuple[float, float] = (0.0, np.inf)
+    pdg_id: int | None = None
 
     def mask(self, conditions: Conditions) -> NDArray[np.bool_]:
         """Tell which showers belong, (N,)."""
         energy, theta = conditions.incident_energy, conditions.incident_theta
-        return (
+        wanted = True if self.pdg_id is None else conditions.particle == self.pdg_id
+        return wanted & (
             (energy >= self.energy[0])
             & (energy < self.energy[1])
             & (theta >= self.theta[0])

@@ -138,8 +138,15 @@ def observables(showers: Deposits) -> dict[str, NDArray[Any]]:
         values["measured_angle"] = measured_angle(x_NZ, y_NZ, depth)
         if grid.cell_size is not None and grid.layer_pitch_mm is not None:
             scale_x, scale_y = (size / grid.layer_pitch_mm for size in grid.cell_size)
-            values["axis_angle"] = measured_angle(scale_x * x_NZ, scale_y * y_NZ, depth)
-            values["angle_error"] = values["axis_angle"] - showers.incident_theta
+            lines = scale_x * x_NZ, scale_y * y_NZ
+            values["axis_angle"] = measured_angle(*lines, depth)
+            values["axis_angle_x"] = measured_angle(*lines[::-1], depth)
+            slope_x_N, slope_y_N = Lengths(image).slopes
+            # What measured_angle gives of a straight line.
+            true_N = np.pi / 2 - np.arctan(slope_y_N / np.hypot(1, slope_x_N))
+            true_x_N = np.pi / 2 - np.arctan(slope_x_N / np.hypot(1, slope_y_N))
+            values["angle_error"] = values["axis_angle"] - true_N
+            values["angle_error_x"] = values["axis_angle_x"] - true_x_N
     return {name: values[name] for name in OBSERVABLES if name in values}
 
 
@@ -169,8 +176,9 @@ def _in_mm(image: Image, cell_size: tuple[float, float]) -> dict[str, Array]:
     if showers.impact_xy is not None:
         depth_N = (grid.layer_pitch_mm or 0.0) * (moment(image.profiles[2], 1) + 0.5)
         impact_x_N, impact_y_N = showers.impact_xy.astype(np.float64).T
-        values["offset_x"] = x_N - impact_x_N
-        values["offset_y"] = y_N - impact_y_N - depth_N * lengths.cotangent
+        slope_x_N, slope_y_N = lengths.slopes
+        values["offset_x"] = x_N - impact_x_N - depth_N * slope_x_N
+        values["offset_y"] = y_N - impact_y_N - depth_N * slope_y_N
     return values
 
 

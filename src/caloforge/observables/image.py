@@ -79,6 +79,10 @@ class Deposits(Protocol):
         """Angles to the face (N,) in rad."""
 
     @property
+    def incident_phi(self) -> NDArray[np.float32] | None:
+        """Azimuths of the directions (N,) in rad; pi/2 where there are none."""
+
+    @property
     def impact_xy(self) -> NDArray[np.float32] | None:
         """Impact points (N, 2) in mm, where known."""
 

@@ -66,12 +66,16 @@ class Lengths:
         return divide(x_N, self.image.total_N), divide(y_N, self.image.total_N)
 
     @cached_property
-    def cotangent(self) -> Array:
-        """How far an axis moves in y for each mm of depth, (N,)."""
+    def slopes(self) -> tuple[Array, Array]:
+        """How far an axis moves in x and in y for each mm of depth, twice (N,)."""
         grid, showers = self.image.grid, self.image.showers
         if not grid.cartesian or grid.layer_pitch_mm is None:
-            return np.zeros(len(showers))
-        return 1 / np.tan(showers.incident_theta.astype(np.float64))
+            return np.zeros(len(showers)), np.zeros(len(showers))
+        cotangent_N = 1 / np.tan(showers.incident_theta.astype(np.float64))
+        if showers.incident_phi is None:
+            return np.zeros(len(showers)), cotangent_N
+        phi_N = showers.incident_phi.astype(np.float64)
+        return cotangent_N * np.cos(phi_N), cotangent_N * np.sin(phi_N)
 
     @cached_property
     def distance_H(self) -> Array:
@@ -81,12 +85,21 @@ class Lengths:
         pitch = grid.layer_pitch_mm or 0.0
         mean_layer_N = divide(self.image.profiles[2] @ np.arange(grid.n_layers), self.image.total_N)
         below_H = (self._layer - mean_layer_N[shower_H]) * pitch
-        cotangent_N = self.cotangent
-        # A step in y inside a layer is longer than its distance from a tilted axis by 1 / sin(theta).
-        sine_N = 1 / np.hypot(1, cotangent_N)
-        return np.asarray(
-            np.hypot(x_H, (y_H - below_H * cotangent_N[shower_H]) * sine_N[shower_H]), np.float64
+        # Steps inside a layer from the axis: along and across its tilt. One along it is longer than its
+        # distance from the axis by 1 / sin(theta).
+        slope_x_N, slope_y_N = self.slopes
+        cotangent_N = np.hypot(slope_x_N, slope_y_N)
+        tilt_x_N = np.divide(
+            slope_x_N, cotangent_N, out=np.zeros_like(cotangent_N), where=cotangent_N > 0
         )
+        tilt_y_N = np.divide(
+            slope_y_N, cotangent_N, out=np.ones_like(cotangent_N), where=cotangent_N > 0
+        )
+        step_x_H = x_H - below_H * slope_x_N[shower_H]
+        step_y_H = y_H - below_H * slope_y_N[shower_H]
+        along_H = step_x_H * tilt_x_N[shower_H] + step_y_H * tilt_y_N[shower_H]
+        across_H = step_x_H * tilt_y_N[shower_H] - step_y_H * tilt_x_N[shower_H]
+        return np.asarray(np.hypot(across_H, along_H / np.hypot(1, cotangent_N)[shower_H]), np.float64)
 
     def rings(self) -> Array:
         """Return the deposit in the rings of :func:`ring_edges`, MeV (N, n); what lies beyond is left out."""
