@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+from importlib import resources
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from caloforge.detector import Grid, load_detector, shipped_detectors
 from caloforge.detector.grid import CARTESIAN, CYLINDRICAL, MAX_CELLS
+from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.errors import CaloforgeError
 
 length = st.floats(1e-3, 1e4)
@@ -19,23 +23,30 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-known = set(Grid("x", (1, 1, 1)).to_json()) | {"cell_size_mm_rad"}
+known = set(Grid("x", (1, 1, 1)).to_json()) | {"cell_size_mm_rad", "layer_centres_mm"}
 extras = st.dictionaries(
     st.text(min_size=1, max_size=8).filter(lambda key: key not in known), json_values, max_size=3
 )
-grids = st.builds(
-    Grid,
-    name=st.text(min_size=1, max_size=20),
-    shape=st.tuples(count, count, count),
-    axes=st.sampled_from([CARTESIAN, CYLINDRICAL]),
-    cell_size=st.none() | st.tuples(length, length),
-    layer_pitch_mm=st.none() | length,
-    threshold_MeV=st.just(0.0) | length,
-    extra=extras,
-)
 
 
-@given(grids)
+@st.composite
+def grids(draw: st.DrawFn) -> Grid:
+    shape = (draw(count), draw(count), draw(count))
+    steps = st.lists(st.floats(0.01, 100), min_size=shape[2], max_size=shape[2])
+    centres = draw(st.none() | steps.map(lambda mm: tuple(accumulate(mm))))
+    return Grid(
+        name=draw(st.text(min_size=1, max_size=20)),
+        shape=shape,
+        axes=draw(st.sampled_from([CARTESIAN, CYLINDRICAL])),
+        cell_size=draw(st.none() | st.tuples(length, length)),
+        layer_pitch_mm=draw(st.none() | length) if centres is None else None,
+        layer_centres_mm=centres,
+        threshold_MeV=draw(st.just(0.0) | length),
+        extra=draw(extras),
+    )
+
+
+@given(grids())
 def test_what_a_file_holds_is_the_grid(grid: Grid) -> None:
     text = json.dumps(grid.to_json(), allow_nan=False)
     read = Grid.from_json(json.loads(text), shape=grid.shape)
@@ -63,9 +74,35 @@ def test_a_stack_of_plates_gives_the_pitch_where_none_is_said() -> None:
     told = {"name": "a", "layer_stack": stack, "layer_pitch_mm": 4}
     assert Grid.from_json(told, shape=(2, 3, 4)).layer_pitch_mm == 4
     for other in (7, "plates", [["G4_W"]], [["G4_W", "thick"]], [["G4_W", -1]], []):
-        assert (
-            Grid.from_json({"name": "a", "layer_stack": other}, shape=(2, 3, 4)).layer_pitch_mm is None
-        )
+        grid = Grid.from_json({"name": "a", "layer_stack": other}, shape=(2, 3, 4))
+        assert grid.layer_pitch_mm is None
+        assert grid.extra == {"layer_stack": other}
+
+
+def test_what_old_files_say_is_written_in_todays_words() -> None:
+    clic = load_detector("clic-ecal").grid
+    old = {
+        "name": "clic-ecal", "cell_size_mm": [5.1, 5.1], "shape": [25, 25, 25], "layers": 25,
+        "layer_stack": [["G4_W", 2.4], ["G4_Si", 0.5, "sensitive"], ["G4_Galactic", 0.6]],
+        "transverse_margin_mm": 100.0, "production_cut_mm": 0.05,
+    }  # fmt: skip
+    assert Grid.from_json(old).to_json() == clic.to_json() | {"threshold_MeV": 0.0}
+
+
+@pytest.mark.parametrize("name", ["clic-ecal-test", "clic-ecal-train"])
+def test_the_showers_that_ship_say_what_they_went_through(name: str) -> None:
+    with ShowerFile(Path(str(resources.files("caloforge"))) / f"data/{name}.h5") as file:
+        told, clic = file.grid.to_json(), load_detector("clic-ecal").grid.to_json()
+    assert told == clic | {"threshold_MeV": 0.0}
+
+
+def test_stacks_say_where_layers_lie_where_nothing_else_does() -> None:
+    silicon = {"material": "G4_Si", "thickness_mm": 1.0, "sensitive": True}
+    iron = {"material": "G4_Fe", "thickness_mm": 10.0}
+    told = {"name": "a", "layer_stacks": [{"slabs": [iron]}, {"repeat": 2, "slabs": [silicon, iron]}]}
+    assert Grid.from_json(told, shape=(2, 3, 2)).depths_mm == (15.5, 26.5)
+    assert Grid.from_json(told | {"layer_pitch_mm": 4.0}, shape=(2, 3, 2)).depths_mm == (2.0, 6.0)
+    assert Grid.from_json(told, shape=(2, 3, 3)).depths_mm is None  # not these layers
 
 
 def test_a_name_is_not_part_of_where_the_cells_are() -> None:
@@ -94,6 +131,7 @@ WRONG: list[tuple[str, Any]] = [
     ("cell_size_mm", [1]), ("cell_size_mm", [0, 1]), ("cell_size_mm", [-1, 1]), ("cell_size_mm", ["a", "b"]),
     ("cell_size_mm", [math.nan, 1]), ("cell_size_mm", [math.inf, 1]), ("cell_size_mm", {"0": 1, "1": 2}),
     ("layer_pitch_mm", 0), ("layer_pitch_mm", "3 mm"), ("layer_pitch_mm", [1, 2]), ("layer_pitch_mm", 10**400),
+    ("layer_centres_mm", [1, 2, 3, 4, 5]), ("layer_centres_mm", [1, 2, 3, 4]), ("layer_centres_mm", 3),
     ("threshold_MeV", -1), ("threshold_MeV", "low"), ("threshold_MeV", math.nan), ("threshold_MeV", False),
 ]  # fmt: skip
 
@@ -135,3 +173,11 @@ def test_any_fields_are_read_or_refused(fields: dict[str, object]) -> None:
     except CaloforgeError:
         return
     json.dumps(grid.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "centres", [[1, 2], [1, 1, 2], [3, 2, 1], [0, 1, 2], [1, 2, math.inf], [1, math.nan, 2]]
+)
+def test_depths_increase_from_the_face_on(centres: list[float]) -> None:
+    with pytest.raises(CaloforgeError, match="field layer_centres_mm: expected 3 increasing depths"):
+        Grid.from_json({"name": "a", "layer_centres_mm": centres}, shape=(2, 2, 3))

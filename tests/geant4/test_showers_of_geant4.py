@@ -23,7 +23,7 @@ from caloforge.geant4.request import SimulationRequest
 from caloforge.showers import Showers
 
 # Thin silicon far apart: a 50 GeV electron flies straight through, so each layer tells where it is.
-# An even number of cells in x, different stacks, the sensitive plate first, last and alone.
+# An even number of cells in x, different stacks, the sensitive plate first, last and alone, dead material between.
 TELESCOPE = Detector.model_validate(
     {
         "name": "telescope",
@@ -31,6 +31,7 @@ TELESCOPE = Detector.model_validate(
         "cell_size_mm": [3.0, 2.0],
         "layers": [
             {"slabs": [{"material": "G4_Si", "thickness_mm": 0.1, "sensitive": True}], "gap_mm": 10},
+            {"slabs": [{"material": "G4_Al", "thickness_mm": 0.1}], "gap_mm": 3},
             {
                 "repeat": 2,
                 "slabs": [
@@ -49,7 +50,7 @@ TELESCOPE = Detector.model_validate(
         "production_cut_mm": 1,
     }
 )
-DEPTHS = [(0.0, 0.1), (10.2, 10.25), (15.35, 15.4), (20.4, 20.6)]
+DEPTHS = [(0.0, 0.1), (13.3, 13.35), (18.45, 18.5), (23.5, 23.7)]
 
 
 def test_an_electron_hits_the_cells_on_its_way() -> None:
@@ -222,6 +223,25 @@ def test_shower_maximum_grows_with_the_logarithm_of_the_energy(sample: Sample) -
     assert error < 0.07
     assert abs(slope - 1) < 3 * error
     assert at_1_GeV == pytest.approx(math.log(GEV / critical_MeV) - 0.5, abs=0.4)
+
+
+@pytest.mark.geant4
+def test_dead_material_in_front_takes_layers_from_a_shower(sample: Sample, simulated: Simulated) -> None:
+    bare = load_detector("pbwo4")
+    dead = {"slabs": [{"material": "G4_PbWO4", "thickness_mm": 2 * 8.9}], "gap_mm": 5}
+    stacks = [dead, *(stack.model_dump() for stack in bare.layers)]
+    behind = Detector.model_validate(bare.model_dump() | {"name": "behind", "layers": stacks})
+    assert behind.grid.depths_mm is not None
+    assert behind.grid.depths_mm[0] == pytest.approx(2 * 8.9 + 5 + 8.9 / 2)
+    request = SimulationRequest(behind, 60, Spectrum.parse("5", unit=GEV), seed=3)
+    found = [read(simulated("behind-dead-layers", request)), read(sample("pbwo4", "5", 60))]
+    layers = [maximum_layers(showers, np.arange(60)) for showers in found]
+    assert layers[1] - layers[0] == pytest.approx(2, abs=0.6)  # a layer is one radiation length
+    depths = [
+        np.interp(layer - 0.5, np.arange(25), depths_X0(showers.grid) or ())
+        for layer, showers in zip(layers, found, strict=True)
+    ]
+    assert depths[0] == pytest.approx(depths[1], abs=0.6)
 
 
 def features(showers: Showers) -> Mapping[str, NDArray[np.float64]]:

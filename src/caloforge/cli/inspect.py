@@ -37,8 +37,10 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     sizes = [detector.get(name) for name in ("cell_size_mm", "cell_size_mm_rad")]
     if size := next(filter(None, sizes), None):
         units = "mm" if summary["axes"][1] == "y" else "mm and rad"
-        pitch = detector["layer_pitch_mm"]
+        pitch, centres = detector["layer_pitch_mm"], detector.get("layer_centres_mm")
         depth = "" if pitch is None else f", a layer every {pitch:g} mm"
+        if centres:
+            depth = f", layers {span(centres[0], centres[-1], 'mm')} deep"
         yield "cell", f"{size[0]:g} x {size[1]:g} {units}{depth}"
     for name, title, unit_size, unit in (
         ("incident_energy_MeV", "incident energy", GEV, "GeV"),

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from caloforge.detector.grid import CARTESIAN, CYLINDRICAL, MAX_CELLS, MAX_NAME, Grid
+from caloforge.detector.layers import Count, LayerStack, Length, Strict, positions_mm
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.texts import read_text
 from caloforge.foundations.yaml_model import parse_yaml
 
-__all__ = ["Cylinder", "Detector", "LayerStack", "Slab", "load_detector", "shipped_detectors"]
-
-Length = Annotated[float, Field(gt=0, lt=1e5, allow_inf_nan=False)]
-CellCount = Annotated[int, Field(ge=1, le=1000)]
+__all__ = ["Cylinder", "Detector", "load_detector", "shipped_detectors"]
 
 
 PhysicsList = Literal[
@@ -32,60 +29,16 @@ PhysicsList = Literal[
 TOLD = {"margin_mm", "production_cut_mm", "physics_list", "zero_suppression", "sampling_fraction"}
 """What shower files say of a detector beside its grid and its layers."""
 
-MATERIALS = "https://geant4-userdoc.web.cern.ch/UsersGuides/ForApplicationDeveloper/html/Appendix/materialNames.html"
 
-
-def _nist(name: str) -> str:
-    if re.fullmatch(r"G4_[A-Za-z0-9_-]{1,60}", name):
-        return name
-    raise ValueError(
-        f"expected a Geant4 NIST material such as G4_Si, see {MATERIALS}, got {name[:60]!r}"
-    )
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Slab(_Strict):
-    """One plate of a layer: a material by its Geant4 (NIST) name, and its thickness."""
-
-    material: Annotated[str, AfterValidator(_nist)]
-    thickness_mm: Length
-    sensitive: bool = False
-
-
-class LayerStack(_Strict):
-    """Equal layers: the plates in the order in which a particle meets them, then a gap.
-
-    What the sensitive plates of a layer see is read out as one.
-    """
-
-    repeat: CellCount = 1
-    slabs: Annotated[tuple[Slab, ...], Field(min_length=1)]
-    gap_mm: Annotated[float, Field(ge=0, lt=1e4, allow_inf_nan=False)] = 0.0
-
-    @model_validator(mode="after")
-    def _sensitive(self) -> LayerStack:
-        if not any(slab.sensitive for slab in self.slabs):
-            raise ValueError("at least one slab of a layer must have sensitive: true")
-        return self
-
-    @property
-    def pitch_mm(self) -> float:
-        """Depth of one layer with its gap, mm."""
-        return sum(slab.thickness_mm for slab in self.slabs) + self.gap_mm
-
-
-class Cylinder(_Strict):
+class Cylinder(Strict):
     """Cells around the axis: rings of equal width, each cut into equal sectors from phi = -pi on."""
 
-    rings: CellCount
+    rings: Count
     ring_mm: Length
-    sectors: CellCount
+    sectors: Count
 
 
-class Detector(_Strict):
+class Detector(Strict):
     """A calorimeter: cells across, stacks of layers in depth, and how Geant4 should track.
 
     Cells are ``cells`` of ``cell_size_mm`` in x and y, or a ``readout`` in r and phi.
@@ -97,7 +50,7 @@ class Detector(_Strict):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_NAME)]
     description: str = ""
-    cells: tuple[CellCount, CellCount] | None = None
+    cells: tuple[Count, Count] | None = None
     cell_size_mm: tuple[Length, Length] | None = None
     readout: Cylinder | None = None
     layers: Annotated[tuple[LayerStack, ...], Field(min_length=1)]
@@ -109,7 +62,9 @@ class Detector(_Strict):
     sampling_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
-    def _one_readout(self) -> Detector:
+    def _readable(self) -> Detector:
+        if not self.n_layers:
+            raise ValueError("layers: expected sensitive: true on at least one slab")
         given = [
             name for name in ("cells", "cell_size_mm", "readout") if getattr(self, name) is not None
         ]
@@ -130,8 +85,8 @@ class Detector(_Strict):
 
     @property
     def n_layers(self) -> int:
-        """Number of layers in depth."""
-        return sum(stack.repeat for stack in self.layers)
+        """Number of layers in depth that are read out."""
+        return sum(stack.n_layers for stack in self.layers)
 
     @property
     def materials(self) -> tuple[str, ...]:
@@ -141,7 +96,7 @@ class Detector(_Strict):
     @property
     def grid(self) -> Grid:
         """The read-out grid; its ``extra`` carries the whole description into shower files."""
-        pitches = {stack.pitch_mm for stack in self.layers}
+        pitch, centres = positions_mm(self.layers)
         size, extra = self.cell_size_mm, self.model_dump(mode="json", exclude_none=True, include=TOLD)
         if self.readout is not None:
             size = self.readout.ring_mm, 2 * math.pi / self.readout.sectors
@@ -151,7 +106,8 @@ class Detector(_Strict):
             shape=(*self.across, self.n_layers),
             axes=CARTESIAN if self.readout is None else CYLINDRICAL,
             cell_size=size,
-            layer_pitch_mm=pitches.pop() if len(pitches) == 1 else None,
+            layer_pitch_mm=pitch,
+            layer_centres_mm=centres,
             threshold_MeV=self.threshold_MeV,
             extra={"layer_stacks": [stack.model_dump(mode="json") for stack in self.layers], **extra},
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
 from pydantic import Strict
 
+from caloforge.detector.layers import positions_mm, read_stacks, stacks_of_plates
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.texts import fill
 
@@ -35,6 +37,7 @@ class _Told:
     cell_size_mm: tuple[Real, Real] | None = None
     cell_size_mm_rad: tuple[Real, Real] | None = None
     layer_pitch_mm: Real | None = None
+    layer_centres_mm: tuple[Real, ...] | None = None
     threshold_MeV: Real | None = None
 
 
@@ -47,8 +50,9 @@ class Grid:
 
     ``cell_size`` holds the size across of one cell along the first two axes (mm; the second is rad
     on a cylindrical grid), or None where a public layout does not say. ``layer_pitch_mm`` is the
-    distance between two layers. ``threshold_MeV`` is the read-out threshold: deposits below are
-    not seen. ``extra`` keeps what else the file said of its detector (materials, binning).
+    distance between two layers that follow each other from the face on; for others ``layer_centres_mm`` are
+    the depths of their middles below the face. ``threshold_MeV`` is the read-out threshold: deposits below
+    are not seen. ``extra`` keeps what else the file said of its detector (materials, binning).
     """
 
     name: str
@@ -56,6 +60,7 @@ class Grid:
     axes: tuple[str, str, str] = CARTESIAN
     cell_size: tuple[float, float] | None = None
     layer_pitch_mm: float | None = None
+    layer_centres_mm: tuple[float, ...] | None = None
     threshold_MeV: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict, compare=False)
 
@@ -72,6 +77,12 @@ class Grid:
             self._refuse(self._size_key, "two positive numbers", list(self.cell_size))
         if self.layer_pitch_mm is not None and not 0 < self.layer_pitch_mm < math.inf:
             self._refuse("layer_pitch_mm", "a positive number", self.layer_pitch_mm)
+        if self.layer_centres_mm is not None:
+            edges = (0.0, *self.layer_centres_mm, math.inf)
+            rising = all(low < high for low, high in pairwise(edges))
+            if not rising or len(self.layer_centres_mm) != self.n_layers or self.layer_pitch_mm:
+                limit = f"{self.n_layers} increasing depths, and no layer_pitch_mm"
+                self._refuse("layer_centres_mm", limit, list(self.layer_centres_mm))
         if not 0 <= self.threshold_MeV < math.inf:
             self._refuse("threshold_MeV", "a number >= 0", self.threshold_MeV)
 
@@ -94,6 +105,13 @@ class Grid:
         return self.shape[2]
 
     @property
+    def depths_mm(self) -> tuple[float, ...] | None:
+        """Depths of the layers' middles below the face, or None where they are not known."""
+        if self.layer_pitch_mm is None:
+            return self.layer_centres_mm
+        return tuple((layer + 0.5) * self.layer_pitch_mm for layer in range(self.n_layers))
+
+    @property
     def cartesian(self) -> bool:
         """Whether the first two axes are x and y (else r and phi)."""
         return self.axes == CARTESIAN
@@ -110,7 +128,7 @@ class Grid:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that a shower file's ``detector`` attribute holds."""
-        known = {
+        known: dict[str, Any] = {
             "name": self.name,
             "axes": list(self.axes),
             "shape": list(self.shape),
@@ -119,11 +137,16 @@ class Grid:
             "layer_pitch_mm": self.layer_pitch_mm,
             "threshold_MeV": self.threshold_MeV,
         }
+        if self.layer_centres_mm is not None:
+            known["layer_centres_mm"] = list(self.layer_centres_mm)
         return {**self.extra, **known}
 
     @classmethod
     def from_json(cls, data: object, *, shape: tuple[int, ...] | None = None) -> Grid:
         """Read the form of :meth:`to_json`; ``shape`` is what the data has, if it is known.
+
+        Files of before say the same in other words: ``layer_stack`` and ``transverse_margin_mm``; where they
+        do not say where the layers lie, that follows from the plates.
 
         Raises CaloforgeError naming the field that is missing, wrong, or unlike the data.
         """
@@ -142,15 +165,24 @@ class Grid:
             raise CaloforgeError(f"detector {name!r}, field shape is missing")
         axes = data.get("axes", list(CARTESIAN))
         sizes = told.cell_size_mm, told.cell_size_mm_rad
-        pitch = told.layer_pitch_mm
+        extra = {key: value for key, value in data.items() if key not in KNOWN}
+        pitch, centres = told.layer_pitch_mm, told.layer_centres_mm
+        _in_todays_words(extra, declared[2])
+        if (
+            pitch is None
+            and centres is None
+            and (stacks := read_stacks(extra.get("layer_stacks"), declared[2]))
+        ):
+            pitch, centres = positions_mm(stacks)
         grid = cls(
             name=name,
             shape=(declared[0], declared[1], declared[2]),
             axes=tuple(axes) if isinstance(axes, list) else axes,
             cell_size=sizes[axes != list(CARTESIAN)],
-            layer_pitch_mm=_pitch_of(data.get("layer_stack")) if pitch is None else pitch,
+            layer_pitch_mm=pitch,
+            layer_centres_mm=centres,
             threshold_MeV=told.threshold_MeV or 0.0,
-            extra={key: value for key, value in data.items() if key not in KNOWN},
+            extra=extra,
         )
         if shape is not None and grid.shape != tuple(shape):
             raise CaloforgeError(
@@ -163,12 +195,11 @@ class Grid:
         return grid
 
 
-def _pitch_of(stack: object) -> float | None:
-    """Add up the plates of one layer, ``[[material, thickness in mm, ...], ...]``; None if it is not that."""
-    if not isinstance(stack, list):
-        return None
-    try:
-        pitch = math.fsum(float(plate[1]) for plate in stack)
-    except (TypeError, ValueError, LookupError, OverflowError):
-        return None
-    return pitch if 0 < pitch < math.inf else None
+def _in_todays_words(extra: dict[str, Any], n_layers: int) -> None:
+    """Put what the first files said of a detector's material into the words that are written today."""
+    stacks = stacks_of_plates(extra.get("layer_stack"), n_layers)
+    if stacks is not None and "layer_stacks" not in extra:
+        del extra["layer_stack"]
+        extra["layer_stacks"] = stacks
+    if "margin_mm" not in extra and "transverse_margin_mm" in extra:
+        extra["margin_mm"] = extra.pop("transverse_margin_mm")

@@ -7,10 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.detector.description import LayerStack
 from caloforge.detector.grid import Grid
-from caloforge.foundations.errors import CaloforgeError, UsageError
-from caloforge.foundations.texts import fill
+from caloforge.detector.layers import read_stacks, sensitive_depths
+from caloforge.foundations.errors import UsageError
 
 __all__ = ["cell_positions_mm", "first_azimuth_rad", "layer_depths_mm"]
 
@@ -19,22 +18,9 @@ Array = NDArray[np.float64]
 
 def layer_depths_mm(grid: Grid) -> Array | None:
     """Return the depth of each layer: the centre of what is sensitive in it, or else the layer's; None if unknown."""
-    try:
-        stacks = fill(tuple[LayerStack, ...], grid.extra["layer_stacks"], grid.name)
-    except (CaloforgeError, KeyError):
-        stacks = ()
-    depths, face = [], 0.0
-    for stack in stacks:
-        thickness = np.array([slab.thickness_mm for slab in stack.slabs])
-        seen = thickness * [slab.sensitive for slab in stack.slabs]
-        centre = np.average(np.cumsum(thickness) - thickness / 2, weights=seen)
-        depths += [face + i * stack.pitch_mm + float(centre) for i in range(stack.repeat)]
-        face += stack.repeat * stack.pitch_mm
-    if len(depths) == grid.n_layers:
-        return np.array(depths)
-    if grid.layer_pitch_mm is None:
-        return None
-    return np.asarray(grid.layer_pitch_mm * (np.arange(grid.n_layers) + 0.5), np.float64)
+    stacks = read_stacks(grid.extra.get("layer_stacks"), grid.n_layers)
+    depths = grid.depths_mm if stacks is None else sensitive_depths(stacks)
+    return None if depths is None else np.array(depths)
 
 
 def first_azimuth_rad(grid: Grid) -> float:

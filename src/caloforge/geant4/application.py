@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector import Detector
+from caloforge.detector.layers import VACUUM
 from caloforge.geant4.em_tables import SandiaIntervals
-from caloforge.geant4.geometry import VACUUM, Geometry, material_of
+from caloforge.geant4.geometry import Geometry, material_of
 from caloforge.geant4.request import Primary, physics_beside
 from caloforge.showers import ELECTRON
 

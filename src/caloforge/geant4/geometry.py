@@ -14,11 +14,10 @@ import geant4_pybind as g4
 
 from caloforge.detector import Detector, Slab
 from caloforge.detector.description import Cylinder
+from caloforge.detector.layers import VACUUM
 from caloforge.foundations.errors import UsageError
 
-__all__ = ["VACUUM", "Geometry", "material_of"]
-
-VACUUM = "G4_Galactic"
+__all__ = ["Geometry", "material_of"]
 
 
 def material_of(name: str) -> g4.G4Material:
@@ -57,7 +56,7 @@ class Geometry(g4.G4VUserDetectorConstruction):  # type: ignore[misc]
                     self._place(plate, world, centre, layer)
                     z += slab.thickness_mm
                 z += stack.gap_mm
-                layer += 1
+                layer += stack.n_layers > 0
         return self._place(world, None, g4.G4ThreeVector(), 0)
 
     def ConstructSDandField(self) -> None:

@@ -25,6 +25,7 @@ from caloforge.observables.image import (
     Deposits,
     Image,
     divide,
+    mean_and_spread,
     measured_angle,
     moment,
 )
@@ -126,9 +127,8 @@ def observables(showers: Deposits) -> dict[str, NDArray[Any]]:
     cuts = (0, grid.n_layers // 3, 2 * grid.n_layers // 3, grid.n_layers)
     for name, low, high in zip(("front", "middle", "back"), cuts[:-1], cuts[1:], strict=True):
         values[f"fraction_{name}"] = divide(depth[:, low:high].sum(axis=1), image.total_N)
-    if grid.layer_pitch_mm is not None:
-        values["barycentre_depth"] = grid.layer_pitch_mm * (moment(depth, 1) + 0.5)
-        values["length"] = grid.layer_pitch_mm * np.sqrt(moment(depth, 2))
+    if grid.depths_mm is not None:
+        values["barycentre_depth"], values["length"] = mean_and_spread(depth, grid.depths_mm)
     if (depth_X0 := depths_X0(grid)) is not None:
         values["barycentre_X0"] = divide(depth @ np.array(depth_X0), image.total_N)
     if grid.cell_size is not None:
@@ -136,11 +136,10 @@ def observables(showers: Deposits) -> dict[str, NDArray[Any]]:
     if grid.cartesian:
         x_NZ, y_NZ = image.layer_barycentres
         values["measured_angle"] = measured_angle(x_NZ, y_NZ, depth)
-        if grid.cell_size is not None and grid.layer_pitch_mm is not None:
-            scale_x, scale_y = (size / grid.layer_pitch_mm for size in grid.cell_size)
-            lines = scale_x * x_NZ, scale_y * y_NZ
-            values["axis_angle"] = measured_angle(*lines, depth)
-            values["axis_angle_x"] = measured_angle(*lines[::-1], depth)
+        if grid.cell_size is not None and grid.depths_mm is not None:
+            lines = grid.cell_size[0] * x_NZ, grid.cell_size[1] * y_NZ
+            values["axis_angle"] = measured_angle(*lines, depth, grid.depths_mm)
+            values["axis_angle_x"] = measured_angle(*lines[::-1], depth, grid.depths_mm)
             slope_x_N, slope_y_N = Lengths(image).slopes
             # What measured_angle gives of a straight line.
             true_N = np.pi / 2 - np.arctan(slope_y_N / np.hypot(1, slope_x_N))
@@ -174,7 +173,7 @@ def _in_mm(image: Image, cell_size: tuple[float, float]) -> dict[str, Array]:
         for axis, size, profile in zip("xy", cell_size, image.profiles[:2], strict=True):
             values[f"width_{axis}"] = size * np.sqrt(moment(profile, 2))
     if showers.impact_xy is not None:
-        depth_N = (grid.layer_pitch_mm or 0.0) * (moment(image.profiles[2], 1) + 0.5)
+        depth_N = mean_and_spread(image.profiles[2], grid.depths_mm or [0.0] * grid.n_layers)[0]
         impact_x_N, impact_y_N = showers.impact_xy.astype(np.float64).T
         slope_x_N, slope_y_N = lengths.slopes
         values["offset_x"] = x_N - impact_x_N - depth_N * slope_x_N

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,7 +13,15 @@ from numpy.typing import NDArray
 from caloforge.detector import Grid
 from caloforge.observables.sparse_showers import SparseShowers
 
-__all__ = ["SPECTRUM_EDGES_MEV", "Deposits", "Image", "divide", "measured_angle", "moment"]
+__all__ = [
+    "SPECTRUM_EDGES_MEV",
+    "Deposits",
+    "Image",
+    "divide",
+    "mean_and_spread",
+    "measured_angle",
+    "moment",
+]
 
 Array = NDArray[np.float64]
 
@@ -38,16 +47,30 @@ def moment(profile_NI: Array, order: int) -> Array:
     return divide((profile_NI * distance_NI**order).sum(axis=1), total_N)
 
 
-def measured_angle(layer_x_NZ: Array, layer_y_NZ: Array, layer_energy_NZ: Array) -> Array:
+def mean_and_spread(profile_NI: Array, place_I: Sequence[float] | Array) -> tuple[Array, Array]:
+    """Return the mean place and the root mean square distance from it, (N,), of a profile (N, n) over places."""
+    total_N, at_I = profile_NI.sum(axis=1), np.asarray(place_I, np.float64)
+    mean_N = divide(profile_NI @ at_I, total_N)
+    distance_NI = at_I - np.nan_to_num(mean_N)[:, None]
+    return mean_N, np.sqrt(divide((profile_NI * distance_NI**2).sum(axis=1), total_N))
+
+
+def measured_angle(
+    layer_x_NZ: Array,
+    layer_y_NZ: Array,
+    layer_energy_NZ: Array,
+    depth_Z: Sequence[float] | None = None,
+) -> Array:
     """Return the angle of a shower to the face in the y-z plane (N,), rad, as the 3DGAN papers measure it.
 
-    Takes each layer's barycentre in cells (anything where the layer is empty) and energy. With
-    (x, y, z) the shower's barycentre, each layer with energy gives
+    Takes each layer's barycentre (anything where the layer is empty) and energy, and its depth in the same unit:
+    with cells, the layer's number. With (x, y, z) the shower's barycentre, each layer with energy gives
     m = (y_z - y) / sqrt((x_z - x)^2 + (z - z_bar)^2), negated where z < z_bar, and
-    theta_z = pi/2 - atan(m); the angle is sum z theta_z / sum z. A layer that lies on the barycentre
+    theta_z = pi/2 - atan(m); the angle is sum z theta_z / sum z, z being the layer's number here. A layer that lies on the barycentre
     has no direction and is left out. NaN where no layer is left.
     """
-    z_Z = np.arange(layer_energy_NZ.shape[1], dtype=np.float64)
+    layer_Z = np.arange(layer_energy_NZ.shape[1], dtype=np.float64)
+    z_Z = layer_Z if depth_Z is None else np.asarray(depth_Z, np.float64)
     total_N = layer_energy_NZ.sum(axis=1)
     x_N, y_N, z_N = (
         np.nan_to_num(divide((layer_energy_NZ * np.nan_to_num(values)).sum(axis=1), total_N))
@@ -59,7 +82,7 @@ def measured_angle(layer_x_NZ: Array, layer_y_NZ: Array, layer_energy_NZ: Array)
     slope_NZ = np.zeros_like(distance_NZ)
     np.divide(np.nan_to_num(layer_y_NZ) - y_N[:, None], distance_NZ, out=slope_NZ, where=seen_NZ)
     theta_NZ = np.pi / 2 - np.arctan(np.where(below_NZ < 0, -slope_NZ, slope_NZ))
-    weight_NZ = np.where(seen_NZ, z_Z, 0.0)
+    weight_NZ = np.where(seen_NZ, layer_Z, 0.0)
     return divide((weight_NZ * theta_NZ).sum(axis=1), weight_NZ.sum(axis=1))
 
 

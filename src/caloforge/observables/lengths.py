@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.detector import Grid
-from caloforge.observables.image import Image, divide
+from caloforge.detector.positions import first_azimuth_rad
+from caloforge.observables.image import Image, divide, mean_and_spread
 
 __all__ = ["Lengths", "ring_edges"]
 
@@ -35,7 +36,7 @@ class Lengths:
 
     x and y are measured from the centre of the central cell (of the cylinder). A shower's axis is the
     line through its barycentre along the incident direction, or along the depth where the layers'
-    pitch is unknown and on a cylinder, which is aligned with the particle already.
+    depths are unknown and on a cylinder, which is aligned with the particle already.
     """
 
     image: Image
@@ -50,7 +51,7 @@ class Lengths:
         size_first, size_second = grid.cell_size
         if grid.cartesian:
             return (first - n_first // 2) * size_first, (second - n_second // 2) * size_second
-        r, phi = (first + 0.5) * size_first, (second + 0.5) * size_second
+        r, phi = (first + 0.5) * size_first, (second + 0.5) * size_second + first_azimuth_rad(grid)
         return r * np.cos(phi), r * np.sin(phi)
 
     @cached_property
@@ -69,7 +70,7 @@ class Lengths:
     def slopes(self) -> tuple[Array, Array]:
         """How far an axis moves in x and in y for each mm of depth, twice (N,)."""
         grid, showers = self.image.grid, self.image.showers
-        if not grid.cartesian or grid.layer_pitch_mm is None:
+        if not grid.cartesian or grid.depths_mm is None:
             return np.zeros(len(showers)), np.zeros(len(showers))
         cotangent_N = 1 / np.tan(showers.incident_theta.astype(np.float64))
         if showers.incident_phi is None:
@@ -82,9 +83,9 @@ class Lengths:
         """Distance of each hit's cell from its shower's axis, mm."""
         grid, shower_H = self.image.grid, self.image.hits.shower
         x_H, y_H = (xy - mean[shower_H] for xy, mean in zip(self._cell_xy, self.barycentre, strict=True))
-        pitch = grid.layer_pitch_mm or 0.0
-        mean_layer_N = divide(self.image.profiles[2] @ np.arange(grid.n_layers), self.image.total_N)
-        below_H = (self._layer - mean_layer_N[shower_H]) * pitch
+        depth_Z = np.asarray(grid.depths_mm or [0.0] * grid.n_layers)
+        mean_N, _ = mean_and_spread(self.image.profiles[2], depth_Z)
+        below_H = depth_Z[self._layer] - mean_N[shower_H]
         # Steps inside a layer from the axis: along and across its tilt. One along it is longer than its
         # distance from the axis by 1 / sin(theta).
         slope_x_N, slope_y_N = self.slopes

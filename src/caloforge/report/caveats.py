@@ -10,6 +10,7 @@ from caloforge.comparison.differences import paired
 from caloforge.comparison.samples import MAX_KEPT, Sample
 from caloforge.comparison.selections import MIN_SHOWERS, Selection
 from caloforge.detector import Grid
+from caloforge.foundations.texts import shortened
 
 __all__ = ["caveats_on"]
 
@@ -39,10 +40,10 @@ def caveats_on(
                 f"{label}: classifiers, distances, the search for copies, correlations and distributions by "
                 f"layer use {MAX_KEPT} of its {len(sample)} showers, drawn at random; all else uses all."
             )
-    for what in ("name", "cell_size", "layer_pitch_mm", "threshold_MeV"):
+    for what in ("name", "cell_size", "layer_pitch_mm", "layer_centres_mm", "threshold_MeV"):
         found = list(dict.fromkeys(getattr(grid, what) for grid in grids))
         if len(found) > 1:
-            yield f"The files' detectors differ in {what}: {' and '.join(map(str, found))}."
+            yield f"The files' detectors differ in {what}: {shortened(' and '.join(map(str, found)), 200)}."
 
 
 def _conditions(reference: Sample, candidate: Sample, label: str) -> Iterator[str]:

@@ -216,10 +216,12 @@ def _common_grid(files: Sequence[ShowerFile]) -> Grid:
                 f"{file.path}: field showers: expected at least 2 showers, found {len(file)}"
             )
     grids = [file.grid for file in files]
+    deep = next((grid for grid in grids if grid.depths_mm), first.grid)
     return replace(
         first.grid,
         cell_size=next((grid.cell_size for grid in grids if grid.cell_size), None),
-        layer_pitch_mm=next((grid.layer_pitch_mm for grid in grids if grid.layer_pitch_mm), None),
+        layer_pitch_mm=deep.layer_pitch_mm,
+        layer_centres_mm=deep.layer_centres_mm,
         threshold_MeV=max(grid.threshold_MeV for grid in grids) or DEFAULT_THRESHOLD_MEV,
     )
 

@@ -99,6 +99,16 @@ def test_at_a_right_angle_both_windows_see_the_same_cells() -> None:
     torch.testing.assert_close(radius, expected)
 
 
+def test_an_axis_moves_by_the_depths_of_its_layers() -> None:
+    uneven = replace(GRID, layer_pitch_mm=None, layer_centres_mm=(1.5, 4.5, 20.0, 30.0, 31.0))
+    angles, impact = (torch.tensor([1.3]), torch.tensor([math.pi / 2])), torch.tensor([[0.0, 1.0]])
+    place = ShowerFrame(uneven, tilted=True).place(Given.of(torch.ones(1), *angles, impact))
+    assert uneven.cell_size is not None
+    y_mm = (place.cell_y_BZ + place.offset_y_BZ)[0] * uneven.cell_size[1]
+    expected = [1.0 + z / math.tan(1.3) for z in uneven.depths_mm or ()]
+    assert y_mm.tolist() == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     "grid", [CYLINDER, Grid("unsized", (13, 15, 5)), replace(GRID, layer_pitch_mm=None)]
 )

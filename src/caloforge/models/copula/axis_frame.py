@@ -58,6 +58,7 @@ class ShowerFrame(nn.Module):
     followed through the grid.
     """
 
+    depth_Z: Tensor
     ring_O: Tensor
     neighbours_O: Tensor
     inner: Tensor
@@ -71,14 +72,14 @@ class ShowerFrame(nn.Module):
         super().__init__()
         self.shape, self.tilted = grid.shape, tilted
         follows = grid.cartesian and grid.cell_size is not None
-        if tilted and not (follows and grid.layer_pitch_mm):
+        if tilted and not (follows and grid.depths_mm):
             raise UsageError(
-                f"detector {grid.name!r}: to follow tilted showers, expected x, y, z cells of a known size and pitch"
+                f"detector {grid.name!r}: to follow tilted showers, expected x, y, z cells of a known size and depth"
             )
         # Where sizes are not known, and on a cylinder around the particle, an impact point moves nothing.
         self.has_sizes = follows
         self.size_mm = grid.cell_size if follows and grid.cell_size else (math.inf, math.inf)
-        self.pitch_mm = grid.layer_pitch_mm or 0.0
+        self.register_buffer("depth_Z", _depths_mm(grid), persistent=False)
         self.centre = (grid.shape[0] // 2, grid.shape[1] // 2)
         radius, angle = self._window(grid)
         self.radius = radius.reshape(-1)
@@ -149,9 +150,8 @@ class ShowerFrame(nn.Module):
 
     def place(self, given: Given) -> Place:
         """Follow the axes through the layers."""
-        depth_Z = (torch.arange(self.shape[2], device=given.energy_B.device) + 0.5) * self.pitch_mm
         slope_B2 = self.slopes(given)
-        position_BZ2 = given.impact_mm_B2[:, None] + slope_B2[:, None] * depth_Z[:, None]
+        position_BZ2 = given.impact_mm_B2[:, None] + slope_B2[:, None] * self.depth_Z[:, None]
         x_BZ, y_BZ = (position_BZ2[..., axis] / self.size_mm[axis] for axis in (0, 1))
         cell_x_BZ, cell_y_BZ = torch.round(x_BZ), torch.round(y_BZ)
         moves = self.tilted
@@ -188,6 +188,13 @@ class ShowerFrame(nn.Module):
         y_H = across_H - row_H * ny + place.cell_y_BZ[shower_H, layer_H]
         inside_H = (x_H >= 0) & (x_H < nx) & (y_H >= 0) & (y_H < ny)
         return (x_H * ny + y_H) * nz + layer_H, inside_H
+
+
+def _depths_mm(grid: Grid) -> Tensor:
+    """Return the depths of the layers' middles (nz,); zero where they are not known."""
+    if grid.layer_centres_mm is not None:
+        return torch.tensor(grid.layer_centres_mm)
+    return (torch.arange(grid.n_layers) + 0.5) * (grid.layer_pitch_mm or 0.0)
 
 
 def _across(

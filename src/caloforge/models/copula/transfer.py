@@ -146,7 +146,7 @@ def _refuse(model: FactorCopula, given: FactorCopula) -> None:
 
 def _same_detector(model: FactorCopula, given: FactorCopula) -> bool:
     new, old = model.grid, given.grid
-    return new == old and new.extra.get("layer_stack") == old.extra.get("layer_stack")
+    return new == old and new.extra.get("layer_stacks") == old.extra.get("layer_stacks")
 
 
 def _layers(new_log_Z: Tensor, old_log_Z: Tensor) -> Tensor:

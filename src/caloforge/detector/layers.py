@@ -1,0 +1,139 @@
+"""The layers of a calorimeter: plates of material, and where the layers that are read out lie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+__all__ = [
+    "VACUUM",
+    "Count",
+    "LayerStack",
+    "Length",
+    "Slab",
+    "Strict",
+    "positions_mm",
+    "read_stacks",
+    "sensitive_depths",
+    "stacks_of_plates",
+]
+
+Length = Annotated[float, Field(gt=0, lt=1e5, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1000)]
+
+VACUUM = "G4_Galactic"
+
+MATERIALS = "https://geant4-userdoc.web.cern.ch/UsersGuides/ForApplicationDeveloper/html/Appendix/materialNames.html"
+
+
+def _nist(name: str) -> str:
+    if re.fullmatch(r"G4_[A-Za-z0-9_-]{1,60}", name):
+        return name
+    raise ValueError(
+        f"expected a Geant4 NIST material such as G4_Si, see {MATERIALS}, got {name[:60]!r}"
+    )
+
+
+class Strict(BaseModel):
+    """What a description is made of: no unknown fields, no changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Slab(Strict):
+    """One plate of a layer: a material by its Geant4 (NIST) name, and its thickness."""
+
+    material: Annotated[str, AfterValidator(_nist)]
+    thickness_mm: Length
+    sensitive: bool = False
+
+
+class LayerStack(Strict):
+    """Equal layers: the plates in the order in which a particle meets them, then a gap.
+
+    What the sensitive plates of a layer see is read out as one; a stack without any is dead material.
+    """
+
+    repeat: Count = 1
+    slabs: Annotated[tuple[Slab, ...], Field(min_length=1)]
+    gap_mm: Annotated[float, Field(ge=0, lt=1e4, allow_inf_nan=False)] = 0.0
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers that are read out: none of dead material."""
+        return self.repeat if any(slab.sensitive for slab in self.slabs) else 0
+
+    @property
+    def pitch_mm(self) -> float:
+        """Depth of one layer with its gap, mm."""
+        return sum(slab.thickness_mm for slab in self.slabs) + self.gap_mm
+
+
+def positions_mm(stacks: Sequence[LayerStack]) -> tuple[float | None, tuple[float, ...] | None]:
+    """Return the pitch of layers that follow each other evenly from the face on, else the depths of their middles.
+
+    Whichever it is, the other is None. A layer's gap is part of it; dead material is between layers.
+    """
+    depth, middles, pitches = 0.0, list[float](), set[float]()
+    for stack in stacks:
+        middles += [depth + (layer + 0.5) * stack.pitch_mm for layer in range(stack.n_layers)]
+        pitches |= {stack.pitch_mm} if stack.n_layers else set()
+        depth += stack.repeat * stack.pitch_mm
+    pitch = pitches.pop()
+    if not pitches and abs(middles[-1] - (len(middles) - 0.5) * pitch) < 1e-6 * pitch:
+        return pitch, None
+    return None, tuple(middles)
+
+
+def sensitive_depths(
+    stacks: Sequence[LayerStack], unit_mm: Mapping[str, float] | None = None
+) -> list[float]:
+    """Return how far below the face the middle of each layer's sensitive plates lies: of several the mean by thickness.
+
+    In mm, or counted in a length ``unit_mm`` of each material, such as its radiation length; then gaps count nothing.
+    """
+    depths, face = list[float](), 0.0
+    for stack in stacks:
+        mm = np.array([slab.thickness_mm for slab in stack.slabs])
+        thickness = mm if unit_mm is None else mm / [unit_mm[slab.material] for slab in stack.slabs]
+        pitch = float(thickness.sum()) + (stack.gap_mm if unit_mm is None else 0)
+        if stack.n_layers:
+            seen = mm * [slab.sensitive for slab in stack.slabs]
+            middle = float(np.average(np.cumsum(thickness) - thickness / 2, weights=seen))
+            depths += [face + layer * pitch + middle for layer in range(stack.repeat)]
+        face += stack.repeat * pitch
+    return depths
+
+
+def read_stacks(data: object, n_layers: int) -> tuple[LayerStack, ...] | None:
+    """Read what a file says of its layers, ``layer_stacks``; None where that is not ``n_layers`` layers."""
+    try:
+        stacks = TypeAdapter(tuple[LayerStack, ...]).validate_python(data)
+    except ValidationError:
+        return None
+    return stacks if sum(stack.n_layers for stack in stacks) == n_layers else None
+
+
+def stacks_of_plates(plates: object, n_layers: int) -> list[dict[str, object]] | None:
+    """Turn the first form of a file's layers, ``layer_stack``, into that of :func:`read_stacks`.
+
+    It lists the plates of one layer, ``[material, thickness in mm]``, with "sensitive" after them in one. Vacuum
+    at the end is the gap. None where it is not that.
+    """
+    try:
+        slabs = [
+            {"material": material, "thickness_mm": thickness, "sensitive": "sensitive" in marks}
+            for material, thickness, *marks in plates  # type: ignore[attr-defined]
+        ]
+        gap = 0.0
+        while slabs and slabs[-1]["material"] == VACUUM:
+            gap += float(slabs.pop()["thickness_mm"])
+    except (TypeError, ValueError):
+        return None
+    stacks = [{"repeat": n_layers, "slabs": slabs, "gap_mm": gap}]
+    found = read_stacks(stacks, n_layers)
+    return None if found is None else [stack.model_dump(mode="json") for stack in found]
