@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from caloforge.detector import load_detector
 from caloforge.files.shower_file import read
 from caloforge.foundations.units import DEGREE, GEV, Spectrum
 from caloforge.geant4.request import SimulationRequest
+from caloforge.geant4.simulate import simulate
 from caloforge.showers import Showers
 from caloforge.showers.particles import PARTICLES
 
@@ -120,3 +123,27 @@ def test_a_shower_lies_along_its_direction(turned: dict[int, Showers]) -> None:
             [expected * math.cos(math.radians(phi)), expected * math.sin(math.radians(phi))],
             atol=2,
         )
+
+
+def test_overlaid_showers_are_the_sums_of_single_ones(simulated: Simulated, tmp_path: Path) -> None:
+    request = SimulationRequest(BLOCK, 4, ENERGY, particles=(11, 22), seed=9)
+    single = read(simulated("single", request))
+    simulate(replace(request, events=2, overlay=2), tmp_path / "two.h5")
+    both = read(tmp_path / "two.h5")
+    np.testing.assert_allclose(both.deposits, single.deposits[0::2] + single.deposits[1::2], rtol=1e-6)
+    expected = single.conditions.overlaid(2).columns()
+    for name, values in both.conditions.columns().items():
+        np.testing.assert_array_equal(values, expected[name])
+    assert both.provenance["overlay"] == 2
+
+
+def test_primaries_of_a_file_are_simulated(simulated: Simulated, tmp_path: Path) -> None:
+    single = read(simulated("single", SimulationRequest(BLOCK, 4, ENERGY, particles=(11, 22), seed=9)))
+    again = SimulationRequest.listed(BLOCK, single.conditions, None, 9, "single.h5")
+    simulate(again, tmp_path / "again.h5")
+    like = read(tmp_path / "again.h5")
+    for name, values in single.conditions.columns().items():
+        np.testing.assert_array_equal(like.conditions.columns()[name], values)
+    assert like.provenance["like"] == "single.h5"
+    # Impact points are float32 in a file: the showers are the same but for that.
+    np.testing.assert_allclose(like.deposits.sum((1, 2, 3)), single.deposits.sum((1, 2, 3)), rtol=0.05)

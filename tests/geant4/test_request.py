@@ -18,6 +18,7 @@ from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
 from caloforge.geant4.physics_data import find_physics_data
 from caloforge.geant4.request import HADRONIC, SimulationRequest, physics_beside
 from caloforge.geant4.simulate import require_physics
+from caloforge.showers import Conditions
 from caloforge.showers.particles import PARTICLES
 
 CLIC = load_detector("clic-ecal")
@@ -157,3 +158,50 @@ def test_hadrons_need_official_data(name: str, tmp_path: Path) -> None:
                 require_physics((11, pdg), data)
             assert str(refusal.value).startswith(f"--particle {name}: hadrons need")
             assert missing in str(refusal.value)
+
+
+def test_a_list_is_followed_over_and_over() -> None:
+    given = Conditions.of([1e3, 2e3, 3e3], [1.5, 1.4, 1.3], [0.5, 0.6, 0.7], None, [11, 22, 11])
+    listed = SimulationRequest.listed(CLIC, given, 7, 5, "list.csv")
+    for index in range(7):
+        primary, row = listed.primary(index), index % 3
+        assert primary.energy_MeV == 1e3 * (row + 1)
+        assert primary.theta_rad == float(given.incident_theta[row])
+        assert primary.phi_rad == float(given.phi[row])
+        assert primary.pdg_id == given.particle[row]
+        # What the list lacks is drawn as ever.
+        usual = request(seed=5).primary(index)
+        assert (primary.impact_xy_mm, primary.seed) == (usual.impact_xy_mm, usual.seed)
+    assert listed.particles == (11, 22)
+    assert SimulationRequest.listed(CLIC, given, None, 5, "list.csv").events == 3
+    placed = replace(given, impact_xy=np.array([[1, 2], [3, 4], [5, 6]], np.float32))
+    assert SimulationRequest.listed(CLIC, placed, 7, 5, "x").primary(4).impact_xy_mm == (3, 4)
+    other = replace(given, pdg_id=None)
+    jsons = [
+        SimulationRequest.listed(CLIC, some, 7, 5, "x").to_json() for some in (given, placed, other)
+    ]
+    assert len({json["primaries"] for json in jsons}) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Conditions.of([1e9]), "--energy: expected at most 100000 GeV"),
+        (Conditions.of([1e3], 0.001), "--theta: expected angles from 1 to 179"),
+        (Conditions.of([1e3], None, None, (99, 0)), "--impact: expected x on the read-out image"),
+        (
+            Conditions.of([1e3], pdg_id=1000020040),
+            "--like: expected particles of e-, .* PDG id 1000020040",
+        ),
+    ],
+)
+def test_a_list_holds_what_geant4_can_take(given: Conditions, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        SimulationRequest.listed(CLIC, given, 1, 1, "x")
+
+
+def test_what_drops_small_deposits_is_not_overlaid() -> None:
+    with pytest.raises(UsageError, match="--overlay: the read-out of clic-ecal drops small deposits"):
+        replace(request(), overlay=2, detector=CLIC.model_copy(update={"zero_suppression": True}))
+    with pytest.raises(UsageError, match="--overlay: expected at least 1, got 0"):
+        replace(request(), overlay=0)

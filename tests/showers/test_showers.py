@@ -158,6 +158,44 @@ def test_an_impossible_angle_is_refused_naming_the_shower(theta: float) -> None:
         Conditions.of([1e4] * 3, [1.0, 2.0, theta])
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(1e3, 1e5),
+            st.floats(0.5, 2.6),
+            st.floats(-3, 3),
+            st.floats(-9, 9),
+            st.sampled_from([11, 22]),
+        ),
+        min_size=2,
+        max_size=2,
+    )
+)
+def test_two_particles_in_one_keep_their_energy_and_their_direction(
+    pair: list[tuple[float, ...]],
+) -> None:
+    energy, theta, phi, x, pdg = (np.array(column) for column in zip(*pair, strict=True))
+    both = Conditions.of(energy, theta, phi, np.stack([x, x], 1), pdg).overlaid(2)
+    assert len(both) == 1
+    assert both.incident_energy[0] == pytest.approx(energy.sum(), rel=1e-6)
+    assert both.impact_xy is not None
+    np.testing.assert_allclose(
+        both.impact_xy[0], (energy * x).sum() / energy.sum(), rtol=1e-4, atol=1e-4
+    )
+    assert both.particle[0] == (pdg[0] if pdg[0] == pdg[1] else 0)
+    found_theta, found_phi = float(both.incident_theta[0]), float(both.phi[0])
+    along = np.array([np.cos(theta) * np.cos(phi), np.cos(theta) * np.sin(phi), np.sin(theta)]) @ energy
+    found = [
+        math.cos(found_theta) * math.cos(found_phi),
+        math.cos(found_theta) * math.sin(found_phi),
+        math.sin(found_theta),
+    ]
+    np.testing.assert_allclose(found, along / np.linalg.norm(along), atol=1e-5)
+    same = Conditions.of(energy[[0, 0]], theta[[0, 0]]).overlaid(2)
+    assert same.incident_theta[0] == pytest.approx(theta[0], abs=1e-6)
+    np.testing.assert_array_equal(same.phi, np.float32(math.pi / 2))
+
+
 @pytest.mark.parametrize("phi", [6.3, -6.3, 90.0, math.nan, math.inf])
 def test_an_impossible_azimuth_is_refused_naming_the_shower(phi: float) -> None:
     with pytest.raises(

@@ -15,7 +15,7 @@ from caloforge.cli.outputs import Overwrite, claim_showers, this_command
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED, MAX_SEED
 from caloforge.foundations.ranks import Ranks
-from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
+from caloforge.foundations.units import DEGREE, Area, Spectrum
 from caloforge.showers.particles import parse_particles
 
 EXAMPLES = (
@@ -53,7 +53,9 @@ def run(
     energy: Annotated[
         str | None,
         typer.Option(
-            "--energy", help="GeV: low:high uniform, log:low:high, or a,b,c.", metavar="SPECTRUM"
+            "--energy",
+            help="GeV: low:high uniform, log:low:high, a,b,c, or a histogram's file.",
+            metavar="SPECTRUM",
         ),
     ] = None,
     theta: Annotated[
@@ -83,7 +85,12 @@ def run(
         ),
     ] = None,
     like: Annotated[
-        Path | None, typer.Option("--like", help="Take all conditions from a file.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--like",
+            help="Take all conditions from a shower file, or from a list: CSV, ROOT.",
+            metavar="FILE",
+        ),
     ] = None,
     engine: Annotated[
         Engine, typer.Option("--engine", help="What computes the network; auto: the fastest here.")
@@ -100,6 +107,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Generate showers, streamed to a file in bounded memory."""
+    from caloforge.files.primaries import energy_spectrum
     from caloforge.generation.sampler import (
         check_conditions,
         drawn,
@@ -118,7 +126,7 @@ def run(
         if energy is None or events is None:
             raise UsageError("--events and --energy: both are needed, or --like FILE")
         source = drawn(
-            events, Spectrum.parse(energy, unit=GEV, what="--energy"), angles, seed,
+            events, energy_spectrum(energy, "--energy"), angles, seed,
             phi=None if phi is None else Spectrum.parse(phi, unit=DEGREE, what="--phi", signed=True),
             impact=None if impact is None else Area.parse(impact, "--impact"),
             particles=() if particle is None else parse_particles(particle),

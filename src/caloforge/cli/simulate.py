@@ -9,6 +9,7 @@ import typer
 
 from caloforge.cli.console import Json, print_result, progress_of, say, took, warn_of_radians
 from caloforge.cli.outputs import Overwrite, claim_showers, this_command
+from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.ranks import Ranks
 
@@ -24,13 +25,6 @@ def run(
         str,
         typer.Option(help="A detector of the package by name, or a YAML file.", metavar="NAME|FILE"),
     ],
-    events: Annotated[int, typer.Option(help="How many showers.")],
-    energy: Annotated[
-        str,
-        typer.Option(
-            help="Energies in GeV: low:high uniform, log:low:high log-uniform, a,b,c discrete."
-        ),
-    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -40,16 +34,26 @@ def run(
             metavar="FILE",
         ),
     ],
-    theta: Annotated[
-        str,
-        typer.Option(help="Angles to the face in degrees, in the same forms; 90 is normal incidence."),
-    ] = "90",
-    phi: Annotated[
-        str,
+    events: Annotated[int | None, typer.Option(help="How many showers.")] = None,
+    energy: Annotated[
+        str | None,
         typer.Option(
-            help="Azimuths around the face's normal in degrees, a:b or a,b,c; at 90 directions lie in the y-z plane."
+            help="Energies in GeV: low:high uniform, log:low:high log-uniform, a,b,c discrete; or a histogram, "
+            "x.csv (low_GeV, high_GeV, weight) or x.root:name."
         ),
-    ] = "90",
+    ] = None,
+    theta: Annotated[
+        str | None,
+        typer.Option(
+            help="Angles to the face in degrees, in the same forms (default: 90, normal incidence)."
+        ),
+    ] = None,
+    phi: Annotated[
+        str | None,
+        typer.Option(
+            help="Azimuths around the face's normal in degrees, a:b or a,b,c (default: 90, in the y-z plane)."
+        ),
+    ] = None,
     impact: Annotated[
         str | None,
         typer.Option(
@@ -59,13 +63,24 @@ def run(
         ),
     ] = None,
     particle: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="e-, e+, gamma, mu-, mu+ or pi0; several with commas between make a file of each in equal parts. "
-            "Hadrons need --physics-data.",
+            "Hadrons need --physics-data (default: e-).",
             metavar="NAME[,NAME...]",
         ),
-    ] = "e-",
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take the primaries from a shower file, or from a list: x.csv, x.root or x.root:tree with energy_GeV, theta_deg, "
+            "phi_deg, x_mm, y_mm, particle.",
+            metavar="FILE",
+        ),
+    ] = None,
+    overlay: Annotated[
+        int, typer.Option(min=1, help="Add up so many particles to each shower.", metavar="K")
+    ] = 1,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes of each rank; the file does not depend on them.")
     ] = 1,
@@ -82,23 +97,37 @@ def run(
 ) -> None:
     """Simulate showers with Geant4; run an interrupted command again and it goes on."""
     from caloforge.detector import load_detector
-    from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
+    from caloforge.files.primaries import energy_spectrum, read_primaries
+    from caloforge.foundations.units import DEGREE, Area, Spectrum
     from caloforge.geant4.physics_data import find_physics_data
     from caloforge.geant4.request import SimulationRequest
     from caloforge.geant4.simulate import require_geant4, require_physics, simulate
     from caloforge.showers.particles import parse_particles
 
-    request = SimulationRequest(
-        detector=load_detector(detector),
-        events=events,
-        energy=Spectrum.parse(energy, unit=GEV, what="--energy"),
-        theta=Spectrum.parse(theta, unit=DEGREE, what="--theta"),
-        seed=seed,
-        phi=Spectrum.parse(phi, unit=DEGREE, what="--phi", signed=True),
-        impact=None if impact is None else Area.parse(impact, "--impact"),
-        particles=parse_particles(particle),
-    )
-    claim_showers(output, overwrite=overwrite)
+    known = load_detector(detector)
+    if like is not None:
+        if any(option is not None for option in (energy, theta, phi, impact, particle)):
+            raise UsageError(
+                "--like: takes the primaries from the file; --energy, --theta, --phi, --impact and --particle do not apply"
+            )
+        request = SimulationRequest.listed(
+            known, read_primaries(like)[0], events, seed, like.name, overlay
+        )
+    elif energy is None or events is None:
+        raise UsageError("--events and --energy: both are needed, or --like FILE")
+    else:
+        request = SimulationRequest(
+            detector=known,
+            events=events,
+            energy=energy_spectrum(energy, "--energy"),
+            theta=Spectrum.parse(theta or "90", unit=DEGREE, what="--theta"),
+            seed=seed,
+            phi=Spectrum.parse(phi or "90", unit=DEGREE, what="--phi", signed=True),
+            impact=None if impact is None else Area.parse(impact, "--impact"),
+            particles=parse_particles(particle or "e-"),
+            overlay=overlay,
+        )
+    claim_showers(output, *([] if like is None else [like]), overwrite=overwrite)
     require_geant4()
     data = find_physics_data(physics_data)
     require_physics(request.particles, data)

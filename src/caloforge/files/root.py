@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.files.hit_files import HitWriter
-from caloforge.foundations.errors import CaloforgeError, MissingExtraError
+from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.foundations.texts import require_file
 from caloforge.showers import Showers
 from caloforge.showers.hits import awkward_hits
@@ -24,9 +24,12 @@ try:
 except ImportError:
     raise MissingExtraError("a ROOT file", "files") from None
 
-__all__ = ["EventFile", "RootWriter", "new_root_file"]
+__all__ = ["EventFile", "RootWriter", "new_root_file", "read_columns", "read_histogram"]
 
 TREE = "showers"
+
+TREES = ("TTree", "ROOT::RNTuple")
+"""Classes of what has entries: the old one and the new one."""
 
 DAMAGED = (
     ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, OSError, RuntimeError, TypeError,
@@ -80,6 +83,41 @@ class RootWriter(HitWriter):
 def new_root_file(path: Path) -> Any:
     """Return a new ROOT file, a context manager: histograms and texts are put under names."""
     return uproot.recreate(path)
+
+
+@contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGED:
+        raise CaloforgeError(f"{path}: {what} is not there, is something else, or damaged") from None
+
+
+def read_columns(path: Path, tree: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Read those of the named branches that a tree has, one value an entry; without a name, of the only tree.
+
+    Raises UsageError where there is no file or a choice of trees, CaloforgeError naming what cannot be read.
+    """
+    require_file(path, "a ROOT file")
+    with _readable(path, f"tree {tree}".rstrip()), uproot.open(path) as file:
+        trees = sorted({key.partition(";")[0] for key in file.keys(filter_classname=TREES)})
+        if not tree and len(trees) > 1:
+            raise UsageError(f"{path}: expected {path}:NAME, one of {', '.join(trees)}")
+        found = file[tree or trees[0]]
+        kept = [name for name in names if name in found.keys()]  # noqa: SIM118 (not a mapping)
+        columns = {name: np.asarray(found[name].array(library="np")) for name in kept}
+        return {
+            name: values if name == "particle" else values.astype(np.float64)
+            for name, values in columns.items()
+        }
+
+
+def read_histogram(path: Path, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read the edges (B + 1,) and the contents (B,) of a histogram of one axis. Raises as :func:`read_columns` does."""
+    require_file(path, "a ROOT file")
+    with _readable(path, f"histogram {name}"), uproot.open(path) as file:
+        counts, edges = file[name].to_numpy()
+        return np.asarray(edges, np.float64), np.asarray(counts, np.float64).reshape(len(edges) - 1)
 
 
 class EventFile:

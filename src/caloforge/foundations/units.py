@@ -26,15 +26,30 @@ DEGREE = math.pi / 180.0
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A distribution of energies or angles: uniform, log-uniform or discrete.
+    """A distribution of energies or angles: uniform, log-uniform, discrete, or a histogram.
 
-    ``values`` are (low, high) for the first two and the allowed values for the last.
+    ``values`` are (low, high) for the first two, the allowed values for the third, and low and high of each bin for
+    the last, which is uniform within a bin; ``weights`` are those of its bins.
     """
 
-    kind: Literal["uniform", "log", "discrete"]
+    kind: Literal["uniform", "log", "discrete", "histogram"]
     values: tuple[float, ...]
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.kind == "histogram":
+            low_B, high_B = self._bins.T
+            good = np.isfinite(self.values).all() and (low_B > 0).all() and (low_B < high_B).all()
+            if not (
+                good
+                and len(self.weights) == len(low_B) > 0
+                and min(self.weights) > 0
+                and math.isfinite(sum(self.weights))
+            ):
+                raise UsageError(
+                    "histogram: expected bins with 0 < low < high and finite weights >= 0, not all zero"
+                )
+            return
         low, high = (*self.values, 0.0, 0.0)[:2]
         bounds = len(self.values) == 2 and low < high and (self.kind == "uniform" or low > 0)
         if not all(map(math.isfinite, self.values)) or not (
@@ -85,6 +100,13 @@ class Spectrum:
 
     def quantile(self, u_N: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map uniform numbers in [0, 1) to values: the inverse of the cumulative distribution."""
+        if self.kind == "histogram":
+            share_B = np.cumsum(self.weights) / np.sum(self.weights)
+            bin_N = np.minimum(np.searchsorted(share_B, u_N, side="right"), len(share_B) - 1)
+            low_N, high_N = self._bins[bin_N].T
+            before_B = np.concatenate([[0.0], share_B])
+            part_N = (u_N - before_B[bin_N]) / np.diff(before_B)[bin_N]
+            return np.asarray(np.clip(low_N + part_N * (high_N - low_N), low_N, high_N))
         if self.kind == "discrete":
             choice = np.minimum((u_N * len(self.values)).astype(np.int64), len(self.values) - 1)
             return np.asarray(self.values, dtype=np.float64)[choice]
@@ -96,7 +118,13 @@ class Spectrum:
 
     def to_json(self) -> dict[str, object]:
         """Return a JSON-ready form."""
-        return {"kind": self.kind, "values": list(self.values)}
+        weights = {"weights": list(self.weights)} if self.weights else {}
+        return {"kind": self.kind, "values": list(self.values), **weights}
+
+    @property
+    def _bins(self) -> NDArray[np.float64]:
+        """Low and high of a histogram's bins, (B, 2)."""
+        return np.array(self.values, np.float64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,16 @@ from caloforge.detector import Detector
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED, MAX_SEED, stream, stream_seed
 from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
-from caloforge.showers import ELECTRON, IN_Y_Z, MIN_INCIDENT_MEV, name_of, require_azimuths
+from caloforge.showers import (
+    ELECTRON,
+    IN_Y_Z,
+    MIN_INCIDENT_MEV,
+    PARTICLES,
+    Conditions,
+    Domain,
+    name_of,
+    require_azimuths,
+)
 
 __all__ = ["HADRONIC", "Primary", "SimulationRequest", "physics_beside"]
 
@@ -60,7 +70,7 @@ class SimulationRequest:
     """Which showers: the detector, their number, spectra of energy (MeV) and angles (rad), a seed, impact points, particles.
 
     Without an ``impact`` the points are uniform over the central cell, or on the axis of a cylinder. Of several ``particles`` (PDG ids) each shower
-    has one, drawn evenly. Raises UsageError for values that Geant4 cannot take.
+    has one, drawn evenly. ``overlay`` particles add up to one shower. See :meth:`listed` for primaries that are ``given``. Raises UsageError for values that Geant4 cannot take.
     """
 
     detector: Detector
@@ -71,8 +81,49 @@ class SimulationRequest:
     phi: Spectrum = Y_Z_PLANE
     impact: Area | None = None
     particles: tuple[int, ...] = (ELECTRON,)
+    given: Conditions | None = field(default=None, compare=False)
+    like: str = ""
+    overlay: int = 1
+
+    @classmethod
+    def listed(
+        cls,
+        detector: Detector,
+        given: Conditions,
+        events: int | None,
+        seed: int,
+        like: str,
+        overlay: int = 1,
+    ) -> SimulationRequest:
+        """Take the primaries of a list called ``like``, over and over if there are more events; the seed draws what it lacks."""
+        domain = Domain.of(given)
+        events = max(1, len(given) // overlay) if events is None else events
+        # The spectra only say how far the list goes.
+        energy, theta, phi = (
+            Spectrum("discrete", span) for span in (domain.energy_MeV, domain.theta_rad, domain.phi_rad)
+        )
+        impact = None if domain.impact_mm is None else Area(*domain.impact_mm)
+        return cls(
+            detector, events, energy, theta, seed, phi, impact, domain.pdg_ids, given, like, overlay
+        )
+
+    @property
+    def n_primaries(self) -> int:
+        """How many particles are simulated."""
+        return self.events * self.overlay
 
     def __post_init__(self) -> None:
+        if self.overlay < 1:
+            raise UsageError(f"--overlay: expected at least 1, got {self.overlay}")
+        if self.overlay > 1 and self.detector.zero_suppression:
+            name = self.detector.name
+            raise UsageError(
+                f"--overlay: the read-out of {name} drops small deposits of each particle, not of their sum"
+            )
+        if strange := set(self.particles) - set(PARTICLES.values()):
+            raise UsageError(
+                f"--like: expected particles of {', '.join(PARTICLES)}, got {name_of(min(strange))}"
+            )
         if self.events < 1:
             raise UsageError(f"--events: expected at least 1, got {self.events}")
         if not 0 <= self.seed <= MAX_SEED:
@@ -124,17 +175,32 @@ class SimulationRequest:
         x, y = ((u[2] - 0.5) * dx, (u[3] - 0.5) * dy)
         if self.impact is not None:
             x, y = self.impact.quantile(u[2:4])
+        seed = stream_seed(self.seed, "geant4", index)
+        if self.given is not None:
+            row = index % len(self.given)
+            one = self.given[row : row + 1]
+            if one.impact_xy is not None:
+                x, y = one.impact_xy[0]
+            energy, theta, phi = (
+                float(column[0]) for column in (one.incident_energy, one.incident_theta, one.phi)
+            )
+            return Primary(energy, theta, (float(x), float(y)), seed, phi, int(one.particle[0]))
         return Primary(
             energy_MeV=float(np.float32(self.energy.quantile(u[:1])[0])),
             theta_rad=float(np.float32(self.theta.quantile(u[1:2])[0])),
             impact_xy_mm=(float(x), float(y)),
-            seed=stream_seed(self.seed, "geant4", index),
+            seed=seed,
             phi_rad=float(np.float32(self.phi.quantile(u[4:5])[0])),
             pdg_id=self.particles[int(u[5] * len(self.particles))],
         )
 
     def spectra(self) -> dict[str, Any]:
-        """Return what the primaries are drawn from, JSON-ready; what is usual is not named."""
+        """Return what the primaries are drawn or taken from, JSON-ready; what is usual is not named."""
+        if self.given is not None:
+            digest = hashlib.sha256()
+            for name, values in self.given.columns().items():
+                digest.update(name.encode() + values.tobytes())
+            return {"like": self.like, "primaries": digest.hexdigest()}
         found: dict[str, Any] = {"energy_MeV": self.energy.to_json(), "theta_rad": self.theta.to_json()}
         if self.phi != Y_Z_PLANE:
             found["phi_rad"] = self.phi.to_json()

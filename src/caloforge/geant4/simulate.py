@@ -33,7 +33,7 @@ from caloforge.geant4.physics_data import PhysicsData, find_physics_data
 from caloforge.geant4.pool import WorkerPool
 from caloforge.geant4.request import HADRONIC, SimulationRequest, physics_beside
 from caloforge.geant4.worker import Introduction
-from caloforge.showers import Showers, name_of
+from caloforge.showers import Conditions, Showers, name_of
 
 __all__ = [
     "Interrupted",
@@ -118,12 +118,12 @@ def simulate(
     }
     with (
         Journal(journal_path(output, ranks.rank), manifest, request.detector.grid.n_cells) as journal,
-        RankMerge(output, ranks, manifest, request.events, progress, say) as merge,
+        RankMerge(output, ranks, manifest, request.n_primaries, progress, say) as merge,
     ):
         started = time.monotonic()
         try:
             with _others(journal, output, manifest) as others:
-                share = range(ranks.rank, request.events, ranks.world)
+                share = range(ranks.rank, request.n_primaries, ranks.world)
                 missing = [i for i in share if not any(i in records for records in (journal, *others))]
             kept = len(share) - len(missing)
             introduction = _fill(journal, missing, kept, request, data, workers, merge.report)
@@ -190,7 +190,7 @@ def _write(
     output: Path, journals: Sequence[Records], request: SimulationRequest, provenance: dict[str, Any]
 ) -> None:
     place = {index: journal for journal in journals for index in journal}
-    lost = [index for index in range(request.events) if index not in place]
+    lost = [index for index in range(request.n_primaries) if index not in place]
     if lost:
         raise CaloforgeError(f"{output}: {len(lost)} showers are in no journal, the first is {lost[0]}")
     with open_writer(output, request.detector.grid, provenance) as writer:
@@ -198,22 +198,24 @@ def _write(
             writer.append(_showers(place, request, range(request.events)[start : start + ROWS_AT_ONCE]))
 
 
-def _showers(place: Mapping[int, Records], request: SimulationRequest, indices: range) -> Showers:
-    grid = request.detector.grid
-    deposits = np.zeros((len(indices), grid.n_cells), np.float32)
-    for row, index in enumerate(indices):
+def _showers(place: Mapping[int, Records], request: SimulationRequest, rows: range) -> Showers:
+    grid, k = request.detector.grid, request.overlay
+    deposits = np.zeros((len(rows), grid.n_cells), np.float32)
+    indices = range(rows.start * k, rows.stop * k)
+    for i, index in enumerate(indices):
         cell, deposit = place[index].read(index)
-        deposits[row, cell] = deposit
+        deposits[i // k, cell] += deposit
     primaries = [request.primary(index) for index in indices]
-    return Showers(
-        deposits=deposits.reshape(-1, *grid.shape),
-        incident_energy=np.array([p.energy_MeV for p in primaries], np.float32),
-        incident_theta=np.array([p.theta_rad for p in primaries], np.float32),
-        grid=grid,
-        impact_xy=np.array([p.impact_xy_mm for p in primaries], np.float32),
-        pdg_id=np.array([p.pdg_id for p in primaries], np.int32),
-        incident_phi=np.array([p.phi_rad for p in primaries], np.float32),
+    conditions = Conditions.of(
+        [p.energy_MeV for p in primaries],
+        [p.theta_rad for p in primaries],
+        [p.phi_rad for p in primaries],
+        [p.impact_xy_mm for p in primaries],
+        [p.pdg_id for p in primaries],
     )
+    if k > 1:
+        conditions = conditions.overlaid(k)
+    return Showers(deposits.reshape(-1, *grid.shape), grid=grid, **vars(conditions))
 
 
 def _provenance(
@@ -229,6 +231,7 @@ def _provenance(
         "seed": request.seed,
         "events": request.events,
         **request.spectra(),
+        **({"overlay": request.overlay} if request.overlay > 1 else {}),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -237,7 +240,7 @@ def _kept(
     journal: Journal, output: Path, manifest: Mapping[str, Any], request: SimulationRequest
 ) -> str:
     with _others(journal, output, manifest) as others:
-        done = len({i for records in (journal, *others) for i in records if i < request.events})
+        done = len({i for records in (journal, *others) for i in records if i < request.n_primaries})
     if not done:
         return "no shower was finished"
-    return f"{done} of {request.events} showers are kept, the same command goes on from there"
+    return f"{done} of {request.n_primaries} showers are kept, the same command goes on from there"

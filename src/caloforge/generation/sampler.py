@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.files.packing import PackedShowers
+from caloforge.files.primaries import read_primaries
 from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shipped import pretrained_weights
 from caloforge.files.shower_file import ShowerFile
@@ -305,11 +306,8 @@ def drawn(
 
 
 def like_file(path: Path, count: int | None = None) -> ConditionSource:
-    """Take all conditions from a shower file, over and over if ``count`` asks for more."""
-    with ShowerFile(path) as file:
-        conditions, grid = file.conditions, file.grid
-    if len(conditions) == 0:
-        raise UsageError(f"{path}: expected at least one shower to take conditions from")
+    """Take all conditions from a shower file or a list of primaries, over and over if ``count`` asks for more."""
+    conditions, grid = read_primaries(path)
 
     def piece(first: int, size: int) -> Conditions:
         return conditions[np.arange(first, first + size) % len(conditions)]

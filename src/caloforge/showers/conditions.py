@@ -160,6 +160,39 @@ class Conditions:
         """PDG ids (N,), an electron's where they are not told."""
         return np.full(len(self), ELECTRON, np.int32) if self.pdg_id is None else self.pdg_id
 
+    def overlaid(self, k: int) -> Conditions:
+        """Put every ``k`` particles in a row into one: the sum of their energies, and their means weighted with these.
+
+        The particle of what holds several kinds is 0.
+        """
+        energy_NK = self.incident_energy.astype(np.float64).reshape(-1, k)
+        share_NK = energy_NK / energy_NK.sum(axis=1, keepdims=True)
+        theta_NK, phi_NK = (
+            angle.astype(np.float64).reshape(-1, k) for angle in (self.incident_theta, self.phi)
+        )
+        x_N, y_N, z_N = (
+            (share_NK * part).sum(axis=1)
+            for part in (
+                np.cos(theta_NK) * np.cos(phi_NK),
+                np.cos(theta_NK) * np.sin(phi_NK),
+                np.sin(theta_NK),
+            )
+        )
+        # Of one azimuth the angle to the face says on which side of the normal it lies.
+        one_N = (phi_NK == phi_NK[:, :1]).all(axis=1)
+        phi_N = np.where(one_N, phi_NK[:, 0], np.arctan2(y_N, x_N))
+        theta_N = np.arctan2(z_N, x_N * np.cos(phi_N) + y_N * np.sin(phi_N))
+        pdg_NK = self.particle.reshape(-1, k)
+        return Conditions.of(
+            energy_NK.sum(axis=1),
+            theta_N,
+            phi_N,
+            None
+            if self.impact_xy is None
+            else (share_NK[..., None] * self.impact_xy.reshape(-1, k, 2)).sum(axis=1),
+            np.where((pdg_NK == pdg_NK[:, :1]).all(axis=1), pdg_NK[:, 0], 0),
+        )
+
     def __len__(self) -> int:
         return len(self.incident_energy)
 
