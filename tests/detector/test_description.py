@@ -34,6 +34,9 @@ production_cut_mm: 0.05
 """
 
 
+OWN = "materials: {glass: {density_g_cm3: 6.2, elements: {Pb: 0.6, O: 0.4}}}"
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "d.yaml"
     path.write_text(text, encoding="utf-8")
@@ -68,7 +71,7 @@ def test_shipped_detectors(
     assert detector.name == name
     assert detector.description
     assert (detector.grid.shape, detector.grid.cell_size) == (shape, size)
-    assert detector.materials == materials
+    assert detector.material_names == materials
 
 
 def test_the_list_of_shipped_detectors_is_complete() -> None:
@@ -136,6 +139,37 @@ def test_a_shower_file_carries_the_whole_description() -> None:
         ("cells: [4, 6]", "readout: {rings: 3, ring_mm: 2}", "line 2, field readout.sectors"),
         ("cells: [4, 6]", "readout: {rings: 0, ring_mm: 2, sectors: 4}", "field readout.rings"),
         ("production_cut_mm: 0.05", "sampling_fraction: 1.5", "line 12, field sampling_fraction"),
+        ("2.4}", "2.4, production_cut_mm: 0}", "line 7, field layers.0.slabs.0.production_cut_mm"),
+        (
+            "production_cut_mm: 0.05",
+            "magnetic_field_T: 3.5",
+            "line 12, field magnetic_field_T: expected a list",
+        ),
+        (
+            "production_cut_mm: 0.05",
+            "magnetic_field_T: [0, 400, 0]",
+            "line 12, field magnetic_field_T.1",
+        ),
+        (
+            "production_cut_mm: 0.05",
+            OWN.replace("glass", "G4_glass"),
+            "line 12, field materials.G4_glass",
+        ),
+        (
+            "production_cut_mm: 0.05",
+            OWN.replace("Pb", "Plumbum"),
+            "line 12, field materials.glass: elements: expected sym",
+        ),
+        (
+            "production_cut_mm: 0.05",
+            OWN.replace("0.4", "0.5"),
+            "materials.glass: elements: expected parts of the mass",
+        ),
+        (
+            "production_cut_mm: 0.05",
+            OWN.replace("6.2", "0"),
+            "line 12, field materials.glass.density_g_cm3",
+        ),
         ("production_cut_mm: 0.05", "physics_list: QGSP", "line 12, field physics_list"),
         ("[5.1, 2]", "[5.1, -2]", "line 3, field cell_size_mm.1"),
         ("[5.1, 2]", "[.nan, 2]", "line 3, field cell_size_mm.0"),
@@ -172,7 +206,11 @@ def test_a_wrong_file_says_which_line_and_why(tmp_path: Path, old: str, new: str
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("G4_W", "Silicon", "expected a Geant4 NIST material such as G4_Si, see https://"),
+        (
+            "G4_W",
+            "Silicon",
+            "expected one of this file's materials, or a Geant4 NIST material such as G4_Si, see https://",
+        ),
         ("cells: [4, 6]", "cells: 21", "expected a list such as [21, 21], got 21"),
         ("cells: [4, 6]", "cells: [21]", "field cells.1: is missing"),
         (
@@ -257,13 +295,29 @@ def descriptions(draw: st.DrawFn) -> dict[str, Any]:
         "layers": stacks,
         "margin_mm": draw(st.floats(0, 1e3)),
         "production_cut_mm": draw(lengths),
+        "magnetic_field_T": draw(st.none() | st.lists(st.floats(-9, 9), min_size=3, max_size=3)),
     }
+
+
+def test_a_plate_may_be_of_a_material_that_the_file_defines(tmp_path: Path) -> None:
+    detector = load_detector(write(tmp_path, GOOD.replace("G4_W", "glass") + OWN))
+    assert detector.material_names == ("glass", "G4_Si")
+    told = json.loads(json.dumps(detector.grid.to_json()))
+    assert told["materials"] == {"glass": {"density_g_cm3": 6.2, "elements": {"Pb": 0.6, "O": 0.4}}}
+    assert Grid.from_json(told) == detector.grid
+    with pytest.raises(UsageError, match="one of this file's materials"):  # of another file they are not
+        load_detector(write(tmp_path, GOOD.replace("G4_W", "glass")))
 
 
 @given(descriptions())
 def test_every_right_description_reads_back_as_it_was_written(data: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        read = load_detector(write(Path(folder), yaml.safe_dump(data, sort_keys=False)))
+        read = load_detector(
+            write(
+                Path(folder),
+                yaml.safe_dump({k: v for k, v in data.items() if v is not None}, sort_keys=False),
+            )
+        )
     assert read == Detector.model_validate(data)
     across = data["cells"] if "cells" in data else [data["readout"][key] for key in ("rings", "sectors")]
     depth, middles = 0.0, []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caloforge.detector import load_detector
+from caloforge.detector.description import PhysicsList
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
-from caloforge.geant4.physics_data import find_physics_data
+from caloforge.geant4.physics_data import PhysicsData, find_physics_data
 from caloforge.geant4.request import HADRONIC, SimulationRequest, physics_beside
-from caloforge.geant4.simulate import require_physics
+from caloforge.geant4.simulate import OF_COMPUTED_TABLES, require_physics, require_physics_list
 from caloforge.showers import Conditions
 from caloforge.showers.particles import PARTICLES
 
@@ -205,3 +207,18 @@ def test_what_drops_small_deposits_is_not_overlaid() -> None:
         replace(request(), overlay=2, detector=CLIC.model_copy(update={"zero_suppression": True}))
     with pytest.raises(UsageError, match="--overlay: expected at least 1, got 0"):
         replace(request(), overlay=0)
+
+
+def test_a_physics_list_of_official_tables_is_refused_without_them() -> None:
+    computed, official = (PhysicsData(Path(), kind, {}) for kind in (True, False))
+    for name in get_args(PhysicsList):
+        detector = CLIC.model_copy(update={"physics_list": name})
+        require_physics_list(detector, official)
+        if name in OF_COMPUTED_TABLES:
+            require_physics_list(detector, computed)
+        else:
+            with pytest.raises(
+                UsageError, match=f"physics_list {name} needs Geant4's official data sets"
+            ):
+                require_physics_list(detector, computed)
+    require_physics_list(CLIC, computed)

@@ -53,6 +53,9 @@ TELESCOPE = Detector.model_validate(
 DEPTHS = [(0.0, 0.1), (13.3, 13.35), (18.45, 18.5), (23.5, 23.7)]
 
 
+ONE_GEV = Spectrum.parse("1", unit=GEV)
+
+
 def test_an_electron_hits_the_cells_on_its_way() -> None:
     request = SimulationRequest(
         TELESCOPE, 40, Spectrum.parse("50", unit=GEV), Spectrum.parse("50:130", unit=DEGREE), seed=2
@@ -105,6 +108,69 @@ def test_an_electron_hits_the_rings_and_sectors_on_its_way() -> None:
             near = by_ring[max(0, rings[0] - 1) : rings[-1] + 2, :, layer]
             assert near.sum() > 0.9 * by_ring[..., layer].sum()
     assert missed < 8  # of 80: scattering (0.02 mrad) and borders
+
+
+@pytest.mark.geant4
+@pytest.mark.parametrize(("field_T", "sign"), [((4, 0, 0), -1), ((-4, 0, 0), 1)])
+def test_a_field_bends_an_electron(field_T: tuple[float, ...], sign: int) -> None:
+    silicon = {"material": "G4_Si", "thickness_mm": 0.05, "sensitive": True}
+    detector = Detector.model_validate(
+        {
+            "name": "bent",
+            "cells": [21, 81],
+            "cell_size_mm": [1.0, 1.0],
+            "layers": [{"slabs": [silicon], "gap_mm": 200}, {"slabs": [silicon]}],
+            "magnetic_field_T": field_T,
+        }
+    )
+    with WorkerPool(1, SimulationRequest(detector, 10, ONE_GEV, seed=2), find_physics_data()) as pool:
+        showers = list(pool.showers(range(10)))
+    radius_mm = 1000.5 / (0.299792458 * 4)
+    y_mm = sign * (radius_mm - math.sqrt(radius_mm**2 - 201.0**2))  # -e v x B
+    for shower in showers:
+        dense = np.zeros(detector.grid.n_cells)
+        dense[shower.cell] = shower.deposit
+        _, row = np.unravel_index(dense.reshape(21, 81, 2)[:, :, 1].argmax(), (21, 81))
+        assert row - 40 == pytest.approx(y_mm + shower.primary.impact_xy_mm[1], abs=1.1)
+
+
+def mean_of(detector: Detector, n: int) -> tuple[float, float]:
+    """Mean deposit of electrons of 1 GeV and its error."""
+    with WorkerPool(1, SimulationRequest(detector, n, ONE_GEV, seed=2), find_physics_data()) as pool:
+        totals = np.array([shower.deposit.sum() for shower in pool.showers(range(n))])
+    return float(totals.mean()), float(totals.std() / math.sqrt(n))
+
+
+@pytest.mark.geant4
+def test_own_material_counts_by_its_density_and_elements() -> None:
+    clic = load_detector("clic-ecal").model_dump() | {"production_cut_mm": 0.7}
+    _, silicon = clic["layers"][0]["slabs"]
+    light = {"material": "light-tungsten", "thickness_mm": 4.8}  # half the density
+    own = clic | {
+        "materials": {"light-tungsten": {"density_g_cm3": 9.65, "elements": {"W": 1.0}}},
+        "layers": [{"repeat": 25, "slabs": [light, silicon]}],
+    }
+    (one, error), (other, other_error) = (mean_of(Detector.model_validate(d), 60) for d in (clic, own))
+    assert error < 0.05 * one
+    assert abs(one - other) < 4 * math.hypot(error, other_error)
+
+
+@pytest.mark.geant4
+def test_cuts_of_plates_are_those_of_the_region_they_are() -> None:
+    clic = load_detector("clic-ecal").model_dump()
+    layers = clic["layers"][0] | {
+        "slabs": [s | {"production_cut_mm": 0.7} for s in clic["layers"][0]["slabs"]]
+    }
+    found = [
+        mean_of(Detector.model_validate(clic | change), 4)
+        for change in (
+            {"production_cut_mm": 0.7},
+            {"production_cut_mm": 50.0, "layers": [layers]},
+            {"production_cut_mm": 50.0},
+        )
+    ]
+    assert found[0] == found[1]
+    assert found[0] != found[2]
 
 
 @pytest.mark.geant4

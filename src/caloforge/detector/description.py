@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from caloforge.detector.grid import CARTESIAN, CYLINDRICAL, MAX_CELLS, MAX_NAME, Grid
-from caloforge.detector.layers import Count, LayerStack, Length, Strict, positions_mm
+from caloforge.detector.layers import (
+    OWN,
+    Count,
+    LayerStack,
+    Length,
+    Material,
+    OwnName,
+    Slab,
+    Strict,
+    positions_mm,
+)
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.texts import read_text
 from caloforge.foundations.yaml_model import parse_yaml
@@ -24,9 +35,18 @@ PhysicsList = Literal[
     "G4EmStandardPhysics_option2",
     "G4EmStandardPhysics_option3",
     "G4EmStandardPhysics_option4",
+    "G4EmStandardPhysicsGS",
+    "G4EmStandardPhysicsSS",
+    "G4EmStandardPhysicsWVI",
+    "G4EmLivermorePhysics",
+    "G4EmPenelopePhysics",
 ]
+Tesla = Annotated[float, Field(ge=-100, le=100)]
 
-TOLD = {"margin_mm", "production_cut_mm", "physics_list", "zero_suppression", "sampling_fraction"}
+TOLD = {
+    *("margin_mm", "production_cut_mm", "materials", "physics_list", "magnetic_field_T"),
+    *("zero_suppression", "sampling_fraction"),
+}
 """What shower files say of a detector beside its grid and its layers."""
 
 
@@ -44,7 +64,8 @@ class Detector(Strict):
     Cells are ``cells`` of ``cell_size_mm`` in x and y, or a ``readout`` in r and phi.
     ``margin_mm`` is the material beyond the read-out image on each side; ``threshold_MeV`` is the
     read-out threshold of a cell, which with ``zero_suppression`` the simulation applies already;
-    ``production_cut_mm`` is Geant4's range cut. Deposits are those in the sensitive plates divided by
+    ``production_cut_mm`` is Geant4's range cut where a plate has none of its own; the magnetic field is the
+    same everywhere. Deposits are those in the sensitive plates divided by
     ``sampling_fraction``.
     """
 
@@ -53,13 +74,26 @@ class Detector(Strict):
     cells: tuple[Count, Count] | None = None
     cell_size_mm: tuple[Length, Length] | None = None
     readout: Cylinder | None = None
+    materials: dict[OwnName, Material] | None = None
     layers: Annotated[tuple[LayerStack, ...], Field(min_length=1)]
     margin_mm: Annotated[float, Field(ge=0, lt=1e5, allow_inf_nan=False)] = 0.0
     production_cut_mm: Length = 0.7
     physics_list: PhysicsList | None = None
+    magnetic_field_T: tuple[Tesla, Tesla, Tesla] | None = None
     threshold_MeV: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     zero_suppression: bool | None = None
     sampling_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_own_materials(cls, data: Any, check: Callable[[Any], Detector]) -> Detector:
+        """Let plates be made of what the description's ``materials`` define."""
+        own = data.get("materials") if isinstance(data, dict) else None
+        before = OWN.set(set(own) if isinstance(own, dict) else ())
+        try:
+            return check(data)
+        finally:
+            OWN.reset(before)
 
     @model_validator(mode="after")
     def _readable(self) -> Detector:
@@ -89,9 +123,14 @@ class Detector(Strict):
         return sum(stack.n_layers for stack in self.layers)
 
     @property
-    def materials(self) -> tuple[str, ...]:
+    def material_names(self) -> tuple[str, ...]:
         """Names of the materials in use, each once, in order of appearance."""
-        return tuple(dict.fromkeys(s.material for stack in self.layers for s in stack.slabs))
+        return tuple(dict.fromkeys(slab.material for slab in self.slabs))
+
+    @property
+    def slabs(self) -> Iterator[Slab]:
+        """The plates of all stacks, those of equal layers once."""
+        return (slab for stack in self.layers for slab in stack.slabs)
 
     @property
     def grid(self) -> Grid:
@@ -109,7 +148,12 @@ class Detector(Strict):
             layer_pitch_mm=pitch,
             layer_centres_mm=centres,
             threshold_MeV=self.threshold_MeV,
-            extra={"layer_stacks": [stack.model_dump(mode="json") for stack in self.layers], **extra},
+            extra={
+                "layer_stacks": [
+                    stack.model_dump(mode="json", exclude_none=True) for stack in self.layers
+                ],
+                **extra,
+            },
         )
 
 

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 __all__ = [
+    "OWN",
     "VACUUM",
     "Count",
     "LayerStack",
     "Length",
+    "Material",
+    "OwnName",
     "Slab",
     "Strict",
     "positions_mm",
@@ -26,16 +38,34 @@ Length = Annotated[float, Field(gt=0, lt=1e5, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1000)]
 
 VACUUM = "G4_Galactic"
+NIST, NAME = re.compile(r"G4_[A-Za-z0-9_-]{1,60}"), re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 
 MATERIALS = "https://geant4-userdoc.web.cern.ch/UsersGuides/ForApplicationDeveloper/html/Appendix/materialNames.html"
 
 
-def _nist(name: str) -> str:
-    if re.fullmatch(r"G4_[A-Za-z0-9_-]{1,60}", name):
+OWN: ContextVar[Container[str] | None] = ContextVar("own materials", default=None)
+"""Materials that a description defines itself while it is checked; None where any name will do."""
+
+SYMBOLS = (  # noqa: SIM905 (a list of 92 words reads worse)
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr "
+    "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os "
+    "Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U"
+).split()
+
+
+def _known(name: str) -> str:
+    own = OWN.get()
+    if NIST.fullmatch(name) or (NAME.fullmatch(name) if own is None else name in own):
         return name
     raise ValueError(
-        f"expected a Geant4 NIST material such as G4_Si, see {MATERIALS}, got {name[:60]!r}"
+        f"expected one of this file's materials, or a Geant4 NIST material such as G4_Si, see {MATERIALS}, got {name[:60]!r}"
     )
+
+
+def _named_apart(name: str) -> str:
+    if not NAME.fullmatch(name) or NIST.fullmatch(name):
+        raise ValueError("expected a name of letters, digits, - and _ that does not begin with G4_")
+    return name
 
 
 class Strict(BaseModel):
@@ -44,12 +74,31 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Slab(Strict):
-    """One plate of a layer: a material by its Geant4 (NIST) name, and its thickness."""
+class Material(Strict):
+    """A material by its density and its elements' parts of the mass."""
 
-    material: Annotated[str, AfterValidator(_nist)]
+    density_g_cm3: Annotated[float, Field(gt=0, lt=1e3)]
+    elements: Annotated[dict[str, Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Material:
+        if unknown := [symbol for symbol in self.elements if symbol not in SYMBOLS]:
+            raise ValueError(f"elements: expected symbols such as Si, up to U, got {unknown[0][:20]!r}")
+        if abs((total := sum(self.elements.values())) - 1) > 1e-3:
+            raise ValueError(f"elements: expected parts of the mass that add up to 1, got {total:g}")
+        return self
+
+
+OwnName = Annotated[str, AfterValidator(_named_apart)]
+
+
+class Slab(Strict):
+    """One plate of a layer: a material by its name, its thickness, and a production cut of its own."""
+
+    material: Annotated[str, AfterValidator(_known)]
     thickness_mm: Length
     sensitive: bool = False
+    production_cut_mm: Length | None = None
 
 
 class LayerStack(Strict):
@@ -136,4 +185,6 @@ def stacks_of_plates(plates: object, n_layers: int) -> list[dict[str, object]] |
         return None
     stacks = [{"repeat": n_layers, "slabs": slabs, "gap_mm": gap}]
     found = read_stacks(stacks, n_layers)
-    return None if found is None else [stack.model_dump(mode="json") for stack in found]
+    return (
+        None if found is None else [stack.model_dump(mode="json", exclude_none=True) for stack in found]
+    )

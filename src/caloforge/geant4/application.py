@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from caloforge.detector import Detector
 from caloforge.detector.layers import VACUUM
 from caloforge.geant4.em_tables import SandiaIntervals
-from caloforge.geant4.geometry import Geometry, material_of
+from caloforge.geant4.geometry import Geometry, define_materials, material_of
 from caloforge.geant4.request import Primary, physics_beside
 from caloforge.showers import ELECTRON
 
@@ -31,13 +31,14 @@ START_MM = 1.0
 """How far before the first layer (along z) the particle starts."""
 
 
-def elements(materials: tuple[str, ...]) -> tuple[int, ...]:
-    """List the atomic numbers in NIST materials and in the vacuum around them.
+def elements(detector: Detector) -> tuple[int, ...]:
+    """List the atomic numbers in a detector's materials and in the vacuum around them.
 
     Raises UsageError for a name that Geant4's material data base does not have.
     """
+    define_materials(detector)
     found: set[int] = set()
-    for name in (VACUUM, *materials):
+    for name in (VACUUM, *detector.material_names):
         material = material_of(name)
         found |= {material.GetElement(i).GetZasInt() for i in range(material.GetNumberOfElements())}
     return tuple(sorted(found))
@@ -74,7 +75,7 @@ class ShowerSimulator:
     """
 
     def __init__(self, detector: Detector, particles: Sequence[int] = (ELECTRON,)) -> None:
-        elements(detector.materials)
+        elements(detector)
         self._detector = detector
         self._manager = g4.G4RunManager()
         self._manager.SetVerboseLevel(0)
@@ -95,6 +96,8 @@ class ShowerSimulator:
         commands = g4.G4UImanager.GetUIpointer()
         commands.ApplyCommand(f"/run/setCut {detector.production_cut_mm} mm")
         self._manager.Initialize()
+        for region, cut_mm in self._geometry.cuts_mm.items():
+            commands.ApplyCommand(f"/run/setCutForRegion {region} {cut_mm} mm")
         self._manager.BeamOn(0)  # builds the physics tables
         self._readout.collection = g4.G4SDManager.GetSDMpointer().GetCollectionID("calorimeter/deposit")
 

@@ -17,7 +17,17 @@ from caloforge.detector.description import Cylinder
 from caloforge.detector.layers import VACUUM
 from caloforge.foundations.errors import UsageError
 
-__all__ = ["Geometry", "material_of"]
+__all__ = ["Geometry", "define_materials", "material_of"]
+
+
+def define_materials(detector: Detector) -> None:
+    """Give Geant4 the materials that the detector defines itself."""
+    nist = g4.G4NistManager.Instance()
+    for name, it in (detector.materials or {}).items():
+        if g4.G4Material.GetMaterial(name, False) is None:
+            made = g4.G4Material(name, it.density_g_cm3 * g4.g / g4.cm3, len(it.elements))
+            for symbol, fraction in it.elements.items():
+                made.AddElementByMassFraction(nist.FindOrBuildElement(symbol), fraction)
 
 
 def material_of(name: str) -> g4.G4Material:
@@ -39,6 +49,13 @@ class Geometry(g4.G4VUserDetectorConstruction):  # type: ignore[misc]
         self._cells: list[g4.G4LogicalVolume] = []
         # Geant4 keeps bare pointers: what Python made must live as long as the geometry.
         self._alive: list[object] = []
+        cuts_mm = dict.fromkeys(slab.production_cut_mm for slab in detector.slabs)
+        self._regions = {mm: g4.G4Region(f"cut-{mm}-mm") for mm in cuts_mm if mm is not None}
+
+    @property
+    def cuts_mm(self) -> dict[str, float]:
+        """Production cuts of regions, by the region's name."""
+        return {region.GetName(): mm for mm, region in self._regions.items()}
 
     def Construct(self) -> g4.G4VPhysicalVolume:
         """Build all plates in a world of vacuum; Geant4 calls it."""
@@ -60,7 +77,7 @@ class Geometry(g4.G4VUserDetectorConstruction):  # type: ignore[misc]
         return self._place(world, None, g4.G4ThreeVector(), 0)
 
     def ConstructSDandField(self) -> None:
-        """Attach the scorer to the cells; Geant4 calls it."""
+        """Attach the scorer to the cells, and the field to all; Geant4 calls it."""
         scorer = g4.G4MultiFunctionalDetector("calorimeter")
         # Copy numbers by depth in the tree: 3 the plate's layer, 1 the column in x, 0 the cell in y; of a
         # cylinder 1 the sector, 0 the ring.
@@ -73,6 +90,13 @@ class Geometry(g4.G4VUserDetectorConstruction):  # type: ignore[misc]
         for cell in self._cells:
             self.SetSensitiveDetector(cell, scorer)
         self._alive += [scorer, deposit]
+        if self._detector.magnetic_field_T is not None:
+            tesla = (part * g4.tesla for part in self._detector.magnetic_field_T)
+            field = g4.G4UniformMagField(g4.G4ThreeVector(*tesla))
+            manager = g4.G4TransportationManager.GetTransportationManager().GetFieldManager()
+            manager.SetDetectorField(field)
+            manager.CreateChordFinder(field)
+            self._alive.append(field)
 
     def _half_image(self) -> tuple[float, float]:
         """Half the size of the read-out image in x and y, mm."""
@@ -91,6 +115,8 @@ class Geometry(g4.G4VUserDetectorConstruction):  # type: ignore[misc]
             self._divide_around(plate, name, slab, self._detector.readout)
         elif slab.sensitive:
             self._divide_across(plate, name, slab)
+        if slab.production_cut_mm is not None:
+            self._regions[slab.production_cut_mm].AddRootLogicalVolume(plate)
         return plate
 
     def _divide_across(self, plate: g4.G4LogicalVolume, name: str, slab: Slab) -> None:

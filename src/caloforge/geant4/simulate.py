@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from caloforge.detector import Detector
 from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shower_writer import check_shower_path, open_writer
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
@@ -36,15 +37,22 @@ from caloforge.geant4.worker import Introduction
 from caloforge.showers import Conditions, Showers, name_of
 
 __all__ = [
+    "OF_COMPUTED_TABLES",
     "Interrupted",
     "SimulationResult",
     "journal_path",
     "require_geant4",
     "require_physics",
+    "require_physics_list",
     "simulate",
 ]
 
 ROWS_AT_ONCE = 64
+OF_COMPUTED_TABLES = (
+    "G4EmStandardPhysics",
+    "G4EmStandardPhysics_option1",
+    "G4EmStandardPhysics_option2",
+)
 
 
 class Interrupted(CaloforgeError):
@@ -81,6 +89,15 @@ def require_physics(particles: Sequence[int], data: PhysicsData) -> None:
                 )
 
 
+def require_physics_list(detector: Detector, data: PhysicsData) -> None:
+    """Raise UsageError for a physics list that reads more than the computed tables, where there is no more."""
+    if data.computed and detector.physics_list not in (None, *OF_COMPUTED_TABLES):
+        raise UsageError(
+            f"detector {detector.name!r}: physics_list {detector.physics_list} needs Geant4's official data sets, in the "
+            f"folder that --physics-data names; {', '.join(OF_COMPUTED_TABLES)} do without"
+        )
+
+
 def journal_path(output: Path, rank: int = 0) -> Path:
     """Name the file in which the showers that ``rank`` made wait while the run is unfinished."""
     return output.with_name(f".{output.name}.unfinished" + (f".{rank}" if rank else ""))
@@ -111,6 +128,7 @@ def simulate(
     check_shower_path(output)
     data = physics_data or find_physics_data()
     require_physics(request.particles, data)
+    require_physics_list(request.detector, data)
     manifest = {
         **request.to_json(),
         "physics_tables": data.to_json(),

@@ -55,7 +55,7 @@ def serve(descriptor: int) -> None:
     from caloforge.geant4 import application as geant4
 
     try:
-        zs = geant4.elements(request.detector.materials)
+        zs = geant4.elements(request.detector)
         if computed:
             emlow = Path(os.environ["G4LEDATA"])
             for z in zs:
