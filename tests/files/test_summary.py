@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,19 @@ def test_figures_of_a_known_file(two: Path) -> None:
         "integrity": "every value read and checked, and the digest compared",
     }
     assert reports[-1] == (2, 2)
+
+
+def test_a_pion_may_leave_its_mass(two: Path) -> None:
+    """Of 1 GeV each, 2.2 GeV are left: what two neutral pions bring, and no two electrons."""
+    showers = cf.read(two)
+    pions = replace(
+        showers,
+        deposits=showers.deposits * np.float32(37.5),
+        incident_energy=np.full(2, 1000, np.float32),
+    )
+    for pdg, doubts in ((111, 0), (11, 1)):
+        cf.write(two, replace(pions, pdg_id=np.full(2, pdg, np.int32)))
+        assert len(summarize(two)["warnings"]) == doubts
 
 
 def test_a_file_without_showers_has_a_summary(tmp_path: Path) -> None:

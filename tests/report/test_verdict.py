@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from caloforge.report.page.verdict import (
     MINUS,
     SIGMA,
     _round_up,
+    beside_the_energy,
     beyond,
     counted,
     energy_states,
@@ -151,6 +153,24 @@ def test_where_everything_fails_it_is_said(report: Report) -> None:
     (text,) = said(report, everywhere, WORSE)["By energy"]
     assert text == "failures at every energy; most at 400 GeV (Thing, Worse)."
     assert "By energy" not in said(report, MET, judged(1.1))
+
+
+def test_the_commands_ask_for_directions_places_and_particles_that_are_not_usual(report: Report) -> None:
+    reference = report.samples[0]
+    n = len(reference.conditions)
+    along = np.linspace(-1, 1, n, dtype=np.float32)
+    given = replace(
+        reference.conditions,
+        incident_theta=np.full(n, np.pi / 3, np.float32),
+        incident_phi=(np.pi / 2 * along).astype(np.float32),
+        impact_xy=np.stack([20 * along, np.full(n, 3, np.float32)], axis=1),
+        pdg_id=np.where(along > 0, 22, 11).astype(np.int32),
+    )
+    assert beside_the_energy(replace(reference, conditions=given)) == (
+        " --theta 60 --phi -90:90 --impact -20:20,3 --particle e-,gamma"
+    )
+    inside = replace(reference.conditions, impact_xy=np.stack([2.55 * along, -2.55 * along], axis=1))
+    assert beside_the_energy(replace(reference, conditions=inside)) == ""
 
 
 def test_the_showers_that_decide_come_with_their_commands(report: Report) -> None:

@@ -15,6 +15,7 @@ from caloforge.foundations.durable import sha256
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Progress, silent
 from caloforge.showers import doubt_units
+from caloforge.showers.particles import REST_MEV
 
 __all__ = ["summarize"]
 
@@ -61,13 +62,14 @@ def summarize(path: str | Path, report: Progress = silent) -> dict[str, Any]:
         if given.pdg_id is not None:
             particles, counts = np.unique(given.pdg_id, return_counts=True)
             summary["particles"] = {str(p): int(c) for p, c in zip(particles, counts, strict=True)}
+        at_rest = sum(REST_MEV.get(int(pdg), 0.0) * n for pdg, n in summary.get("particles", {}).items())
         return summary | {
             "positive_deposit_MeV": [smallest, largest] if hits else None,
             "occupancy": hits / max(1, n * file.grid.n_cells),
             "mean_hits": hits / max(1, n),
             "mean_deposit_MeV": total_deposit / max(1, n),
             "sampling_fraction": total_deposit / total_energy if total_energy else None,
-            "warnings": [doubt] if (doubt := doubt_units(total_deposit, total_energy)) else [],
+            "warnings": [doubt] if (doubt := doubt_units(total_deposit, total_energy + at_rest)) else [],
             "provenance": file.provenance,
             "digest": file.digest,
             "integrity": "every value read and checked, and "

@@ -6,13 +6,20 @@ from collections.abc import Sequence
 
 from caloforge.foundations.errors import UsageError
 
-__all__ = ["PARTICLES", "name_of", "parse_particles"]
+__all__ = ["PARTICLES", "REST_MEV", "name_of", "parse_particles"]
 
 PARTICLES = {
     "e-": 11, "e+": -11, "gamma": 22, "mu-": 13, "mu+": -13, "pi0": 111, "pi+": 211, "pi-": -211,
     "kaon+": 321, "kaon-": -321, "kaon0L": 130, "proton": 2212, "anti_proton": -2212, "neutron": 2112,
 }  # fmt: skip
 """PDG ids by Geant4's names."""
+
+
+REST_MEV = {
+    -11: 1.022, 13: 105.7, -13: 105.7, 111: 135.0, 211: 139.6, -211: 139.6, 321: 493.7, -321: 493.7,
+    130: 497.6, -2212: 1876.5,
+}  # fmt: skip
+"""What a particle may leave beyond its kinetic energy when it decays or annihilates, MeV, by PDG id."""
 
 
 def name_of(pdg_id: int) -> str:

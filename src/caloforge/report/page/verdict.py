@@ -10,12 +10,15 @@ import numpy as np
 from caloforge.comparison.energy_points import scan_or_span
 from caloforge.comparison.key_metrics import with_error
 from caloforge.comparison.requirements import STATES, Check, Judgement, Requirement, State
+from caloforge.comparison.samples import Sample
 from caloforge.detector import shipped_detectors
 from caloforge.foundations.units import DEGREE
 from caloforge.report.page.cells import Cell, Column, Table, number
 from caloforge.report.page.content import Report
+from caloforge.showers import ELECTRON, IN_Y_Z, NORMAL_INCIDENCE, Domain, name_of
 
 __all__ = [
+    "beside_the_energy",
     "beyond",
     "counted",
     "deciding",
@@ -30,6 +33,9 @@ MINUS, SIGMA = "\N{MINUS SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
 
 MANY = 10_000_000
 """Beyond so many showers a sample is not asked for."""
+
+ONE_ANGLE = 0.1 * DEGREE
+"""Angles that differ by less are one."""
 
 LISTED = 2
 """So many of the failed checks of a requirement are listed, the worst first."""
@@ -110,16 +116,38 @@ def deciding(report: Report, index: int) -> Iterator[str]:
         text += f", {most:,} all of them" if most <= MANY else f", all of them more than {MANY:,}"
     yield f"{text}. To make more:"
     reference = report.samples[0]
-    theta = reference.conditions.incident_theta / DEGREE
-    angle = "" if np.ptp(theta) < 0.1 else f" --theta {theta.min():.4g}:{theta.max():.4g}"
     name = reference.grid.name
     detector = name if name in shipped_detectors() else "DETECTOR.yaml"
     yield (
         f"caloforge simulate --detector {detector} --events {first} "
-        f"--energy {scan_or_span(reference.conditions)}{angle} --seed 2 -o more.h5"
+        f"--energy {scan_or_span(reference.conditions)}{beside_the_energy(reference)} --seed 2 -o more.h5"
     )
     yield "caloforge generate MODEL --like more.h5 --seed 2 -o more-generated.h5"
     yield "caloforge validate more.h5 more-generated.h5 -o more"
+
+
+def beside_the_energy(sample: Sample) -> str:
+    """Write direction, impact points and particles as ``simulate`` takes them, where they are not the usual ones."""
+    domain = Domain.of(sample.conditions)
+    options = []
+    for name, usual, span in (
+        ("theta", NORMAL_INCIDENCE, domain.theta_rad),
+        ("phi", IN_Y_Z, domain.phi_rad),
+    ):
+        if max(abs(limit - usual) for limit in span) > ONE_ANGLE:
+            options.append(f"--{name} {_span(*(limit / DEGREE for limit in span))}")
+    half_2 = np.array(sample.grid.cell_size or (0.0, 0.0)) / 2
+    if domain.impact_mm and (sides := np.array(domain.impact_mm)).size:
+        inside = (np.abs(sides) <= 1.01 * half_2[:, None]).all() and (np.ptp(sides, axis=1) > 0).all()
+        if not inside:
+            options.append(f"--impact {','.join(_span(*side) for side in sides)}")
+    if domain.pdg_ids != (ELECTRON,) and 0 not in domain.pdg_ids:
+        options.append(f"--particle {','.join(map(name_of, domain.pdg_ids))}")
+    return "".join(f" {option}" for option in options)
+
+
+def _span(low: float, high: float) -> str:
+    return ":".join(dict.fromkeys(f"{limit:.4g}" for limit in (low, high)))
 
 
 def _round_up(n: int) -> int:
