@@ -7,8 +7,8 @@ the total deposit and of the layers' shares are jointly normal, ``g = W f + e``,
 share and noise e that a cell shares with its neighbours alone (a Gaussian copula with factors).
 
 Thresholds, means and widths are polynomials of the conditions and of the shower's depth, which is drawn first;
-their coefficients and W are fields around the shower's axis. At last each layer is scaled to its drawn energy, so
-the layer energies, and the sampling fraction, are right by construction, and so is the number of empty cells.
+their coefficients and W are fields around the shower's axis. At last each layer of many hits is scaled to its drawn energy, and
+all of them to the drawn total, so the sampling fraction is right by construction, and so is the number of empty cells.
 
 Source: factor copulas, P. Krupskii, H. Joe, J. Multivar. Anal. 120 (2013) 85.
 """
@@ -42,6 +42,9 @@ from caloforge.showers.batch import Given
 from caloforge.showers.conditions import PHOTON
 
 __all__ = ["FactorCopula", "depth", "flat_nonzero"]
+
+MANY_HITS = 20
+"""Hits of a layer of which half its distance (in ln) from its drawn energy is made up."""
 
 
 @dataclass(frozen=True)
@@ -159,15 +162,13 @@ class FactorCopula(ShowerModel):
         hits = self._hits(fixed, place, monomials_BZF, factors_BK, own_BC)
         deposit_H = self._deposits(fixed, hits, monomials_BZF, energy_B)
 
-        # Every layer gets the energy that was drawn for it.
         given_BJ = self.of_shower(given)
         latent_BM = factors_BK @ fixed.sum_loadings_KM + sums_BM @ fixed.rest_root_MM
         layers_BZ = self._layers(monomials_BZF[:, 0], given_BJ, latent_BM, energy_B)
         in_layer_H = hits.shower_H * self.grid.n_layers + hits.layer_H
-        sums_BZ = torch.zeros_like(layers_BZ).view(-1).index_add(0, in_layer_H, deposit_H)
-        scale_BZ = layers_BZ.reshape(-1) / sums_BZ.clamp(min=1e-9)
+        scale_BZ = _scales(layers_BZ, in_layer_H, deposit_H)
         deposits_N = energy_B.new_zeros(len(energy_B) * self.grid.n_cells)
-        deposits_N = deposits_N.index_copy_(0, hits.cells_H, deposit_H * scale_BZ[in_layer_H])
+        deposits_N = deposits_N.index_copy_(0, hits.cells_H, deposit_H * scale_BZ.view(-1)[in_layer_H])
         return deposits_N.view(-1, *self.grid.shape)
 
     def _hits(
@@ -339,6 +340,19 @@ class FactorCopula(ShowerModel):
         rest_MM = ((axes_MM * size_M.clamp(min=1e-3)) @ axes_MM.T).float()
         scale_M = torch.rsqrt(rest_MM.diagonal() + (self.moments_sums**2).sum(1))
         return self.moments_sums * scale_M[:, None], rest_MM * scale_M[:, None] * scale_M
+
+
+def _scales(layers_BZ: Tensor, in_layer_H: Tensor, deposit_H: Tensor) -> Tensor:
+    """Return by what each layer's hits are scaled (B, nz): all together to the drawn total, layers of many to what was drawn.
+
+    A layer of few hits is as uncertain as they are: to scale it to its drawn energy would move them across thresholds.
+    """
+    drawn_N = layers_BZ.reshape(-1)
+    sums_N = torch.zeros_like(drawn_N).index_add(0, in_layer_H, deposit_H)
+    hits_N = torch.zeros_like(drawn_N).index_add(0, in_layer_H, torch.ones_like(deposit_H))
+    scale_N = (drawn_N / sums_N.clamp(min=1e-9)) ** (hits_N / (hits_N + MANY_HITS))
+    scale_BZ, made_BZ = scale_N.view_as(layers_BZ), (sums_N * scale_N).view_as(layers_BZ)
+    return scale_BZ * (layers_BZ.sum(1) / made_BZ.sum(1).clamp(min=1e-9))[:, None]
 
 
 def depth(deposits_BXYZ: Tensor) -> Tensor:
