@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -66,7 +65,8 @@ def facts(report: Report) -> Table:
         "Read-out threshold": [f"{grid.threshold_MeV:g} MeV, applied to all"] * len(samples),
     }
     for name in dict.fromkeys(name for source in sources for name in source.provenance):
-        rows[name.replace("_", " ").capitalize()] = [s.provenance.get(name, "") for s in sources]
+        title = name.replace("_", " ")
+        rows[title[:1].upper() + title[1:]] = [s.provenance.get(name, "") for s in sources]
     columns = [
         Column("", "text"),
         *(
@@ -79,7 +79,12 @@ def facts(report: Report) -> Table:
 
 
 def _text(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if isinstance(value, Mapping):
+        text = "; ".join(f"{name} {_text(each)}" for name, each in value.items())
+    elif isinstance(value, list | tuple):
+        text = ", ".join(map(_text, value))
+    else:
+        text = f"{value:.7g}" if isinstance(value, float) else str(value)
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + " …"
 
 
