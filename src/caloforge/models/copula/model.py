@@ -43,7 +43,7 @@ from caloforge.showers.conditions import PHOTON
 
 __all__ = ["FactorCopula", "depth", "flat_nonzero"]
 
-MANY_HITS = 20
+MANY_HITS = 5
 """Hits of a layer of which half its distance (in ln) from its drawn energy is made up."""
 
 
