@@ -113,13 +113,22 @@ def test_an_axis_moves_by_the_depths_of_its_layers() -> None:
     "grid", [CYLINDER, Grid("unsized", (13, 15, 5)), replace(GRID, layer_pitch_mm=None)]
 )
 def test_a_grid_through_which_no_axis_can_be_followed_is_refused(grid: Grid) -> None:
-    with pytest.raises(UsageError, match="to follow tilted showers, expected"):
+    with pytest.raises(
+        UsageError, match="to follow tilted showers, expected cells of a known size and depth"
+    ):
         ShowerFrame(grid, tilted=True)
 
 
-def test_on_a_cylinder_an_impact_point_moves_nothing() -> None:
+def test_on_a_cylinder_nothing_moves_and_offsets_tell_where_the_axis_is() -> None:
     given = Given.of(torch.ones(1), impact_mm_B2=torch.tensor([[3.0, -2.0]]))
     place = ShowerFrame(CYLINDER, tilted=False).place(given)
     assert not place.moves
-    assert (place.offset_x_BZ == 0).all()
-    assert (place.offset_y_BZ == 0).all()
+    assert (place.offset_x_BZ == 0).all()  # whose size is not known
+    sized = replace(CYLINDER, cell_size=(4.0, math.pi / 8), layer_pitch_mm=3.0)
+    theta, phi = math.radians(80), 0.3
+    tilted = Given.of(torch.ones(1), torch.tensor([theta]), torch.tensor([phi]), given.impact_mm_B2)
+    place = ShowerFrame(sized, tilted=True).place(tilted)
+    assert not place.moves
+    depth = (torch.arange(6) + 0.5) * 3.0
+    expected = (3.0 + depth / math.tan(theta) * math.cos(phi)) / 4.0
+    torch.testing.assert_close(place.offset_x_BZ[0], expected)

@@ -21,6 +21,8 @@ __all__ = ["Place", "ShowerFrame"]
 CORE = 4.3
 """Cells nearer to the axis than this (in cells) have coefficients of their own, layer by layer."""
 
+RINGS = 2.0
+
 RADII = (4.2, 5.0, 6.0, 7.5, 9.5, 12.5, 18.0, 30.0, 60.0, 120.0)
 HARMONICS = 4
 LAYERS = (0, 1, 2, 3, 5, 7, 10, 13, 16, 19, 22, 26, 30, 40, 60, 90, 130)
@@ -51,7 +53,8 @@ class ShowerFrame(nn.Module):
 
     The axis leads from the impact point along the incident direction, and the window's middle lies in the cell that
     it passes in each layer; what is farther from it than half the grid is left out. Without ``tilted`` all showers
-    come at a right angle; on a cylinder, which is aligned with the particle, nothing moves either.
+    come at a right angle. On a cylinder nothing moves: offsets are the axis' distances from the middle, in rings, and
+    ``offset_spread`` of them is what polynomials take for a standard deviation; they follow an axis as far as a few rings.
 
     A field over the window is made of coefficients: one for each cell of the core, and outside of it
     products of a radial, an angular and a depth function. Raises UsageError where ``tilted`` axes cannot be
@@ -71,14 +74,15 @@ class ShowerFrame(nn.Module):
     def __init__(self, grid: Grid, *, tilted: bool) -> None:
         super().__init__()
         self.shape, self.tilted = grid.shape, tilted
-        follows = grid.cartesian and grid.cell_size is not None
-        if tilted and not (follows and grid.depths_mm):
+        self.has_sizes, self.moves = grid.cell_size is not None, grid.cartesian
+        if tilted and not (self.has_sizes and grid.depths_mm):
             raise UsageError(
-                f"detector {grid.name!r}: to follow tilted showers, expected x, y, z cells of a known size and depth"
+                f"detector {grid.name!r}: to follow tilted showers, expected cells of a known size and depth"
             )
-        # Where sizes are not known, and on a cylinder around the particle, an impact point moves nothing.
-        self.has_sizes = follows
-        self.size_mm = grid.cell_size if follows and grid.cell_size else (math.inf, math.inf)
+        # Where sizes are not known an impact point changes nothing.
+        x_mm, y_mm = grid.cell_size or (math.inf, math.inf)
+        self.size_mm = (x_mm, y_mm) if grid.cartesian else (x_mm, x_mm)
+        self.offset_spread = 12**-0.5 if grid.cartesian else RINGS
         self.register_buffer("depth_Z", _depths_mm(grid), persistent=False)
         self.centre = (grid.shape[0] // 2, grid.shape[1] // 2)
         radius, angle = self._window(grid)
@@ -153,6 +157,9 @@ class ShowerFrame(nn.Module):
         slope_B2 = self.slopes(given)
         position_BZ2 = given.impact_mm_B2[:, None] + slope_B2[:, None] * self.depth_Z[:, None]
         x_BZ, y_BZ = (position_BZ2[..., axis] / self.size_mm[axis] for axis in (0, 1))
+        if not self.moves:
+            still = torch.zeros_like(x_BZ).long()
+            return Place(still, still, x_BZ, y_BZ, moves=False)
         cell_x_BZ, cell_y_BZ = torch.round(x_BZ), torch.round(y_BZ)
         moves = self.tilted
         if not torch.compiler.is_compiling():  # a program is written for the central cell

@@ -263,7 +263,9 @@ class FactorCopula(ShowerModel):
 
     def conditions(self, given: Given, place: Place, depth_B: Tensor) -> Tensor:
         """Return the monomials at each layer (B, nz, F); depths as latent normals."""
-        x_BZ, y_BZ = 12**0.5 * place.offset_x_BZ, 12**0.5 * place.offset_y_BZ
+        x_BZ, y_BZ = (
+            offset_BZ / self.frame.offset_spread for offset_BZ in (place.offset_x_BZ, place.offset_y_BZ)
+        )
         by_shower = [depth_B]
         if self.tilted:
             by_shower += self._slopes(given).unbind(1)
