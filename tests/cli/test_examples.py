@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 from commands import Caloforge, Ran
 from edm4hep_samples import put_events
@@ -26,9 +27,11 @@ from shower_samples import (
 )
 
 from caloforge.cli import bench, main, validate
+from caloforge.detector import load_detector
 from caloforge.files.shipped import shipped_showers
 from caloforge.files.shower_file import ShowerFile
 from caloforge.files.shower_writer import write
+from caloforge.showers import Showers
 
 # What an example trains, measures or draws for minutes is cut short; all else is as in the help.
 SHORTER = {
@@ -55,6 +58,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_plots: None) 
     write_point_clouds(tmp_path / "ild-photons-calohits.hdf5")
     put_events(tmp_path / "ild-photon.edm4hep.root", monkeypatch)
     write_core(tmp_path / "train.h5", 170)
+    put_challenge(tmp_path / "calochallenge-2.h5")
     few = tmp_path / "few.h5"
     with ShowerFile(shipped_showers("test")) as file:
         write(few, file.read(0, 40))
@@ -64,6 +68,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_plots: None) 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CALOFORGE_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+def put_challenge(path: Path) -> None:
+    """Write two electrons on the CaloChallenge's detector."""
+    grid, two = load_detector("calochallenge-2").grid, np.ones(2, np.float32)
+    write(path, Showers(np.ones((2, *grid.shape), np.float32), 1e4 * two, np.pi / 2 * two, grid))
 
 
 @pytest.mark.process

@@ -18,6 +18,7 @@ EXAMPLES = (
     "caloforge convert ild-photon.edm4hep.root --detector ild-ecal --collection ECalBarrelSiHitsEven --collection ECalBarrelSiHitsOdd -o ild.h5",
     "caloforge convert ild-photons-calohits.hdf5 --detector ild-ecal --face 0,0,40 --particle gamma -o points.h5",
     "caloforge convert clic.h5 -o hits.parquet",
+    "caloforge convert calochallenge-2.h5 --layout calochallenge -o dataset_2.hdf5",
 )
 
 
@@ -37,7 +38,8 @@ def run(
     layout: Annotated[
         str,
         typer.Option(
-            help="clic, clic-angle, calochallenge, lemurs, edm4hep, points, or auto: by what the files hold."
+            help="clic, clic-angle, calochallenge, lemurs, edm4hep, points, or auto: by what the files hold. Of a shower "
+            "file, calochallenge: write that layout."
         ),
     ] = "auto",
     binning: Annotated[

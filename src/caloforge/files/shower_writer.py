@@ -32,7 +32,7 @@ from caloforge.foundations.durable import atomic_path, check_output_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Showers
 
-__all__ = ["ShowerWriter", "check_shower_path", "open_writer", "write"]
+__all__ = ["ShowerWriter", "check_shower_path", "open_writer", "reserve", "write"]
 
 CHUNK_BYTES = 1 << 20
 HDF5 = ("", ".h5", ".hdf5", ".hdf", ".he5")
@@ -57,6 +57,17 @@ def open_writer(path: str | Path, grid: Grid, provenance: Mapping[str, Any]) -> 
     check_shower_path(Path(path))
     kind = hit_writer(Path(path).suffix.lower()) or ShowerWriter
     return kind(path, grid, provenance)
+
+
+def reserve(path: Path, file: h5py.File | None, n_bytes: int) -> None:
+    """Take space on the disk ahead of the HDF5 library, which crashes the process if a write fails.
+
+    Besides ``n_bytes`` there is room for what the library has not written yet: its cache for each
+    column, which is one CHUNK_BYTES, and its own records.
+    """
+    size = 0 if file is None else file.id.get_filesize()
+    with path.open("r+b") as raw:
+        os.posix_fallocate(raw.fileno(), size, n_bytes + 8 * CHUNK_BYTES)
 
 
 class ShowerWriter:
@@ -99,14 +110,7 @@ class ShowerWriter:
         return self
 
     def _reserve(self, n_bytes: int) -> None:
-        """Take space on the disk ahead of the HDF5 library, which crashes the process if a write fails.
-
-        Besides ``n_bytes`` there is room for what the library has not written yet: its cache for each
-        column, which is one CHUNK_BYTES, and its own records.
-        """
-        size = 0 if self._file is None else self._file.id.get_filesize()
-        with self._temporary.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), size, n_bytes + 8 * CHUNK_BYTES)
+        reserve(self._temporary, self._file, n_bytes)
 
     def pack(self, showers: Showers, first: int) -> PackedShowers:
         """Check showers that will be appended from row ``first``, and compress the chunks that they fill.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -19,12 +19,13 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.detector import load_detector, shipped_detectors
 from caloforge.detector.grid import CYLINDRICAL, Grid
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.texts import read_text
 from caloforge.showers import ELECTRON
 
-__all__ = ["Binning", "Layer", "binning_by_size", "read_binning"]
+__all__ = ["REGULAR", "Binning", "Layer", "binning_by_size", "read_binning"]
 
 MAX_XML_BYTES = 1 << 20
 NAMES = {
@@ -34,6 +35,9 @@ NAMES = {
     40500: "calochallenge-3",
 }
 """The published data sets by their number of voxels, no two of which are equal."""
+
+REGULAR = {6480: (9, 16), 40500: (18, 50)}
+"""Rings and sectors of data sets 2 and 3, whose layers are all alike."""
 
 THRESHOLDS_MEV = {368: 1.0, 533: 1.0, 6480: 0.5e-3 / 0.033, 40500: 0.5e-3 / 0.033}
 """The evaluation code sets voxels below to zero: 0.5 keV in silicon over the sampling fraction in data sets 2 and 3."""
@@ -78,7 +82,7 @@ class Binning:
         steps = np.diff(self.layers[0].r_edges_mm)
         regular = len({(layer.r_edges_mm, layer.n_alpha) for layer in self.layers}) == 1
         even = regular and np.allclose(steps, steps[0], rtol=1e-6)
-        return Grid(
+        grid = Grid(
             name=NAMES.get(self.n_voxels, f"calochallenge-{self.particle}"),
             shape=(n_r, n_phi, len(self.layers)),
             axes=CYLINDRICAL,
@@ -91,6 +95,7 @@ class Binning:
                 "r_edges_mm": [list(layer.r_edges_mm) for layer in self.layers],
             },
         )
+        return _with_layers(grid) if grid.name in shipped_detectors() else grid
 
     def cells(self) -> NDArray[np.intp]:
         """Find the cell, as index into the flattened grid, of every voxel in order."""
@@ -102,18 +107,26 @@ class Binning:
         return np.concatenate(cells)
 
 
+def _with_layers(grid: Grid) -> Grid:
+    """Add what a binning does not say of a detector of the package: where its layers lie, and what they are made of."""
+    known = load_detector(grid.name).grid
+    if not (known.same_cells(grid) and np.allclose(known.cell_size or (), grid.cell_size or ())):
+        return grid
+    extra = {key: known.extra[key] for key in ("layer_stacks", "sampling_fraction")}
+    return replace(known, extra={**extra, **grid.extra})
+
+
 def binning_by_size(n_voxels: int, path: Path) -> Binning:
     """Take the binning of data set 2 or 3, which their number of voxels gives away.
 
     Raises UsageError for any other number.
     """
-    regular = {6480: (9, 16), 40500: (18, 50)}
-    if n_voxels not in regular:
+    if n_voxels not in REGULAR:
         raise UsageError(
             f"{path}: {n_voxels} voxels: expected --binning FILE.xml "
-            f"(only {' and '.join(map(str, regular))} voxels are known without)"
+            f"(only {' and '.join(map(str, REGULAR))} voxels are known without)"
         )
-    n_r, n_alpha = regular[n_voxels]
+    n_r, n_alpha = REGULAR[n_voxels]
     edges = tuple(round(41.85 * i / n_r, 6) for i in range(n_r + 1))
     return Binning("electron", ELECTRON, tuple(Layer(i, edges, n_alpha) for i in range(45)))
 

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,8 @@ import numpy as np
 from caloforge.detector import Detector, Grid
 from caloforge.files.hdf5 import field_names, open_hdf5, text_attribute
 from caloforge.files.hit_files import HIT_FILES
-from caloforge.files.layouts.formats import LAYOUTS, PublicFile, dataset_of
+from caloforge.files.layouts.challenge_writer import ChallengeWriter
+from caloforge.files.layouts.formats import LAYOUTS, CaloChallenge, PublicFile, dataset_of
 from caloforge.files.layouts.point_clouds import PointClouds
 from caloforge.files.shower_file import FORMAT, ShowerFile
 from caloforge.files.shower_writer import check_shower_path, open_writer
@@ -189,6 +190,13 @@ def _recognised(path: Path, *, ours: bool) -> str:
         return detect(file, path)
 
 
+def _outwards(inputs: Sequence[Path], output: Path, how: How) -> bool:
+    """Tell whether showers of ours are to be written in a public layout: the only one of these is the challenge's."""
+    if how.layout != CaloChallenge.layout or output.suffix.lower() in HIT_FILES:
+        return False
+    return any(_recognised(path, ours=True) == OURS for path in inputs[:1])
+
+
 def convert(
     inputs: Sequence[Path],
     output: Path,
@@ -208,11 +216,13 @@ def convert(
     for name, count in Counter(map(os.path.realpath, inputs)).items():
         if count > 1:
             raise UsageError(f"{name}: is given {count} times")
-    hits = output.suffix.lower() in HIT_FILES
+    hits, outwards = output.suffix.lower() in HIT_FILES, _outwards(inputs, output, how)
+    how = replace(how, layout=AUTO) if outwards else how
+    writer_of = ChallengeWriter if outwards else open_writer
     total, sources, remarks = 0, list[dict[str, Any]](), dict[str, None]()
     first: Source | None = None
     for path in inputs:
-        with open_source(path, how, ours=hits) as source:
+        with open_source(path, how, ours=hits or outwards) as source:
             first = first or source
             if _kind(source) != _kind(first):
                 raise UsageError(
@@ -235,9 +245,9 @@ def convert(
     }
     done, deposit, energy, outside = 0, 0.0, 0.0, 0.0
     report(done, total)
-    with open_writer(output, first.grid, provenance) as writer:
+    with writer_of(output, first.grid, provenance) as writer:
         for path in inputs:
-            with open_source(path, how, ours=hits) as source:
+            with open_source(path, how, ours=hits or outwards) as source:
                 for showers in source.chunks():
                     deposit += float(showers.deposits.sum(dtype=np.float64))
                     energy += float(showers.incident_energy.sum(dtype=np.float64))
