@@ -202,9 +202,7 @@ def test_a_list_holds_what_geant4_can_take(given: Conditions, words: str) -> Non
         SimulationRequest.listed(CLIC, given, 1, 1, "x")
 
 
-def test_what_drops_small_deposits_is_not_overlaid() -> None:
-    with pytest.raises(UsageError, match="--overlay: the read-out of clic-ecal drops small deposits"):
-        replace(request(), overlay=2, detector=CLIC.model_copy(update={"zero_suppression": True}))
+def test_at_least_one_particle_makes_a_shower() -> None:
     with pytest.raises(UsageError, match="--overlay: expected at least 1, got 0"):
         replace(request(), overlay=0)
 

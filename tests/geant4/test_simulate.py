@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,7 @@ import pytest
 from commands import PATIENCE_S, Caloforge, wait_until
 from geant4_runs import Sample, Simulated, Started, data_sets
 
-from caloforge.detector import load_detector
+from caloforge.detector import Detector, load_detector
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.foundations.units import DEGREE, GEV, Spectrum
@@ -24,6 +25,7 @@ from caloforge.geant4.physics_data import find_physics_data
 from caloforge.geant4.pool import WorkerPool
 from caloforge.geant4.request import SimulationRequest
 from caloforge.geant4.simulate import journal_path, simulate
+from caloforge.showers.digitisation import Digitiser
 
 pytestmark = pytest.mark.geant4
 
@@ -86,6 +88,35 @@ def test_a_shower_does_not_depend_on_those_before_it(undisturbed: Path) -> None:
             dense = np.zeros(showers.grid.n_cells, np.float32)
             dense[shower.cell] = shower.deposit
             np.testing.assert_array_equal(dense, showers.deposits[shower.index].ravel())
+
+
+ELECTRONICS = {"mip_MeV": 6.0, "threshold_mip": 0.5, "noise_MeV": 1.0, "saturation_MeV": 900.0}
+
+
+def test_electronics_come_after_geant4(tmp_path: Path) -> None:
+    told = REQUEST.detector.model_dump() | {"digitise": ELECTRONICS}
+    request = replace(REQUEST, detector=Detector.model_validate(told), events=3)
+    simulate(request, tmp_path / "plain.h5")
+    simulate(request, tmp_path / "read.h5", digitise=True)
+    with ShowerFile(tmp_path / "plain.h5") as plain, ShowerFile(tmp_path / "read.h5") as read:
+        expected = Digitiser.of(plain.grid, request.seed)(plain.read(), 0).deposits
+        np.testing.assert_array_equal(read.read().deposits, expected)
+        assert not np.array_equal(expected, plain.read().deposits)
+        assert read.provenance["digitise"] == ELECTRONICS
+        assert "digitise" not in plain.provenance
+        assert read.grid.extra["digitised"] is True
+    with pytest.raises(UsageError, match="has no digitise in its description"):
+        simulate(REQUEST, tmp_path / "none.h5", digitise=True)
+
+
+def test_zeros_are_suppressed_after_particles_are_added_up(tmp_path: Path) -> None:
+    told = REQUEST.detector.model_dump() | {"threshold_MeV": 40.0}
+    plain = replace(REQUEST, detector=Detector.model_validate(told), events=2, overlay=2)
+    suppressed = replace(plain, detector=Detector.model_validate(told | {"zero_suppression": True}))
+    simulate(plain, tmp_path / "plain.h5")
+    simulate(suppressed, tmp_path / "suppressed.h5")
+    with ShowerFile(tmp_path / "plain.h5") as one, ShowerFile(tmp_path / "suppressed.h5") as other:
+        np.testing.assert_array_equal(other.read().deposits, one.read().above(40.0).deposits)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from caloforge.generation.sampler import (
 from caloforge.models.saved import ModelCard, save_model
 from caloforge.showers import Conditions, Domain
 from caloforge.showers.batch import Given
+from caloforge.showers.digitisation import Digitiser
 from caloforge.training.config import load_config
 
 GRID = Grid("small", (9, 9, 11), threshold_MeV=0.001)
@@ -72,6 +74,27 @@ def test_the_same_seed_gives_the_same_showers_whatever_the_batch(
     assert one.deposits.any()
     another = generated(generator, tmp_path / "c.h5", batch=128, seed=6)
     assert not np.array_equal(one.incident_energy, another.incident_energy)
+
+
+def test_electronics_come_after_the_model(generator: Generator, tmp_path: Path) -> None:
+    settings = {"mip_MeV": 2.0, "threshold_mip": 0.5, "noise_MeV": 0.3}
+    grid = replace(GRID, extra={"digitise": settings})
+    told = replace(generator, card=replace(generator.card, grid=grid))
+    source = drawn(10, ENERGY, None, 5)
+    files = [tmp_path / "plain.h5", *(tmp_path / f"{batch}.h5" for batch in (4, 10))]
+    generate_file(told, source, files[0], seed=5, batch=4)
+    for path, batch in zip(files[1:], (4, 10), strict=True):
+        generate_file(told, source, path, seed=5, batch=batch, digitise=True)
+    plain, four, ten = (cf.read(path) for path in files)
+    expected = Digitiser.of(plain.grid, 5)(plain, 0).deposits
+    np.testing.assert_array_equal(four.deposits, expected)
+    np.testing.assert_allclose(
+        ten.deposits, expected, atol=1.01
+    )  # rounding moves cells over the threshold
+    assert four.provenance["digitise"] == settings
+    with pytest.raises(UsageError, match="'small' has no digitise in its description"):
+        generate_file(generator, source, tmp_path / "x.h5", seed=5, digitise=True)
+    assert not (tmp_path / "x.h5").exists()
 
 
 def test_what_a_notebook_set_up_in_torch_has_no_say_and_stays(generator: Generator, run: Path) -> None:

@@ -103,6 +103,12 @@ def run(
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=MAX_SEED, help="Same seed, same showers.")
     ] = DEFAULT_SEED,
+    digitise: Annotated[
+        bool,
+        typer.Option(
+            "--digitise", help="Write what the electronics read out: `digitise` of the detector."
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -166,7 +172,7 @@ def run(
     with progress_of(ranks, "generate", "showers") as report:
         generate_file(
             generator, source, output,
-            seed=seed, batch=batch, pool=pool, ranks=ranks, progress=report, say=say,
+            seed=seed, batch=batch, digitise=digitise, pool=pool, ranks=ranks, progress=report, say=say,
         )  # fmt: skip
     if not ranks.leads:
         return

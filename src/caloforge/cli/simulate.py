@@ -92,6 +92,12 @@ def run(
             metavar="DIR",
         ),
     ] = None,
+    digitise: Annotated[
+        bool,
+        typer.Option(
+            "--digitise", help="Write what the electronics read out: `digitise` of the detector."
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -142,6 +148,7 @@ def run(
             workers=workers,
             physics_data=data,
             ranks=ranks,
+            digitise=digitise,
             command=this_command(),
             progress=report,
             say=say,

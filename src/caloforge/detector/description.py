@@ -26,7 +26,7 @@ from caloforge.foundations.errors import UsageError
 from caloforge.foundations.texts import read_text
 from caloforge.foundations.yaml_model import parse_yaml
 
-__all__ = ["Cylinder", "Detector", "load_detector", "shipped_detectors"]
+__all__ = ["Cylinder", "Detector", "Digitisation", "load_detector", "shipped_detectors"]
 
 
 PhysicsList = Literal[
@@ -45,7 +45,7 @@ Tesla = Annotated[float, Field(ge=-100, le=100)]
 
 TOLD = {
     *("margin_mm", "production_cut_mm", "materials", "physics_list", "magnetic_field_T"),
-    *("zero_suppression", "sampling_fraction"),
+    *("zero_suppression", "sampling_fraction", "digitise"),
 }
 """What shower files say of a detector beside its grid and its layers."""
 
@@ -58,6 +58,15 @@ class Cylinder(Strict):
     sectors: Count
 
 
+class Digitisation(Strict):
+    """What electronics make of a cell's deposit: noise is added, saturation cuts, and what is below the threshold is zero."""
+
+    mip_MeV: Annotated[float, Field(gt=0, lt=1e6)]
+    threshold_mip: Annotated[float, Field(ge=0, lt=1e6)] = 0.0
+    noise_MeV: Annotated[float, Field(ge=0, lt=1e6)] = 0.0
+    saturation_MeV: Annotated[float, Field(gt=0, lt=1e9)] | None = None
+
+
 class Detector(Strict):
     """A calorimeter: cells across, stacks of layers in depth, and how Geant4 should track.
 
@@ -65,7 +74,7 @@ class Detector(Strict):
     ``margin_mm`` is the material beyond the read-out image on each side; ``threshold_MeV`` is the
     read-out threshold of a cell, which with ``zero_suppression`` the simulation applies already;
     ``production_cut_mm`` is Geant4's range cut where a plate has none of its own; the magnetic field is the
-    same everywhere. Deposits are those in the sensitive plates divided by
+    same everywhere; ``digitise`` is what ``--digitise`` does to deposits. Deposits are those in the sensitive plates divided by
     ``sampling_fraction``.
     """
 
@@ -83,6 +92,7 @@ class Detector(Strict):
     threshold_MeV: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     zero_suppression: bool | None = None
     sampling_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    digitise: Digitisation | None = None
 
     @model_validator(mode="wrap")
     @classmethod

@@ -125,15 +125,13 @@ class ShowerSimulator:
         return self._cells()
 
     def _cells(self) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-        """Reorder from Geant4's (z, x, y) to (x, y, z); deposits as they are read out."""
+        """Reorder from Geant4's (z, x, y) to (x, y, z); deposits on the scale on which they are read out."""
         n_layers, across = self._detector.n_layers, math.prod(self._detector.across)
         layer, column = np.divmod(self._readout.index, across)
         cell, deposit = column * n_layers + layer, self._readout.deposit
         if self._detector.sampling_fraction is not None:
             deposit = deposit / self._detector.sampling_fraction
         order = np.argsort(cell)
-        if self._detector.zero_suppression:
-            order = order[deposit[order].astype(np.float32) >= self._detector.threshold_MeV]
         return cell[order].astype(np.uint32), deposit[order].astype(np.float32)
 
 

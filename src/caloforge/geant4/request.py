@@ -115,11 +115,6 @@ class SimulationRequest:
     def __post_init__(self) -> None:
         if self.overlay < 1:
             raise UsageError(f"--overlay: expected at least 1, got {self.overlay}")
-        if self.overlay > 1 and self.detector.zero_suppression:
-            name = self.detector.name
-            raise UsageError(
-                f"--overlay: the read-out of {name} drops small deposits of each particle, not of their sum"
-            )
         if strange := set(self.particles) - set(PARTICLES.values()):
             raise UsageError(
                 f"--like: expected particles of {', '.join(PARTICLES)}, got {name_of(min(strange))}"

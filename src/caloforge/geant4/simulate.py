@@ -35,6 +35,7 @@ from caloforge.geant4.pool import WorkerPool
 from caloforge.geant4.request import HADRONIC, SimulationRequest, physics_beside
 from caloforge.geant4.worker import Introduction
 from caloforge.showers import Conditions, Showers, name_of
+from caloforge.showers.digitisation import Digitiser
 
 __all__ = [
     "OF_COMPUTED_TABLES",
@@ -110,6 +111,7 @@ def simulate(
     workers: int = 1,
     physics_data: PhysicsData | None = None,
     ranks: Ranks = ALONE,
+    digitise: bool = False,
     command: str = "",
     progress: Progress = silent,
     say: Say = say_nothing,
@@ -117,7 +119,8 @@ def simulate(
     """Simulate the requested showers into ``output``, continuing an interrupted run of the same request.
 
     ``workers`` are processes of each rank. ``physics_data`` defaults to what
-    :func:`~caloforge.geant4.physics_data.find_physics_data` finds. The file keeps the ``command``. Ranks other than the first
+    :func:`~caloforge.geant4.physics_data.find_physics_data` finds. With ``digitise`` the file
+    holds what the detector's electronics read out. It keeps the ``command``. Ranks other than the first
     return when their share is done; then the file need not be there yet. Raises UsageError,
     MissingExtraError, CaloforgeError (a worker died, or another rank), Interrupted.
     """
@@ -126,6 +129,7 @@ def simulate(
     if workers < 1:
         raise UsageError(f"--workers: expected at least 1, got {workers}")
     check_shower_path(output)
+    digitiser = Digitiser.of(request.detector.grid, request.seed) if digitise else None
     data = physics_data or find_physics_data()
     require_physics(request.particles, data)
     require_physics_list(request.detector, data)
@@ -150,8 +154,9 @@ def simulate(
             seconds = time.monotonic() - started
             if ranks.leads:
                 provenance = {"command": command, **_provenance(request, data, introduction)}
+                provenance |= digitiser.provenance() if digitiser else {}
                 with _others(journal, output, manifest) as others:
-                    _write(output, (journal, *others), request, provenance)
+                    _write(output, (journal, *others), request, digitiser, provenance)
                 journal.clear()
                 for path in _journals(output):
                     path.unlink()
@@ -205,15 +210,23 @@ def _fill(
 
 
 def _write(
-    output: Path, journals: Sequence[Records], request: SimulationRequest, provenance: dict[str, Any]
+    output: Path,
+    journals: Sequence[Records],
+    request: SimulationRequest,
+    digitiser: Digitiser | None,
+    provenance: dict[str, Any],
 ) -> None:
     place = {index: journal for journal in journals for index in journal}
     lost = [index for index in range(request.n_primaries) if index not in place]
     if lost:
         raise CaloforgeError(f"{output}: {len(lost)} showers are in no journal, the first is {lost[0]}")
-    with open_writer(output, request.detector.grid, provenance) as writer:
+    grid, detector = request.detector.grid, request.detector
+    with open_writer(output, digitiser.grid(grid) if digitiser else grid, provenance) as writer:
         for start in range(0, request.events, ROWS_AT_ONCE):
-            writer.append(_showers(place, request, range(request.events)[start : start + ROWS_AT_ONCE]))
+            showers = _showers(place, request, range(request.events)[start : start + ROWS_AT_ONCE])
+            if detector.zero_suppression:
+                showers = showers.above(detector.threshold_MeV)
+            writer.append(digitiser(showers, start) if digitiser else showers)
 
 
 def _showers(place: Mapping[int, Records], request: SimulationRequest, rows: range) -> Showers:

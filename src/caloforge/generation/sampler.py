@@ -45,6 +45,7 @@ from caloforge.showers import (
     name_of,
     require_azimuths,
 )
+from caloforge.showers.digitisation import Digitiser
 from caloforge.showers.domain import Range
 
 __all__ = [
@@ -330,6 +331,7 @@ def generate_file(
     *,
     seed: int,
     batch: int = BATCH,
+    digitise: bool = False,
     pool: ThreadPool | None = None,
     ranks: Ranks = ALONE,
     progress: Progress = silent,
@@ -339,9 +341,14 @@ def generate_file(
 
     Each rank makes a run of whole batches, and the threads of its ``pool`` (one by default) take turns with
     them, so that the file is the one of a single process, bit for bit where each computes with as many
-    threads. The first rank joins what the others made; they return before.
+    threads. The first rank joins what the others made; they return before. With ``digitise`` the file holds what
+    the detector's electronics read out.
     """
+    grid = generator.card.grid
+    digitiser = Digitiser.of(grid, seed) if digitise else None
     provenance = {**_provenance(generator, seed), **source.provenance}
+    if digitiser:
+        grid, provenance = digitiser.grid(grid), {**provenance, **digitiser.provenance()}
     check_shower_path(out, *source.inputs)
     firsts = range(0, source.count, batch)
     share = firsts[
@@ -351,7 +358,6 @@ def generate_file(
     # The day may change between two ranks.
     work = {**provenance, "date": None, "batch": batch}
     with RankMerge(out, ranks, work, source.count, progress, say) as merge:
-        grid = generator.card.grid
         with (
             open_writer(out, grid, provenance)
             if ranks.leads
@@ -366,6 +372,7 @@ def generate_file(
                     **vars(conditions),
                     grid=grid,
                 )
+                showers = digitiser(showers, first) if digitiser else showers
                 return writer.pack(showers, first - share.start)
 
             done = 0
