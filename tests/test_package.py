@@ -67,10 +67,12 @@ def test_the_wheel_holds_everything_that_is_not_python(tmp_path: Path) -> None:
 
 def test_the_detector_in_the_documentation_loads(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "detectors.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    example, more = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     path = tmp_path / "my.yaml"
-    path.write_text(example, encoding="utf-8")
-    assert load_detector(path).grid.shape == (15, 15, 25)
+    path.write_text(example + more, encoding="utf-8")
+    detector = load_detector(path)
+    assert detector.grid.shape == (15, 15, 25)
+    assert detector.digitise is not None
 
 
 def test_texts_name_no_file_that_is_missing() -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import caloforge
 from caloforge.foundations.durable import write_text
 from caloforge.foundations.errors import CaloforgeError
-from caloforge.generation.sampler import generate_file, like_file, load
+from caloforge.generation.condition_source import like_file
+from caloforge.generation.sampler import generate_file, load
 from caloforge.models.verdict import add_verdict
 from caloforge.report.validate import validate
 

@@ -23,6 +23,7 @@ from caloforge.foundations.durable import write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.units import DEGREE, GEV
 from caloforge.models.saved import ModelCard, read_card
+from caloforge.showers import name_of
 from caloforge.training.config import load_config
 from caloforge.training.run_folder import RunFolder
 from tools.judge_weights import QUALITY, judge_weights
@@ -79,6 +80,9 @@ def describe(given: argparse.Namespace, card: ModelCard, quality: str) -> str:
     settings, sources = RunFolder(given.run).read_config()
     energies = " to ".join(f"{value / GEV:.4g}" for value in card.energy_MeV)
     angles = " to ".join(dict.fromkeys(f"{value / DEGREE:.4g}" for value in card.theta_rad))
+    low, high = (value / DEGREE for value in card.phi_rad)
+    azimuths = f", azimuths of {low:.4g} to {high:.4g} degrees" if high - low > 1 else ""
+    particles = " and ".join(map(name_of, card.pdg_ids))
     names = " ".join(path.name for path in given.training)
     provenance, made = card.provenance, _origin(given.training[0])
     sizes = " and ".join(str(_size(path)) for path in given.reference)
@@ -108,8 +112,8 @@ $ {_command(settings, sources, given.training)}
 
 ## Limits of use
 
-- Electrons at {energies} GeV and {angles} degrees to the face, as in the training showers. Beyond these energies `generate`
-  warns; a model trained at one angle refuses others.
+- {particles} at {energies} GeV and {angles} degrees to the face{azimuths}, as in the training showers. Beyond these `generate`
+  warns; other particles, and angles of a model that does not follow them, are refused.
 - Cells of this detector alone, above its read-out threshold of {card.threshold_MeV * 1e3:g} keV. For another detector train on its
   showers, with `--init-from {given.name}` if they are few.
 - Quality is known as well as the comparisons below say, by {sizes} showers: what is finer than their errors is not known.
@@ -138,8 +142,10 @@ def _origin(path: Path) -> str:
 
 def _spectrum(card: ModelCard) -> str:
     text = ":".join(f"{value / GEV:.3g}" for value in card.energy_MeV)
-    low, high = (value / DEGREE for value in card.theta_rad)
-    return text if high - low < 1 else f"{text} --theta {low:.4g}:{high:.4g}"
+    for name, angles in (("theta", card.theta_rad), ("phi", card.phi_rad)):
+        low, high = (value / DEGREE for value in angles)
+        text += f" --{name} {low:.4g}:{high:.4g}" if high - low > 1 else ""
+    return text
 
 
 def _command(settings: dict[str, Any], sources: dict[str, list[str]], training: list[Path]) -> str:

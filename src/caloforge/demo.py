@@ -14,7 +14,8 @@ from caloforge.foundations.progress import Progress
 from caloforge.foundations.units import GEV, Spectrum
 from caloforge.geant4.request import SimulationRequest
 from caloforge.geant4.simulate import simulate
-from caloforge.generation.sampler import generate_file, like_file, load
+from caloforge.generation.condition_source import like_file
+from caloforge.generation.sampler import generate_file, load
 from caloforge.report.page.content import Report
 from caloforge.report.validate import validate
 from caloforge.training.config import load_config

@@ -21,7 +21,8 @@ from caloforge.comparison.requirements import judge, load_requirements
 from caloforge.comparison.samples import Sample, accumulate, keep_hits
 from caloforge.comparison.selections import choose_selections
 from caloforge.files.shower_file import ShowerFile
-from caloforge.generation.sampler import Generator, generate_file, like_file, load
+from caloforge.generation.condition_source import like_file
+from caloforge.generation.sampler import Generator, generate_file, load
 from caloforge.models.registry import WHERE
 from caloforge.report.validate import DEFAULT_THRESHOLD_MEV
 from caloforge.training.config import load_config

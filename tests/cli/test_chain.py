@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import Caloforge
 from shower_samples import write_lemurs
@@ -13,6 +14,16 @@ import caloforge as cf
 from caloforge.detector import load_detector, shipped_detectors
 
 MODEL = {"clic-ecal-angle": "3dgan-angle"}
+
+BLOCKS = {
+    "x, y, z": "cells: [7, 7]\ncell_size_mm: [22, 22]",
+    "r, phi, layer": "readout: {rings: 4, ring_mm: 20, sectors: 8}",
+}
+LAYERS = """
+layers: [{repeat: 6, slabs: [{material: G4_PbWO4, thickness_mm: 18, sensitive: true}]}]
+margin_mm: 20
+threshold_MeV: 0.1
+"""
 
 
 pytestmark = pytest.mark.usefixtures("few_plots")
@@ -54,6 +65,36 @@ def test_every_shipped_detector(name: str, caloforge: Caloforge, tmp_path: Path)
     positive = generated.deposits[generated.deposits > 0]
     assert positive.min() >= load_detector(name).threshold_MeV
     assert json.loads((report / "metrics.json").read_text())["n_candidate"] == 6
+
+
+@pytest.mark.geant4
+@pytest.mark.parametrize("cells", BLOCKS)
+def test_electrons_positrons_and_photons_from_everywhere(
+    cells: str, caloforge: Caloforge, tmp_path: Path
+) -> None:
+    """One model of several particles, which may come from any direction, on either kind of read-out."""
+    detector = tmp_path / "block.yaml"
+    detector.write_text(f"name: block\n{BLOCKS[cells]}{LAYERS}")
+    beam = ["--energy", "0.5:2", "--theta", "75:105", "--phi", "0:360"]
+    particles = ["--particle", "e-,e+,gamma"]
+    showers = tmp_path / "showers.h5"
+    made = caloforge(
+        "simulate", "--detector", detector, "--events", 40, *beam, *particles, "-o", showers
+    )
+    assert made.code == 0, made.err
+    report = chain(caloforge, showers, "copula")
+    conditions = cf.read(tmp_path / "generated.h5").conditions
+    real = cf.read(showers)
+    assert ", ".join(real.grid.axes) == cells
+    for name, values in real.conditions.columns().items():
+        assert np.array_equal(conditions.columns()[name], values), name
+    photons = tmp_path / "photons.h5"
+    ran = caloforge(
+        "generate", tmp_path / "run", "--events", 5, *beam, "--particle", "gamma", "-o", photons
+    )
+    assert ran.code == 0, ran.err
+    assert set(cf.read(photons).conditions.particle.tolist()) == {22}
+    assert json.loads((report / "metrics.json").read_text())["n_candidate"] == 40
 
 
 @pytest.mark.training

@@ -19,12 +19,11 @@ from caloforge.detector import Grid, load_detector
 from caloforge.foundations.errors import CaloforgeError, CaloforgeWarning, UsageError
 from caloforge.foundations.units import GEV, Area, Spectrum
 from caloforge.geant4.request import SimulationRequest
+from caloforge.generation.condition_source import drawn, like_file
 from caloforge.generation.sampler import (
     Generator,
     check_conditions,
-    drawn,
     generate_file,
-    like_file,
     load,
 )
 from caloforge.models.saved import ModelCard, save_model
@@ -273,12 +272,8 @@ def test_every_energy_that_is_taken_gives_finite_showers(generator: Generator, p
     assert (deposits >= 0).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "energy_MeV", "degrees"), [("clic-ecal", 1.0, 90.0), ("clic-ecal-angle", 5e4, 1.57)]
-)
-def test_far_from_its_training_a_model_says_so_instead_of_giving_nan(
-    name: str, energy_MeV: float, degrees: float, tmp_path: Path
-) -> None:
+def test_far_from_its_training_a_model_says_so_instead_of_giving_nan(tmp_path: Path) -> None:
+    name, energy_MeV, degrees = "clic-ecal-angle", 5e4, 1.57
     model = load(name)
     words = rf"no finite showers at {energy_MeV / GEV:g} GeV and {degrees:g} degrees, too far from the training"
     with (

@@ -19,7 +19,8 @@ from caloforge.files import rank_merge
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.ranks import ALONE, Ranks
 from caloforge.foundations.units import GEV, Spectrum
-from caloforge.generation.sampler import Generator, drawn, generate_file, load
+from caloforge.generation.condition_source import drawn
+from caloforge.generation.sampler import Generator, generate_file, load
 from caloforge.models.saved import ModelCard, save_model
 
 # 8 layers of 16x16 cells: 128 showers fill one packed chunk of a file.

@@ -19,7 +19,8 @@ from caloforge.detector import Grid
 from caloforge.foundations.cores import Topology
 from caloforge.foundations.ranks import Ranks
 from caloforge.foundations.units import GEV, Spectrum
-from caloforge.generation.sampler import Generator, drawn, generate_file
+from caloforge.generation.condition_source import drawn
+from caloforge.generation.sampler import Generator, generate_file
 from caloforge.generation.threads import ThreadPool
 from caloforge.models.registry import MODELS
 from caloforge.models.saved import ModelCard

@@ -27,8 +27,9 @@ from caloforge.geant4.physics_data import find_physics_data
 from caloforge.geant4.pool import WorkerPool
 from caloforge.geant4.request import SimulationRequest
 from caloforge.geant4.simulate import require_geant4
+from caloforge.generation.condition_source import drawn
 from caloforge.generation.engines.engine import installed
-from caloforge.generation.sampler import Generator, drawn, generate_file, load, with_engine
+from caloforge.generation.sampler import Generator, generate_file, load, with_engine
 from caloforge.generation.threads import ThreadPool
 from caloforge.models.saved import ModelCard
 

@@ -114,11 +114,10 @@ def run(
 ) -> None:
     """Generate showers, streamed to a file in bounded memory."""
     from caloforge.files.primaries import energy_spectrum
+    from caloforge.generation.condition_source import drawn, like_file
     from caloforge.generation.sampler import (
         check_conditions,
-        drawn,
         generate_file,
-        like_file,
         load,
         with_engine,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,11 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from caloforge.detector import Grid
 from caloforge.files.packing import PackedShowers
-from caloforge.files.primaries import read_primaries
 from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shipped import pretrained_weights
 from caloforge.files.shower_file import ShowerFile
@@ -27,7 +23,8 @@ from caloforge.foundations.errors import CaloforgeWarning, UsageError
 from caloforge.foundations.progress import Progress, Say, say_nothing, silent
 from caloforge.foundations.randomness import DEFAULT_SEED, rows
 from caloforge.foundations.ranks import ALONE, Ranks
-from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
+from caloforge.foundations.units import DEGREE, GEV
+from caloforge.generation.condition_source import ConditionSource, asked, uniform
 from caloforge.generation.engines.engine import choose, make_forward
 from caloforge.generation.threads import ThreadPool
 from caloforge.models.base import Forward, ShowerModel
@@ -35,25 +32,19 @@ from caloforge.models.saved import ModelCard, load_model
 from caloforge.models.shared.defaults import usual_torch
 from caloforge.showers import (
     ELECTRON,
-    IN_Y_Z,
     MAX_INCIDENT_MEV,
     MIN_INCIDENT_MEV,
-    NORMAL_INCIDENCE,
     Conditions,
     Domain,
     Showers,
     name_of,
-    require_azimuths,
 )
 from caloforge.showers.digitisation import Digitiser
 from caloforge.showers.domain import Range
 
 __all__ = [
-    "ConditionSource",
     "Generator",
-    "drawn",
     "generate_file",
-    "like_file",
     "load",
 ]
 
@@ -61,19 +52,6 @@ BATCH = 128
 
 EXTRAPOLATION = 0.05
 """A condition this far (relative) outside of the training showers is still taken for inside."""
-
-
-@dataclass(frozen=True)
-class ConditionSource:
-    """Conditions of ``count`` showers, asked for piece by piece: ``piece(first, count)``."""
-
-    count: int
-    piece: Callable[[int, int], Conditions]
-    domain: Domain
-    provenance: dict[str, Any]
-    inputs: tuple[Path, ...] = ()
-    grid: Grid | None = None
-    """Of the showers whose conditions these are, if they are somebody's."""
 
 
 @dataclass(frozen=True)
@@ -204,12 +182,6 @@ def with_engine(
     return replace(generator, engine=name, forward=forward), times
 
 
-def asked(conditions: Conditions) -> Domain:
-    """Return what conditions ask of a model: a particle only where it is told."""
-    domain = Domain.of(conditions)
-    return domain if conditions.pdg_id is not None else replace(domain, pdg_ids=())
-
-
 def check_conditions(generator: Generator, domain: Domain) -> str | None:
     """Compare conditions with what the model was trained on.
 
@@ -265,62 +237,6 @@ def _turned(phi_rad: Range, known_rad: Range) -> Range:
         return known_rad
     turns = math.ceil((known_rad[0] - DEGREE - phi_rad[0]) / (2 * math.pi)) * 2 * math.pi
     return phi_rad[0] + turns, phi_rad[1] + turns
-
-
-def drawn(
-    count: int,
-    energy: Spectrum,
-    theta: Spectrum | None,
-    seed: int,
-    *,
-    phi: Spectrum | None = None,
-    impact: Area | None = None,
-    particles: tuple[int, ...] = (),
-) -> ConditionSource:
-    """Draw conditions from spectra (MeV, rad), an area and PDG ids, addressed by shower; what is not named is not told."""
-    theta = theta or Spectrum("discrete", (NORMAL_INCIDENCE,))
-    if phi:
-        require_azimuths(phi)
-
-    def piece(first: int, size: int) -> Conditions:
-        u_N2 = rows(uniform, 2, first, size, seed, "conditions")
-        v_N4 = rows(uniform, 4, first, size, seed, "azimuth, particle and place")
-        return Conditions.of(
-            energy.quantile(u_N2[:, 0]),
-            theta.quantile(u_N2[:, 1]),
-            phi and phi.quantile(v_N4[:, 0]),
-            impact and impact.quantile(v_N4[:, 2:]),
-            np.take(particles, (v_N4[:, 1] * len(particles)).astype(np.int64)) if particles else None,
-        )
-
-    told = {"phi_rad": phi, "impact_mm": impact}
-    spectra = {"energy_MeV": energy.to_json(), "theta_rad": theta.to_json()}
-    spectra |= {name: source.to_json() for name, source in told.items() if source}
-    domain = Domain(
-        (energy.low, energy.high),
-        (theta.low, theta.high),
-        (phi.low, phi.high) if phi else (IN_Y_Z, IN_Y_Z),
-        (impact.x_mm, impact.y_mm) if impact else None,
-        particles,
-    )
-    return ConditionSource(count, piece, domain, spectra)
-
-
-def like_file(path: Path, count: int | None = None) -> ConditionSource:
-    """Take all conditions from a shower file or a list of primaries, over and over if ``count`` asks for more."""
-    conditions, grid = read_primaries(path)
-
-    def piece(first: int, size: int) -> Conditions:
-        return conditions[np.arange(first, first + size) % len(conditions)]
-
-    return ConditionSource(
-        len(conditions) if count is None else count,
-        piece,
-        asked(conditions),
-        {"like": path.name},
-        inputs=(path,),
-        grid=grid,
-    )
 
 
 @usual_torch()
@@ -403,11 +319,6 @@ def _provenance(generator: Generator, seed: int) -> dict[str, Any]:
         "seed": seed,
         "date": date.today().isoformat(),
     }
-
-
-def uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Draw numbers between 0 and 1."""
-    return generator.random(shape)
 
 
 def _span(limits: tuple[float, float], unit: float) -> str:

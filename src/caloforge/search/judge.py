@@ -17,7 +17,8 @@ from caloforge.comparison.samples import Sample, accumulate
 from caloforge.comparison.selections import Selection, choose_selections
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.errors import CaloforgeError, UsageError
-from caloforge.generation.sampler import Generator, generate_file, like_file, load
+from caloforge.generation.condition_source import like_file
+from caloforge.generation.sampler import Generator, generate_file, load
 from caloforge.report.validate import DEFAULT_THRESHOLD_MEV
 
 __all__ = ["OBJECTIVES", "Judge", "check_objectives"]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from caloforge.detector import Grid
+from caloforge.models.copula.conditions import monomial_names
 from caloforge.models.copula.marginals import latent_above
 from caloforge.models.copula.model import FactorCopula
 from caloforge.models.shared.layer_shares import SMALLEST_SHARE, log_shares
@@ -22,11 +23,13 @@ GRID = Grid("block", (9, 9, 4), cell_size=(5.0, 5.0), layer_pitch_mm=4.0)
 def some_model(grid: Grid = GRID, *, tilted: bool = False, loadings: float = 0.1) -> FactorCopula:
     torch.manual_seed(4)
     model = FactorCopula(grid, 0.0, tilted=tilted, factors=5)
+    names = monomial_names(tilted=tilted, particles=False)
     with torch.no_grad():
         for coefficients in (model.core, model.halo):
             coefficients.normal_(0, 0.2)
-            for law in range(3):  # what a shower's depth changes is not looked at
-                coefficients[..., law * model.n_monomials + 14 : law * model.n_monomials + 17] = 0
+            for k, name in enumerate(names):
+                if "d" in name:  # what a shower's depth changes is not looked at
+                    coefficients[..., k : 3 * len(names) : len(names)] = 0
             coefficients[..., model.n_monomials :] *= 0.2  # no deposit so small that it is none
             coefficients[..., model.n_monomials] = 5.0  # the mean of ln(deposit / MeV)
         for moments in (model.moments_core, model.moments_halo, model.moments_sums):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["BEND", "monomial_names", "monomials", "products"]
+__all__ = ["BEND", "HIGH", "monomial_names", "monomials", "products"]
 
-MONOMIALS = "1 e ee x y xx yy xy ex ey xxx yyy exx eyy d dd ed"
+MONOMIALS = "1 e ee x y xx yy xy ex ey xxx yyy exx eyy d dd ed eee ddd edd eed"
 TILTED = "s t ss tt st es et sx ty"
 OF_PARTICLE = "g ge gd"
 """Of energy e, offsets x and y from the middle of a cell, depth d; of the slopes s in x and t in y for tilted
 showers; of the particle g, 1 for a photon and -1 for an electron or positron, where there are both."""
+
+HIGH = frozenset(["eee", "ddd", "edd", "eed"])
+"""Those that bend how everything goes with energy and depth: small, unless many hits tell them."""
 
 BEND = 2.5
 """Standard deviations beyond which powers of a variable stay what they are: few showers are so far out."""

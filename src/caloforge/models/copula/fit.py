@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from caloforge.models.copula.conditions import HIGH, monomial_names
 from caloforge.models.copula.factors import Latents, expand_parameters, learn_factors
 from caloforge.models.copula.marginals import cell_likelihood, standardise
 from caloforge.models.copula.model import FactorCopula, depth, flat_nonzero
@@ -17,7 +18,7 @@ from caloforge.showers.batch import Batch
 
 __all__ = ["LikelihoodObjective"]
 
-CONDITION_SPREAD, SHAPE_SPREAD = 0.7, 0.3
+CONDITION_SPREAD, HIGH_SPREAD, SHAPE_SPREAD = 0.7, 0.25, 0.3
 """Standard deviations of the prior of coefficients: rarely hit cells would else believe in their few hits."""
 
 
@@ -34,6 +35,8 @@ class LikelihoodObjective:
         """Begin with the moments of some ``showers`` out of ``n_showers``."""
         self.model, self._n_showers = model, n_showers
         self.networks: Mapping[str, nn.Module] = {"generator": model}
+        names = monomial_names(tilted=model.tilted, particles=model.particles)
+        self._spread_F = torch.tensor([HIGH_SPREAD if n in HIGH else CONDITION_SPREAD for n in names])
         begin(model, showers)
 
     def optimizer(self, network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
@@ -69,14 +72,17 @@ class LikelihoodObjective:
     def _prior(self) -> Tensor:
         """Return minus the log of a normal prior: conditions matter little, shapes are normal, unless showers say so."""
         model, end = self.model, 3 * self.model.n_monomials
-        varying = [model.sum_location[1:], model.sum_log_width[1:], model.depth_laws[:2, 1:]]
-        shapes = [model.sum_skew, model.sum_log_tail, model.depth_laws[2:]]
+        varying = [model.depth_laws[:2, 1:] / CONDITION_SPREAD]
         for field in (model.core, model.halo):
             by_monomial = field[..., :end].reshape(*field.shape[:2], 3, model.n_monomials)
-            varying.append(by_monomial[..., 1:])
-            shapes.append(field[..., end:])
+            varying.append(by_monomial[..., 1:] / self._spread_F[1:])
+        varying += [
+            law[1:] / self._spread_F[1:, None] for law in (model.sum_location, model.sum_log_width)
+        ]
+        shapes = [model.sum_skew, model.sum_log_tail, model.depth_laws[2:]]
+        shapes += [field[..., end:] for field in (model.core, model.halo)]
         nats = 0.5 * model.energy_scale.log_slope.square().sum()
-        for spread, numbers in ((CONDITION_SPREAD, varying), (SHAPE_SPREAD, shapes)):
+        for spread, numbers in ((1.0, varying), (SHAPE_SPREAD, shapes)):
             nats = nats + sum((some**2).sum() for some in numbers) / (2 * spread**2)
         return nats
 
