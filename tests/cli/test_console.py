@@ -148,7 +148,8 @@ def test_what_is_left_follows_from_what_was_done(
 def test_angles_that_look_like_radians_are_warned_about(
     low: float, high: float, warned: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    console.warn_of_radians(Spectrum("uniform", (low * DEGREE, high * DEGREE)))
+    values = tuple(dict.fromkeys((low * DEGREE, high * DEGREE)))
+    console.warn_of_radians(Spectrum("uniform" if len(values) == 2 else "discrete", values))
     assert ("looks like radians; expected degrees" in capsys.readouterr().err) == warned
 
 

@@ -75,7 +75,7 @@ class ShowerFrame(nn.Module):
         super().__init__()
         self.shape, self.tilted = grid.shape, tilted
         self.has_sizes, self.moves = grid.cell_size is not None, grid.cartesian
-        if tilted and not (self.has_sizes and grid.depths_mm):
+        if tilted and not (self.has_sizes and (grid.layer_pitch_mm or grid.layer_centres_mm)):
             raise UsageError(
                 f"detector {grid.name!r}: to follow tilted showers, expected cells of a known size and depth"
             )
@@ -83,9 +83,9 @@ class ShowerFrame(nn.Module):
         x_mm, y_mm = grid.cell_size or (math.inf, math.inf)
         self.size_mm = (x_mm, y_mm) if grid.cartesian else (x_mm, x_mm)
         self.offset_spread = 12**-0.5 if grid.cartesian else RINGS
-        self.register_buffer("depth_Z", _depths_mm(grid), persistent=False)
         self.centre = (grid.shape[0] // 2, grid.shape[1] // 2)
-        radius, angle = self._window(grid)
+        radius, angle = self._window(grid)  # which refuses what is too large
+        self.register_buffer("depth_Z", _depths_mm(grid), persistent=False)
         self.radius = radius.reshape(-1)
         ring_O = np.round(self.radius).astype(np.int64)
         self.rings = int(ring_O.max()) + 1
