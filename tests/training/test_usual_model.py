@@ -13,7 +13,9 @@ import caloforge as cf
 from caloforge.detector import Grid
 from caloforge.detector.grid import CYLINDRICAL
 from caloforge.foundations.errors import UsageError
-from caloforge.training.begin import usual_model
+from caloforge.models.registry import MODELS
+from caloforge.showers import Domain
+from caloforge.training.begin import _require_followed, usual_model
 from caloforge.training.run_folder import RunFolder
 
 SIZED = Grid("sized", (5, 5, 6), cell_size=(5.1, 5.1), layer_pitch_mm=3.5)
@@ -65,6 +67,33 @@ def test_weights_of_keras_are_those_of_a_published_network(tmp_path: Path) -> No
     assert usual_model([a_file(tmp_path, SIZED, 90)], [weights])[0] == "3dgan"
     assert usual_model([a_file(tmp_path, SIZED, 60, 90)], [weights])[0] == "3dgan-angle"
     assert usual_model([a_file(tmp_path, SIZED, 90)], [tmp_path])[0] == "copula"
+
+
+@pytest.mark.parametrize(
+    ("model", "domain", "why"),
+    [
+        (
+            "3dgan-angle",
+            Domain((1e3, 1e4), (1.2, 1.9), (0.0, 6.2)),
+            "azimuth phi, got showers at 0 to 355",
+        ),
+        ("copula", Domain((1e3, 1e4), (1.2, 1.9), (0.0, 6.2)), None),
+        ("3dgan", Domain((1e3, 1e4), pdg_ids=(11, 22)), "particles apart: e-, gamma"),
+        ("3dgan", Domain((1e3, 1e4), pdg_ids=(-11, 11)), None),
+        ("copula", Domain((1e3, 1e4), pdg_ids=(-11, 11, 22)), None),
+        ("copula", Domain((1e3, 1e4), pdg_ids=(11, 22, 111)), "particles apart: e-, gamma, pi0"),
+        ("copula", Domain((1e3, 1e4), pdg_ids=(11, 111)), "particles apart: e-, pi0"),
+    ],
+)
+def test_what_a_model_does_not_tell_apart_is_refused(
+    model: str, domain: Domain, why: str | None
+) -> None:
+    built = MODELS[model].build(SIZED, 0.0, domain=domain)
+    if why is None:
+        _require_followed(model, built, domain)
+        return
+    with pytest.raises(UsageError, match=f"data: {model} does not .*{why}"):
+        _require_followed(model, built, domain)
 
 
 def test_what_is_no_shower_file_is_told(tmp_path: Path) -> None:

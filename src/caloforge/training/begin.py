@@ -21,7 +21,7 @@ from caloforge.models.objective import Objective, TrainingShowers
 from caloforge.models.registry import MODELS, serves
 from caloforge.showers import Domain, name_of
 from caloforge.showers.batch import Batch
-from caloforge.showers.conditions import PHOTON
+from caloforge.showers.conditions import ELECTRON, PHOTON
 from caloforge.training.checkpoint import newest_valid
 from caloforge.training.config import TrainingConfig
 from caloforge.training.loader import take_batch
@@ -90,9 +90,13 @@ def _require_followed(name: str, model: ShowerModel, domain: Domain) -> None:
         raise UsageError(
             f"data: {name} does not follow the azimuth phi, got showers at {low:.4g} to {high:.4g} degrees"
         )
-    if PHOTON in domain.pdg_ids and len(domain.pdg_ids) > 1 and "pdg_id" not in model.follows:
+    kinds = {abs(pdg) for pdg in domain.pdg_ids}  # a particle and its antiparticle shower alike
+    told_apart = {ELECTRON, PHOTON} if "pdg_id" in model.follows else set()
+    if len(kinds) > 1 and not kinds <= told_apart:
         found = ", ".join(map(name_of, domain.pdg_ids))
-        raise UsageError(f"data: {name} does not follow the particle, got showers of {found}")
+        raise UsageError(
+            f"data: {name} does not tell these particles apart: {found}; train one model each"
+        )
 
 
 def initialise_from(model: str, sources: Sequence[Path], networks: Mapping[str, nn.Module]) -> None:
