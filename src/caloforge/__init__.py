@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from caloforge.files.shower_file import read
     from caloforge.files.shower_writer import write
     from caloforge.foundations.errors import CaloforgeError, CaloforgeWarning
-    from caloforge.foundations.units import Spectrum
+    from caloforge.foundations.units import Area, Spectrum
     from caloforge.geant4.in_memory import simulate
     from caloforge.generation.sampler import Generator, load
     from caloforge.report.validate import validate
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Area",
     "CaloforgeError",
     "CaloforgeWarning",
     "Generator",
@@ -44,6 +45,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 HOMES = {
+    "Area": "caloforge.foundations.units",
     "CaloforgeError": "caloforge.foundations.errors",
     "CaloforgeWarning": "caloforge.foundations.errors",
     "Generator": "caloforge.generation.sampler",

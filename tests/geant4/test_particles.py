@@ -139,7 +139,7 @@ def test_overlaid_showers_are_the_sums_of_single_ones(simulated: Simulated, tmp_
 
 def test_primaries_of_a_file_are_simulated(simulated: Simulated, tmp_path: Path) -> None:
     single = read(simulated("single", SimulationRequest(BLOCK, 4, ENERGY, particles=(11, 22), seed=9)))
-    again = SimulationRequest.listed(BLOCK, single.conditions, None, 9, "single.h5")
+    again = SimulationRequest.listed(BLOCK, single.conditions, None, 9, Path("single.h5"))
     simulate(again, tmp_path / "again.h5")
     like = read(tmp_path / "again.h5")
     for name, values in single.conditions.columns().items():

@@ -20,7 +20,7 @@ from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
 from caloforge.geant4.physics_data import PhysicsData, find_physics_data
 from caloforge.geant4.request import HADRONIC, SimulationRequest, physics_beside
 from caloforge.geant4.simulate import OF_COMPUTED_TABLES, require_physics, require_physics_list
-from caloforge.showers import Conditions
+from caloforge.showers import Conditions, Showers
 from caloforge.showers.particles import PARTICLES
 
 CLIC = load_detector("clic-ecal")
@@ -164,7 +164,7 @@ def test_hadrons_need_official_data(name: str, tmp_path: Path) -> None:
 
 def test_a_list_is_followed_over_and_over() -> None:
     given = Conditions.of([1e3, 2e3, 3e3], [1.5, 1.4, 1.3], [0.5, 0.6, 0.7], None, [11, 22, 11])
-    listed = SimulationRequest.listed(CLIC, given, 7, 5, "list.csv")
+    listed = SimulationRequest.listed(CLIC, given, 7, 5, Path("list.csv"))
     for index in range(7):
         primary, row = listed.primary(index), index % 3
         assert primary.energy_MeV == 1e3 * (row + 1)
@@ -175,12 +175,13 @@ def test_a_list_is_followed_over_and_over() -> None:
         usual = request(seed=5).primary(index)
         assert (primary.impact_xy_mm, primary.seed) == (usual.impact_xy_mm, usual.seed)
     assert listed.particles == (11, 22)
-    assert SimulationRequest.listed(CLIC, given, None, 5, "list.csv").events == 3
+    assert SimulationRequest.listed(CLIC, given, None, 5, Path("list.csv")).events == 3
     placed = replace(given, impact_xy=np.array([[1, 2], [3, 4], [5, 6]], np.float32))
-    assert SimulationRequest.listed(CLIC, placed, 7, 5, "x").primary(4).impact_xy_mm == (3, 4)
+    assert SimulationRequest.listed(CLIC, placed, 7, 5, Path("x")).primary(4).impact_xy_mm == (3, 4)
     other = replace(given, pdg_id=None)
     jsons = [
-        SimulationRequest.listed(CLIC, some, 7, 5, "x").to_json() for some in (given, placed, other)
+        SimulationRequest.listed(CLIC, some, 7, 5, Path("x")).to_json()
+        for some in (given, placed, other)
     ]
     assert len({json["primaries"] for json in jsons}) == 3
 
@@ -199,7 +200,27 @@ def test_a_list_is_followed_over_and_over() -> None:
 )
 def test_a_list_holds_what_geant4_can_take(given: Conditions, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        SimulationRequest.listed(CLIC, given, 1, 1, "x")
+        SimulationRequest.listed(CLIC, given, 1, 1, None)
+
+
+def test_what_is_asked_for_is_drawn_or_listed_but_not_both(tmp_path: Path) -> None:
+    energy, theta = (request().energy, request().theta)
+    assert SimulationRequest.of(CLIC, 9, energy, theta=theta, seed=5) == request(seed=5)
+    file = tmp_path / "list.csv"
+    file.write_text("energy_GeV\n1\n2\n3\n4\n5\n")
+    listed = SimulationRequest.of(CLIC, None, None, like=file, overlay=2)
+    assert (listed.events, listed.n_primaries, listed.primary(3).energy_MeV) == (2, 4, 4e3)
+    assert listed.to_json()["like"] == "list.csv"
+    two = np.array([1e3, 2e3], np.float32)
+    held = Showers(np.zeros((2, *CLIC.grid.shape), np.float32), two, two * 0 + 1.5, CLIC.grid)
+    of_held = SimulationRequest.of(CLIC, None, None, like=held)
+    assert (of_held.events, of_held.primary(1).energy_MeV) == (2, 2e3)
+    assert "like" not in of_held.to_json()
+    for told in ({"energy": energy}, {"phi": theta}, {"particles": (11,)}):
+        with pytest.raises(UsageError, match="--like: takes the primaries from the file; --energy,"):
+            SimulationRequest.of(CLIC, 2, **{"energy": None, "like": held, **told})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="--like: expected at least one shower"):
+        SimulationRequest.of(CLIC, 2, None, like=held[:0])
 
 
 def test_at_least_one_particle_makes_a_shower() -> None:

@@ -9,7 +9,6 @@ import typer
 
 from caloforge.cli.console import Json, print_result, progress_of, say, took, warn_of_radians
 from caloforge.cli.outputs import Overwrite, claim_showers, this_command
-from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED
 from caloforge.foundations.ranks import Ranks
 
@@ -103,36 +102,25 @@ def run(
 ) -> None:
     """Simulate showers with Geant4; run an interrupted command again and it goes on."""
     from caloforge.detector import load_detector
-    from caloforge.files.primaries import energy_spectrum, read_primaries
+    from caloforge.files.primaries import energy_spectrum
     from caloforge.foundations.units import DEGREE, Area, Spectrum
     from caloforge.geant4.physics_data import find_physics_data
     from caloforge.geant4.request import SimulationRequest
     from caloforge.geant4.simulate import require_geant4, require_physics, simulate
     from caloforge.showers.particles import parse_particles
 
-    known = load_detector(detector)
-    if like is not None:
-        if any(option is not None for option in (energy, theta, phi, impact, particle)):
-            raise UsageError(
-                "--like: takes the primaries from the file; --energy, --theta, --phi, --impact and --particle do not apply"
-            )
-        request = SimulationRequest.listed(
-            known, read_primaries(like)[0], events, seed, like.name, overlay
-        )
-    elif energy is None or events is None:
-        raise UsageError("--events and --energy: both are needed, or --like FILE")
-    else:
-        request = SimulationRequest(
-            detector=known,
-            events=events,
-            energy=energy_spectrum(energy, "--energy"),
-            theta=Spectrum.parse(theta or "90", unit=DEGREE, what="--theta"),
-            seed=seed,
-            phi=Spectrum.parse(phi or "90", unit=DEGREE, what="--phi", signed=True),
-            impact=None if impact is None else Area.parse(impact, "--impact"),
-            particles=parse_particles(particle or "e-"),
-            overlay=overlay,
-        )
+    request = SimulationRequest.of(
+        load_detector(detector),
+        events,
+        None if energy is None else energy_spectrum(energy, "--energy"),
+        theta=None if theta is None else Spectrum.parse(theta, unit=DEGREE, what="--theta"),
+        phi=None if phi is None else Spectrum.parse(phi, unit=DEGREE, what="--phi", signed=True),
+        impact=None if impact is None else Area.parse(impact, "--impact"),
+        particles=None if particle is None else parse_particles(particle),
+        like=like,
+        overlay=overlay,
+        seed=seed,
+    )
     claim_showers(output, *([] if like is None else [like]), overwrite=overwrite)
     require_geant4()
     data = find_physics_data(physics_data)

@@ -6,11 +6,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from caloforge.detector import Detector
+from caloforge.files.primaries import read_primaries
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import DEFAULT_SEED, MAX_SEED, stream, stream_seed
 from caloforge.foundations.units import DEGREE, GEV, Area, Spectrum
@@ -21,6 +23,7 @@ from caloforge.showers import (
     PARTICLES,
     Conditions,
     Domain,
+    Showers,
     name_of,
     require_azimuths,
 )
@@ -82,8 +85,40 @@ class SimulationRequest:
     impact: Area | None = None
     particles: tuple[int, ...] = (ELECTRON,)
     given: Conditions | None = field(default=None, compare=False)
-    like: str = ""
+    like: Path | None = None
     overlay: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        detector: Detector,
+        events: int | None,
+        energy: Spectrum | None,
+        *,
+        theta: Spectrum | None = None,
+        phi: Spectrum | None = None,
+        impact: Area | None = None,
+        particles: tuple[int, ...] | None = None,
+        like: Path | Showers | None = None,
+        overlay: int = 1,
+        seed: int = DEFAULT_SEED,
+    ) -> SimulationRequest:
+        """Draw primaries from spectra, or take those of ``like``: a file, a list, showers. What is None is as usual.
+
+        Raises UsageError where something is missing or does not apply, CaloforgeError for a damaged file.
+        """
+        if like is None:
+            if energy is None or events is None:
+                raise UsageError("--events and --energy: both are needed, or --like FILE")
+            told = theta or NORMAL, seed, phi or Y_Z_PLANE, impact, particles or (ELECTRON,)
+            return cls(detector, events, energy, *told, overlay=overlay)
+        if any(told is not None for told in (energy, theta, phi, impact, particles)):
+            raise UsageError(
+                "--like: takes the primaries from the file; --energy, --theta, --phi, --impact and --particle do not apply"
+            )
+        if isinstance(like, Showers):
+            return cls.listed(detector, like.conditions, events, seed, None, overlay)
+        return cls.listed(detector, read_primaries(like)[0], events, seed, like, overlay)
 
     @classmethod
     def listed(
@@ -92,12 +127,14 @@ class SimulationRequest:
         given: Conditions,
         events: int | None,
         seed: int,
-        like: str,
+        like: Path | None,
         overlay: int = 1,
     ) -> SimulationRequest:
-        """Take the primaries of a list called ``like``, over and over if there are more events; the seed draws what it lacks."""
+        """Take the primaries of a list, from a file ``like``, over and over if there are more events; the seed draws what it lacks."""
+        if len(given) == 0:
+            raise UsageError("--like: expected at least one shower to take conditions from")
         domain = Domain.of(given)
-        events = max(1, len(given) // overlay) if events is None else events
+        events = max(1, len(given) // max(1, overlay)) if events is None else events
         # The spectra only say how far the list goes.
         energy, theta, phi = (
             Spectrum("discrete", span) for span in (domain.energy_MeV, domain.theta_rad, domain.phi_rad)
@@ -195,7 +232,8 @@ class SimulationRequest:
             digest = hashlib.sha256()
             for name, values in self.given.columns().items():
                 digest.update(name.encode() + values.tobytes())
-            return {"like": self.like, "primaries": digest.hexdigest()}
+            named = {} if self.like is None else {"like": self.like.name}
+            return {**named, "primaries": digest.hexdigest()}
         found: dict[str, Any] = {"energy_MeV": self.energy.to_json(), "theta_rad": self.theta.to_json()}
         if self.phi != Y_Z_PLANE:
             found["phi_rad"] = self.phi.to_json()

@@ -128,7 +128,7 @@ def simulate(
     require_geant4()
     if workers < 1:
         raise UsageError(f"--workers: expected at least 1, got {workers}")
-    check_shower_path(output)
+    check_shower_path(output, *filter(None, [request.like]))
     digitiser = Digitiser.of(request.detector.grid, request.seed) if digitise else None
     data = physics_data or find_physics_data()
     require_physics(request.particles, data)
