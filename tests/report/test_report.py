@@ -9,12 +9,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from report_samples import HOSTILE, few_plots
@@ -30,8 +32,17 @@ from caloforge.files import shower_file, shower_writer
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.observables.definitions import OBSERVABLES
 from caloforge.report.validate import validate
+from caloforge.showers import Showers
 
 DATA = Path(str(resources.files("caloforge"))) / "data"
+
+
+def damaged(deposit: float) -> Showers:
+    """Four showers, one of them with a deposit that cannot be."""
+    showers = random_showers(4)
+    deposits = showers.deposits.copy()
+    deposits[1, 0, 0, 0] = deposit
+    return replace(showers, deposits=deposits)
 
 
 @pytest.fixture
@@ -226,6 +237,49 @@ def test_the_larger_threshold_holds_for_both(tmp_path: Path) -> None:
     assert metrics["threshold_MeV"] == 1.0
     assert metrics["mean_ratio.hits"] == 1.0
     assert "detectors differ in threshold_MeV" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_showers_in_memory_are_judged_as_those_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caloforge.comparison.metrics._enough", lambda *_: False)  # no classifiers
+    ours, theirs = (random_showers(50, seed=seed) for seed in range(2))
+    for name, showers in (("ours", ours), ("theirs", theirs)):
+        shower_writer.write(tmp_path / f"{name}.h5", showers)
+    told = {"labels": ["a", "b"], "training": tmp_path / "ours.h5"}
+    of_files = validate(tmp_path / "ours.h5", str(tmp_path / "theirs.h5"), tmp_path / "files", **told)  # type: ignore[arg-type]
+    held = validate(ours, theirs, tmp_path / "held", labels=["a", "b"], training=ours)
+    mixed = validate(tmp_path / "ours.h5", [theirs, ours], tmp_path / "mixed", only="numbers")
+    assert held.numbers == of_files.numbers
+    assert "nearest_neighbour.training_p_value" in held.numbers
+    displays = [tmp_path / name / "plots" / "display_1.png" for name in ("files", "held")]
+    assert displays[0].read_bytes() == displays[1].read_bytes()
+    assert mixed.labels == ("ours", "candidate 1", "candidate 2")
+    assert mixed.metrics[0]["mean_ratio.hits"] == of_files.numbers["mean_ratio.hits"]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "words"),
+    [
+        (damaged(np.nan), r"^candidate: field showers: expected finite deposits >= 0, shower 1, cell"),
+        (damaged(-1.0), r"^candidate: field showers: expected finite deposits >= 0, .* holds -1.0"),
+        (random_showers(1), "^candidate: field showers: expected at least 2 showers, found 1"),
+        (
+            random_showers(4, Grid("g", (2, 2, 2))),
+            "expected showers on the same grid, but reference has",
+        ),
+        (7, "^candidate: expected a shower file or Showers, got int"),
+        ([random_showers(4), None], "^candidate 2: expected a shower file or Showers, got NoneType"),
+        ([], "^candidates: expected 1 to 5 files, got 0"),
+    ],
+)
+def test_showers_in_memory_that_cannot_be_judged_are_refused_in_a_line(
+    candidate: Any, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CaloforgeError, match=words):
+        validate(random_showers(4), candidate, tmp_path / "out", only="numbers")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("no_plots")

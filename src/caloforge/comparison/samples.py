@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from caloforge.comparison.selections import Selection
 from caloforge.detector import Grid
-from caloforge.files.shower_file import ShowerFile
+from caloforge.files.held_showers import ShowerSource
 from caloforge.foundations.progress import Progress, silent
 from caloforge.foundations.randomness import stream
 from caloforge.observables.definitions import observables
@@ -61,7 +61,7 @@ def choose_kept(n_showers: int, most: int = MAX_KEPT) -> NDArray[np.int64]:
     return np.sort(stream(0, "validate", "kept").permutation(n_showers)[:most])
 
 
-def keep_hits(file: ShowerFile, grid: Grid) -> SparseShowers:
+def keep_hits(file: ShowerSource, grid: Grid) -> SparseShowers:
     """Read the hits of the showers of a file that are kept, and nothing else.
 
     Raises CaloforgeError where the file is damaged.
@@ -162,7 +162,7 @@ class Sample:
 
 
 def accumulate(
-    file: ShowerFile,
+    file: ShowerSource,
     selections: Sequence[Selection],
     *,
     grid: Grid,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,14 @@ from caloforge.comparison.requirements import judge, load_requirements
 from caloforge.comparison.samples import N_GROUPS, Sample, accumulate, keep_hits
 from caloforge.comparison.selections import choose_selections
 from caloforge.detector import Grid
-from caloforge.files.shower_file import ShowerFile
+from caloforge.files.held_showers import ShowerSource, open_showers
 from caloforge.foundations.durable import atomic_folder, write_json, write_text
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.progress import Part, Progress, silent
 from caloforge.foundations.texts import printable
 from caloforge.report.caveats import caveats_on
 from caloforge.report.page.content import Report, Source
+from caloforge.showers import Showers
 
 __all__ = ["DEFAULT_THRESHOLD_MEV", "MAX_CANDIDATES", "command_of", "validate"]
 
@@ -42,27 +43,27 @@ MAX_LABEL = 40
 
 
 def validate(
-    reference: str | Path,
-    candidates: str | Path | Sequence[str | Path],
+    reference: str | Path | Showers,
+    candidates: str | Path | Showers | Sequence[str | Path | Showers],
     output: str | Path,
     *,
     labels: Sequence[str] | None = None,
-    requirements: Path | None = None,
-    training: Sequence[str | Path] = (),
+    requirements: str | Path | None = None,
+    training: str | Path | Showers | Sequence[str | Path | Showers] = (),
     only: Literal["numbers"] | None = None,
     protocol: str | None = None,
     workers: int = 1,
     command: str = "",
     progress: Progress = silent,
 ) -> Report:
-    """Compare the showers of candidates with a reference's and write a report folder.
+    """Compare the showers of candidates with a reference's and write a report folder; each is a file, or showers in memory.
 
     ``output`` becomes a folder with ``report.html`` (self-contained), ``report.md`` (a summary),
     ``metrics.json``, ``histograms.root`` and ``plots/*.png``; an earlier report there is replaced, and
     until all is done nothing is. ``metrics.json`` holds the numbers of one candidate, or of several by
-    their labels (:mod:`caloforge.comparison.metrics` lists them). All files are read with one read-out
+    their labels (:mod:`caloforge.comparison.metrics` lists them). All are read with one read-out
     threshold, the largest of their detectors'. ``labels`` name reference and candidates; by default
-    the files' names do. ``requirements`` is a YAML file (:mod:`caloforge.comparison.requirements`).
+    the files' names do, or "reference" and "candidate". ``requirements`` is a YAML file (:mod:`caloforge.comparison.requirements`).
     ``training`` are the showers that a candidate was trained on, which it may copy. With ``only`` numbers
     nothing is drawn: no plots, no ``histograms.root``. ``protocol`` "calochallenge" adds its numbers, which
     take their time (:mod:`caloforge.comparison.calochallenge.protocol`). ``workers`` processes draw
@@ -70,7 +71,7 @@ def validate(
     ``command`` is kept in the folder. ``progress`` counts per cent. Returns what the report was made from.
 
     Raises UsageError for a folder with other content, wrong labels or requirements, or files on
-    different grids; CaloforgeError for a damaged file or one with fewer than two showers;
+    different grids; CaloforgeError for a damaged file, impossible deposits or fewer than two showers;
     MissingExtraError.
     """
     # The libraries that draw are optional, and checked before minutes are spent on reading.
@@ -83,17 +84,20 @@ def validate(
 
     folder = Path(output).resolve()
     _check_folder(folder)
-    required = load_requirements(requirements)
-    paths = [candidates] if isinstance(candidates, str | Path) else list(candidates)
-    if not 0 < len(paths) <= MAX_CANDIDATES:
-        raise UsageError(f"candidates: expected 1 to {MAX_CANDIDATES} files, got {len(paths)}")
+    required = load_requirements(None if requirements is None else Path(requirements))
+    judged_ones, learned_from = _listed(candidates), _listed(training)
+    if not 0 < len(judged_ones) <= MAX_CANDIDATES:
+        raise UsageError(f"candidates: expected 1 to {MAX_CANDIDATES} files, got {len(judged_ones)}")
     if protocol not in (None, NAME):
         raise UsageError(f"protocol: expected {NAME}, got {protocol!r}")
     shares = (10, 90, 0) if only else (10, 60, 30)
     reading, measuring, drawing = Part(progress).shares(shares, ("reading", "comparing", "drawing"))
     with ExitStack() as stack:
-        files = [stack.enter_context(ShowerFile(path)) for path in (reference, *paths)]
-        library = [stack.enter_context(ShowerFile(path)) for path in training]
+        files = [
+            open_showers(stack, showers, name)
+            for showers, name in zip((reference, *judged_ones), _roles(len(judged_ones)), strict=True)
+        ]
+        library = [open_showers(stack, showers, "training") for showers in learned_from]
         names = _labels(labels, files)
         grid = _common_grid([*files, *library])
         selections, thin = choose_selections(*(file.conditions for file in files))
@@ -187,11 +191,25 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _labels(labels: Sequence[str] | None, files: Sequence[ShowerFile]) -> tuple[str, ...]:
+def _listed(some: object) -> list[Any]:
+    """Return several of something as a list, and one of it as a list of one; showers are one."""
+    several = isinstance(some, Iterable) and not isinstance(some, str | Path | Showers)
+    return list(some) if several else [some]
+
+
+def _roles(n_candidates: int) -> list[str]:
+    """Name the reference and its candidates where nothing else does."""
+    several = n_candidates > 1
+    return [
+        "reference",
+        *(f"candidate {i + 1}" if several else "candidate" for i in range(n_candidates)),
+    ]
+
+
+def _labels(labels: Sequence[str] | None, files: Sequence[ShowerSource]) -> tuple[str, ...]:
     if labels is None:
         stems = [printable(file.path.stem)[:MAX_LABEL] or "showers" for file in files]
-        numbered = [f"candidate {i}" if len(files) > 2 else "candidate" for i in range(1, len(files))]
-        return tuple(stems if len(set(stems)) == len(stems) else ["reference", *numbered])
+        return tuple(stems if len(set(stems)) == len(stems) else _roles(len(files) - 1))
     texts = [printable(" ".join(label.split())) for label in labels]
     right = len(texts) == len(files) == len(set(texts))
     if not right or not all(0 < len(text) <= MAX_LABEL for text in texts):
@@ -202,7 +220,7 @@ def _labels(labels: Sequence[str] | None, files: Sequence[ShowerFile]) -> tuple[
     return tuple(texts)
 
 
-def _common_grid(files: Sequence[ShowerFile]) -> Grid:
+def _common_grid(files: Sequence[ShowerSource]) -> Grid:
     """Return the grid that all files are read with; sizes may be known from any."""
     first = files[0]
     for file in files:

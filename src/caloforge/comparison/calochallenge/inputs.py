@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from caloforge.comparison.samples import CELLS_AT_ONCE, choose_kept
 from caloforge.detector import Grid
-from caloforge.files.shower_file import ShowerFile
+from caloforge.files.held_showers import ShowerSource
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.progress import Progress, silent
 from caloforge.observables.sparse_showers import SparseShowers
@@ -55,7 +55,7 @@ class Inputs:
         return Inputs(self.hits.take(rows), self.log_energy_N[rows], self.observables_NF[rows])
 
 
-def read_inputs(file: ShowerFile, grid: Grid, *, progress: Progress = silent) -> Inputs:
+def read_inputs(file: ShowerSource, grid: Grid, *, progress: Progress = silent) -> Inputs:
     """Read the showers of a file; ``grid`` says how (sizes, threshold). Raises CaloforgeError if it is damaged."""
     chosen, parts, done = choose_kept(len(file), MAX_SHOWERS), [], 0
     for showers in file.chunks(max(1, CELLS_AT_ONCE // grid.n_cells)):

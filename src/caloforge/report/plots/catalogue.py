@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from caloforge.comparison.samples import Sample
-from caloforge.files.shower_file import ShowerFile
+from caloforge.files.held_showers import ShowerSource
 from caloforge.foundations.units import DEGREE
 from caloforge.report.plots import maps
 from caloforge.report.plots.classifiers import roc_curves
@@ -193,7 +193,7 @@ def _scores(curves: Curves) -> Found:
         yield from (curves.distribution(name, i) for i in _everywhere(curves))
 
 
-def displays(files: Sequence[ShowerFile], threshold_MeV: float) -> Iterator[Plot]:
+def displays(files: Sequence[ShowerSource], threshold_MeV: float) -> Iterator[Plot]:
     """Show showers of low to high energy, one of each file (the reference first), as alike as can be."""
     ours = files[0].conditions
     energies = [file.conditions.incident_energy for file in files]
