@@ -113,6 +113,9 @@ ROWS: tuple[tuple[str, int, str], ...] = (
     ("simulate --detector clic-ecal --like good.h5 -o good.h5",                       2, "good.h5: the output would replace an input"),
     ("simulate --detector clic-ecal --events 2 --energy none.csv -o out.h5",          2, "none.csv: no such file"),
     ("simulate --detector clic-ecal --events 2 --energy 1 --overlay 0 -o out.h5",     2, "Invalid value for '--overlay'"),
+    ("simulate --detector clic-ecal --like overlaid.h5 -o out.h5",                    2, "--like: expected particles of e-, "),
+    ("generate clic-ecal --like overlaid.h5 -o out.h5",                               2, "particle: model copula was trained on e-, got several particles"),
+    ("generate clic-ecal --events 2 --energy 10 --overlay 0 -o out.h5",               2, "Invalid value for '--overlay'"),
     ("simulate --detector clic-ecal --events 2 --energy 10 --phi 400 -o out.h5",      2, "--phi: expected -360 to 360 degrees, got 400"),
     ("simulate --detector clic-ecal --events 2 --energy 10 --phi log:1:2 -o out.h5",  2, "--phi: expected a:b or a,b,c with numbers"),
     ("simulate --detector clic-ecal --events 2 --energy 10 --impact 3 -o out.h5",     2, "--impact: expected X,Y in mm, a:b for a square, or a:b,c:d, got '3'"),
@@ -227,6 +230,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "entity.xml").write_text('<!DOCTYPE x [<!ENTITY e SYSTEM "/etc/passwd">]><Bins>&e;</Bins>')
 
     cf.write(folder / "good.h5", random_showers(5))
+    cf.write(folder / "overlaid.h5", random_showers(4).overlaid(2))
     content = (folder / "good.h5").read_bytes()
     (folder / "truncated.h5").write_bytes(content[: len(content) // 2])
     (folder / "nan.h5").write_bytes(content)

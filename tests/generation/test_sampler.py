@@ -96,6 +96,44 @@ def test_electronics_come_after_the_model(generator: Generator, tmp_path: Path) 
     assert not (tmp_path / "x.h5").exists()
 
 
+@pytest.mark.parametrize("batch", [2, 3, 128])
+def test_overlaid_showers_are_the_sums_of_single_ones(
+    generator: Generator, tmp_path: Path, batch: int
+) -> None:
+    source = drawn(12, ENERGY, None, 5)
+    generate_file(generator, source, tmp_path / "single.h5", seed=5, batch=3)
+    generate_file(generator, source.overlaid(3), tmp_path / "three.h5", seed=5, batch=batch)
+    expected, three = cf.read(tmp_path / "single.h5").overlaid(3), cf.read(tmp_path / "three.h5")
+    for name, values in expected.conditions.columns().items():
+        np.testing.assert_array_equal(three.conditions.columns()[name], values)
+    # With another batch a deposit at the threshold may fall on either side of it, in each of three.
+    np.testing.assert_allclose(
+        three.deposits, expected.deposits, rtol=1e-4, atol=3.01 * THRESHOLD_MEV * (batch == 128)
+    )
+    assert three.provenance["overlay"] == 3
+    assert three.conditions.particle.tolist() == [0] * 4
+    with pytest.raises(
+        UsageError, match="particle: model 3dgan was trained on e-, got several particles"
+    ):
+        generate_file(generator, like_file(tmp_path / "three.h5"), tmp_path / "x.h5", seed=5)
+
+
+def test_what_the_electronics_cut_is_cut_after_particles_are_added_up(
+    generator: Generator, run: Path, caloforge: Caloforge, tmp_path: Path
+) -> None:
+    (tmp_path / "list.csv").write_text("energy_GeV\n50\n60\n70\n80\n90\n")
+    like = ("--like", tmp_path / "list.csv", "--overlay", 2)
+    assert caloforge("generate", run, *like, "-o", tmp_path / "two.h5").code == 0
+    two = cf.read(tmp_path / "two.h5")
+    np.testing.assert_array_equal(two.incident_energy, [110e3, 150e3])
+    grid = replace(GRID, extra={"digitise": {"mip_MeV": 2.0, "threshold_mip": 1.0}})
+    told = replace(generator, card=replace(generator.card, grid=grid))
+    source = like_file(tmp_path / "list.csv").overlaid(2)
+    generate_file(told, source, tmp_path / "cut.h5", seed=two.provenance["seed"], digitise=True)
+    np.testing.assert_array_equal(cf.read(tmp_path / "cut.h5").deposits, two.above(2.0).deposits)
+    assert (two.above(2.0).deposits != two.deposits).any()
+
+
 def test_what_a_notebook_set_up_in_torch_has_no_say_and_stays(generator: Generator, run: Path) -> None:
     expected = generator.generate([50e3, 60e3], seed=1).deposits
     torch.set_default_dtype(torch.float64)

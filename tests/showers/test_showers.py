@@ -13,7 +13,7 @@ from shower_samples import SMALL_GRID, random_showers
 
 from caloforge.detector import Grid
 from caloforge.detector.grid import CYLINDRICAL
-from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import NORMAL_INCIDENCE, Conditions, Showers
 
 deposit = st.just(0.0) | st.floats(0, 1e6, width=32)
@@ -182,7 +182,7 @@ def test_two_particles_in_one_keep_their_energy_and_their_direction(
     np.testing.assert_allclose(
         both.impact_xy[0], (energy * x).sum() / energy.sum(), rtol=1e-4, atol=1e-4
     )
-    assert both.particle[0] == (pdg[0] if pdg[0] == pdg[1] else 0)
+    assert both.particle[0] == 0
     found_theta, found_phi = float(both.incident_theta[0]), float(both.phi[0])
     along = np.array([np.cos(theta) * np.cos(phi), np.cos(theta) * np.sin(phi), np.sin(theta)]) @ energy
     found = [
@@ -194,6 +194,29 @@ def test_two_particles_in_one_keep_their_energy_and_their_direction(
     same = Conditions.of(energy[[0, 0]], theta[[0, 0]]).overlaid(2)
     assert same.incident_theta[0] == pytest.approx(theta[0], abs=1e-6)
     np.testing.assert_array_equal(same.phi, np.float32(math.pi / 2))
+
+
+@given(st.integers(1, 4), st.integers(0, 3))
+def test_every_few_showers_in_a_row_add_up_to_one(k: int, n: int) -> None:
+    single = random_showers(k * n)
+    together = single.overlaid(k)
+    assert len(together) == n
+    for i, shower in enumerate(together):
+        expected = single.deposits[k * i : k * (i + 1)].sum(axis=0)
+        np.testing.assert_array_equal(shower.deposits[0], expected)
+    for name, values in together.conditions.columns().items():
+        np.testing.assert_array_equal(values, single.conditions.overlaid(k).columns()[name])
+    assert together.conditions.particle.tolist() == [11 if k == 1 else 0] * n
+    assert together.provenance == {**single.provenance, "overlay": k}
+
+
+def test_what_does_not_add_up_is_refused() -> None:
+    for k in (0, 2):
+        with pytest.raises(UsageError, match=f"overlay: expected a multiple of {k} showers, got 3"):
+            random_showers(3).overlaid(k)
+    read_out = Grid("g", (2, 2, 2), extra={"digitised": True})
+    with pytest.raises(UsageError, match="overlay: showers of 'g' are digitised already"):
+        random_showers(4, read_out).overlaid(2)
 
 
 @pytest.mark.parametrize("phi", [6.3, -6.3, 90.0, math.nan, math.inf])

@@ -92,6 +92,10 @@ def run(
             metavar="FILE",
         ),
     ] = None,
+    overlay: Annotated[
+        int,
+        typer.Option("--overlay", min=1, help="Add up so many particles to each shower.", metavar="K"),
+    ] = 1,
     engine: Annotated[
         Engine, typer.Option("--engine", help="What computes the network; auto: the fastest here.")
     ] = Engine.torch,
@@ -131,7 +135,7 @@ def run(
         if energy is None or events is None:
             raise UsageError("--events and --energy: both are needed, or --like FILE")
         source = drawn(
-            events, energy_spectrum(energy, "--energy"), angles, seed,
+            events * overlay, energy_spectrum(energy, "--energy"), angles, seed,
             phi=None if phi is None else Spectrum.parse(phi, unit=DEGREE, what="--phi", signed=True),
             impact=None if impact is None else Area.parse(impact, "--impact"),
             particles=() if particle is None else parse_particles(particle),
@@ -141,7 +145,8 @@ def run(
             "--like: takes all conditions from the file; --energy, --theta, --phi, --impact and --particle do not apply"
         )
     else:
-        source = like_file(like, events)
+        source = like_file(like, None if events is None else events * overlay)
+    source = source.overlaid(overlay)
     source = replace(source, provenance={"command": this_command(), **source.provenance})
     generator = load(model)
     if impact is not None and "impact_xy" not in generator.model.follows:

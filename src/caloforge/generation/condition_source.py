@@ -27,7 +27,10 @@ __all__ = ["ConditionSource", "asked", "drawn", "like_file", "uniform"]
 
 @dataclass(frozen=True)
 class ConditionSource:
-    """Conditions of ``count`` showers, asked for piece by piece: ``piece(first, count)``."""
+    """Conditions of ``count`` showers, asked for piece by piece: ``piece(first, count)``.
+
+    ``overlay`` particles make a shower: conditions are theirs.
+    """
 
     count: int
     piece: Callable[[int, int], Conditions]
@@ -36,6 +39,14 @@ class ConditionSource:
     inputs: tuple[Path, ...] = ()
     grid: Grid | None = None
     """Of the showers whose conditions these are, if they are somebody's."""
+    overlay: int = 1
+
+    def overlaid(self, k: int) -> ConditionSource:
+        """Put every ``k`` particles in a row into one shower."""
+        if k == 1:
+            return self
+        provenance = {**self.provenance, "overlay": k}
+        return replace(self, count=max(1, self.count // k), provenance=provenance, overlay=k)
 
 
 def asked(conditions: Conditions) -> Domain:

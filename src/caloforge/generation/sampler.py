@@ -75,12 +75,17 @@ class Generator:
         )
 
     def sample(
-        self, conditions: Conditions, seed: int, first: int
+        self, conditions: Conditions, seed: int, first: int, *, beyond: bool
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Make showers ``first``, ``first + 1``, ... Raises UsageError where the model, far from its training, cannot."""
+        """Make showers ``first``, ``first + 1``, ...; raise UsageError where the model, far from its training, cannot.
+
+        ``beyond`` tells whether any of the showers asked for is beyond the training.
+        """
         deposits = self.model.sample(conditions, seed, first, self.forward)
+        if not beyond or np.isfinite(deposits.max()):
+            return deposits
         domain = Domain.of(conditions)
-        if check_conditions(self, domain) and not np.isfinite(deposits.max()):
+        if check_conditions(self, domain):
             told, known = (
                 f"{_span(some.energy_MeV, GEV)} GeV and {_span(some.theta_rad, DEGREE)} degrees"
                 for some in (domain, self.card.domain)
@@ -133,12 +138,14 @@ class Generator:
         conditions = Conditions.of(energy, theta, phi, impact, pdg_id)
         if len(conditions) == 0:
             raise UsageError("energy: expected at least one value")
-        if told := check_conditions(self, asked(conditions)):
+        told = check_conditions(self, asked(conditions))
+        if told is not None:
             warnings.warn(told, CaloforgeWarning, stacklevel=3)  # the caller, outside of the decorator
         conditions = self.complete(conditions, seed, 0)
 
         def make(first: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-            return self.sample(conditions[first : first + batch], seed, first)
+            piece = conditions[first : first + batch]
+            return self.sample(piece, seed, first, beyond=told is not None)
 
         firsts = range(0, len(conditions), batch)
         pieces = list((pool or ThreadPool(1)).map(make, firsts))
@@ -258,9 +265,11 @@ def generate_file(
     Each rank makes a run of whole batches, and the threads of its ``pool`` (one by default) take turns with
     them, so that the file is the one of a single process, bit for bit where each computes with as many
     threads. The first rank joins what the others made; they return before. With ``digitise`` the file holds what
-    the detector's electronics read out.
+    the detector's electronics read out. Of an overlay a batch counts the particles.
     """
-    grid = generator.card.grid
+    beyond = check_conditions(generator, source.domain) is not None
+    grid, k = generator.card.grid, source.overlay
+    batch = max(1, batch // k)
     digitiser = Digitiser.of(grid, seed) if digitise else None
     provenance = {**_provenance(generator, seed), **source.provenance}
     if digitiser:
@@ -281,13 +290,11 @@ def generate_file(
         ) as writer:
 
             def make(first: int) -> PackedShowers:
-                conditions = source.piece(first, min(batch, source.count - first))
-                conditions = generator.complete(conditions, seed, first)
-                showers = Showers(
-                    deposits=generator.sample(conditions, seed, first),
-                    **vars(conditions),
-                    grid=grid,
-                )
+                conditions = source.piece(first * k, min(batch, source.count - first) * k)
+                conditions = generator.complete(conditions, seed, first * k)
+                deposits = generator.sample(conditions, seed, first * k, beyond=beyond)
+                showers = Showers(deposits, **vars(conditions), grid=generator.card.grid)
+                showers = showers.overlaid(k) if k > 1 else showers
                 showers = digitiser(showers, first) if digitiser else showers
                 return writer.pack(showers, first - share.start)
 

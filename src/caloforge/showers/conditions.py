@@ -163,7 +163,7 @@ class Conditions:
     def overlaid(self, k: int) -> Conditions:
         """Put every ``k`` particles in a row into one: the sum of their energies, and their means weighted with these.
 
-        The particle of what holds several kinds is 0.
+        What holds several particles has the PDG id 0: it is the shower of none.
         """
         energy_NK = self.incident_energy.astype(np.float64).reshape(-1, k)
         share_NK = energy_NK / energy_NK.sum(axis=1, keepdims=True)
@@ -182,7 +182,6 @@ class Conditions:
         one_N = (phi_NK == phi_NK[:, :1]).all(axis=1)
         phi_N = np.where(one_N, phi_NK[:, 0], np.arctan2(y_N, x_N))
         theta_N = np.arctan2(z_N, x_N * np.cos(phi_N) + y_N * np.sin(phi_N))
-        pdg_NK = self.particle.reshape(-1, k)
         return Conditions.of(
             energy_NK.sum(axis=1),
             theta_N,
@@ -190,7 +189,7 @@ class Conditions:
             None
             if self.impact_xy is None
             else (share_NK[..., None] * self.impact_xy.reshape(-1, k, 2)).sum(axis=1),
-            np.where((pdg_NK == pdg_NK[:, :1]).all(axis=1), pdg_NK[:, 0], 0),
+            0 if k > 1 else self.particle,
         )
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ REST_MEV = {
 def name_of(pdg_id: int) -> str:
     """Return a particle's name, or its PDG id in words."""
     if pdg_id == 0:
-        return "of several particles"
+        return "several particles"
     return next((name for name, pdg in PARTICLES.items() if pdg == pdg_id), f"PDG id {pdg_id}")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from caloforge.detector import Grid
 from caloforge.detector.positions import cell_positions_mm
-from caloforge.foundations.errors import CaloforgeError
+from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.observables.definitions import observables
 from caloforge.showers.conditions import Conditions
 from caloforge.showers.hits import awkward_hits
@@ -85,6 +85,22 @@ class Showers:
         """Set the cells below a read-out threshold to zero."""
         kept = np.where(self.deposits >= threshold_MeV, self.deposits, np.float32(0))
         return replace(self, deposits=kept)
+
+    def overlaid(self, k: int) -> Showers:
+        """Add up every ``k`` showers in a row, as if their particles had come in one event; see :meth:`Conditions.overlaid`.
+
+        What a read-out threshold has taken from single showers stays lost. Raises UsageError where they are not a
+        multiple of ``k``, or digitised already.
+        """
+        if k < 1 or len(self) % k:
+            raise UsageError(f"overlay: expected a multiple of {k} showers, got {len(self)}")
+        if self.grid.extra.get("digitised"):
+            raise UsageError(
+                f"overlay: showers of {self.grid.name!r} are digitised already, and do not add up"
+            )
+        deposits = self.deposits.reshape(-1, k, *self.grid.shape).sum(axis=1)
+        conditions, provenance = vars(self.conditions.overlaid(k)), {**self.provenance, "overlay": k}
+        return replace(self, deposits=deposits, **conditions, provenance=provenance)
 
     def observables(self) -> dict[str, NDArray[Any]]:
         """Compute every observable of :mod:`caloforge.observables.definitions`, by name."""

@@ -114,8 +114,11 @@ def deciding(report: Report, index: int) -> Iterator[str]:
     text = f"{first:,} showers of each file would decide the first of them"
     if most > first:
         text += f", {most:,} all of them" if most <= MANY else f", all of them more than {MANY:,}"
-    yield f"{text}. To make more:"
     reference = report.samples[0]
+    if (reference.conditions.particle == 0).any():  # a file does not say what particles were added up
+        yield f"{text}."
+        return
+    yield f"{text}. To make more:"
     name = reference.grid.name
     detector = name if name in shipped_detectors() else "DETECTOR.yaml"
     yield (
@@ -141,7 +144,7 @@ def beside_the_energy(sample: Sample) -> str:
         inside = (np.abs(sides) <= 1.01 * half_2[:, None]).all() and (np.ptp(sides, axis=1) > 0).all()
         if not inside:
             options.append(f"--impact {','.join(_span(*side) for side in sides)}")
-    if domain.pdg_ids != (ELECTRON,) and 0 not in domain.pdg_ids:
+    if domain.pdg_ids != (ELECTRON,):
         options.append(f"--particle {','.join(map(name_of, domain.pdg_ids))}")
     return "".join(f" {option}" for option in options)
 
