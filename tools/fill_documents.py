@@ -1,7 +1,7 @@
 """Maintainers' tool: write what the code and the measurements say into the documents.
 
 ``python tools/fill_documents.py`` rewrites what stands between ``<!-- fill: NAME ARGUMENT... -->`` and
-``<!-- end -->`` in README.md, CONTRIBUTING.md, docs/*.md and studies/*/README.md; ``--check`` only fails where a
+``<!-- end -->`` in README.md, CONTRIBUTING.md, docs/*.md and studies/*/README.md, and the JSON Schema of a file's detector; ``--check`` only fails where a
 file would change. A NAME is a function of :data:`BLOCKS`. Lists come from the package itself, numbers from the
 result files that commands have written (``docs/results/*.json``, ``studies/*/*.json``).
 """
@@ -31,6 +31,7 @@ from caloforge.comparison.calochallenge import protocol
 from caloforge.comparison.key_metrics import title_of, with_error
 from caloforge.comparison.requirements import STATES, load_requirements
 from caloforge.detector import load_detector, shipped_detectors
+from caloforge.detector.file_keys import FileKeys, json_schema
 from caloforge.files.shipped import pretrained_weights
 from caloforge.models.registry import MODELS
 from caloforge.observables.definitions import OBSERVABLES
@@ -39,6 +40,7 @@ from caloforge.training.config import TrainingConfig
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 DOCUMENTS = ("*.md", "docs/*.md", "studies/*/README.md")
+SCHEMA = "src/caloforge/detector/detector.schema.json"
 BLOCK = re.compile(r"<!-- fill: (\S+)(.*?) -->\n.*?<!-- end -->", re.DOTALL)
 
 Result = Mapping[str, Any]
@@ -54,9 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check = parser.parse_args(arguments).check
     sys.path.insert(0, str(ROOT))  # studies are no part of the package
     stale = ""
-    for path in sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern)):
+    documents = sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern))
+    for path in filter(Path.exists, (*documents, ROOT / SCHEMA)):
         text = path.read_text(encoding="utf-8")
-        filled = fill(text)
+        filled = schema(text) if path.suffix == ".json" else fill(text)
         if filled == text:
             continue
         name = str(path.relative_to(ROOT))
@@ -133,6 +136,18 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str
         default = list(default) if isinstance(default, tuple) else default
         shown = "" if default is None or field.is_required() else f"`{default}`"
         yield f"`{prefix}{name}`", shown, field.description or ""
+
+
+def schema(text: str) -> str:
+    """Write the JSON Schema of a file's detector, unless the text says it; pydantic's releases write 0 or 0.0."""
+    found = json_schema()
+    return text if text and json.loads(text) == found else json.dumps(found, indent=2) + "\n"
+
+
+def detector_keys() -> Iterator[str]:
+    """List what a file says of its detector."""
+    fields = FileKeys.model_fields.items()
+    yield from table(("key", "meaning"), ((f"`{name}`", it.description or "") for name, it in fields))
 
 
 def detectors() -> Iterator[str]:
@@ -507,7 +522,7 @@ def _cell(text: str) -> str:
 BLOCKS: Mapping[str, Callable[..., Iterable[str]]] = {
     function.__name__: function
     for function in (
-        ablation, accuracy, bench, claims, commands, detectors, failed, finding, how, metrics, observables, quality,
+        ablation, accuracy, bench, claims, commands, detector_keys, detectors, failed, finding, how, metrics, observables, quality,
         requirements, resolution, rooms, scaling, search_methods, settings, speed, verdict_power,
     )
 }  # fmt: skip

@@ -72,7 +72,12 @@ json_values = st.recursive(
 
 @given(st.sampled_from(["layer_stack", "layer_stacks", "materials"]), json_values)
 def test_what_is_not_a_stack_has_no_depth(key: str, value: object) -> None:
-    assert depths_X0(Grid.from_json({"name": "any", key: value}, shape=(2, 2, 3))) is None
+    assert depths_X0(Grid("any", (2, 2, 3), extra={key: value})) is None
+
+
+@given(json_values)
+def test_what_the_first_files_said_of_plates_is_kept_where_it_is_none(value: object) -> None:
+    assert depths_X0(Grid.from_json({"name": "any", "layer_stack": value}, shape=(2, 2, 3))) is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from caloforge.detector import Detector, Grid
-from caloforge.detector.description import Digitisation
+from caloforge.detector.electronics import Digitisation
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.showers import Showers
 from caloforge.showers.digitisation import Digitiser
@@ -91,6 +91,7 @@ def test_nobody_digitises_twice_or_without_a_description() -> None:
 
 @pytest.mark.parametrize("told", [3, {"mip_MeV": -1.0}, {"noise_MeV": 1.0}, {"mip_MeV": 1.0, "gain": 2}])
 def test_what_a_file_says_wrongly_is_one_line(told: object) -> None:
-    grid = Grid.from_json({"name": "a", "digitise": told}, shape=(2, 2, 2))
+    with pytest.raises(CaloforgeError, match=r"detector 'a', field digitise[:.]"):
+        Grid.from_json({"name": "a", "digitise": told}, shape=(2, 2, 2))
     with pytest.raises(CaloforgeError, match="detector 'a', field digitise: field"):
-        Digitiser.of(grid, 1)
+        Digitiser.of(Grid("a", (2, 2, 2), extra={"digitise": told}), 1)

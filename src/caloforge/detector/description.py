@@ -10,23 +10,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from caloforge.detector.grid import CARTESIAN, CYLINDRICAL, MAX_CELLS, MAX_NAME, Grid
+from caloforge.detector.electronics import Digitisation
+from caloforge.detector.file_keys import CARTESIAN, CYLINDRICAL, MAX_CELLS, MAX_NAME
+from caloforge.detector.grid import Grid
 from caloforge.detector.layers import (
     OWN,
     Count,
     LayerStack,
     Length,
+    Margin,
     Material,
     OwnName,
     Slab,
     Strict,
+    Tesla,
     positions_mm,
 )
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.texts import read_text
 from caloforge.foundations.yaml_model import parse_yaml
 
-__all__ = ["Cylinder", "Detector", "Digitisation", "load_detector", "shipped_detectors"]
+__all__ = ["Cylinder", "Detector", "load_detector", "shipped_detectors"]
 
 
 PhysicsList = Literal[
@@ -41,7 +45,6 @@ PhysicsList = Literal[
     "G4EmLivermorePhysics",
     "G4EmPenelopePhysics",
 ]
-Tesla = Annotated[float, Field(ge=-100, le=100)]
 
 TOLD = {
     *("margin_mm", "production_cut_mm", "materials", "physics_list", "magnetic_field_T"),
@@ -56,15 +59,6 @@ class Cylinder(Strict):
     rings: Count
     ring_mm: Length
     sectors: Count
-
-
-class Digitisation(Strict):
-    """What electronics make of a cell's deposit: noise is added, saturation cuts, and what is below the threshold is zero."""
-
-    mip_MeV: Annotated[float, Field(gt=0, lt=1e6)]
-    threshold_mip: Annotated[float, Field(ge=0, lt=1e6)] = 0.0
-    noise_MeV: Annotated[float, Field(ge=0, lt=1e6)] = 0.0
-    saturation_MeV: Annotated[float, Field(gt=0, lt=1e9)] | None = None
 
 
 class Detector(Strict):
@@ -85,7 +79,7 @@ class Detector(Strict):
     readout: Cylinder | None = None
     materials: dict[OwnName, Material] | None = None
     layers: Annotated[tuple[LayerStack, ...], Field(min_length=1)]
-    margin_mm: Annotated[float, Field(ge=0, lt=1e5, allow_inf_nan=False)] = 0.0
+    margin_mm: Margin = 0.0
     production_cut_mm: Length = 0.7
     physics_list: PhysicsList | None = None
     magnetic_field_T: tuple[Tesla, Tesla, Tesla] | None = None

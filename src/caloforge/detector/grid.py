@@ -5,43 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
-from pydantic import Strict
-
+from caloforge.detector.file_keys import CARTESIAN, CYLINDRICAL, MAX_CELLS, MAX_NAME, read_keys
 from caloforge.detector.layers import positions_mm, read_stacks, stacks_of_plates
 from caloforge.foundations.errors import CaloforgeError
-from caloforge.foundations.texts import fill
 
-__all__ = ["CARTESIAN", "CYLINDRICAL", "MAX_NAME", "Grid"]
+__all__ = ["CARTESIAN", "CYLINDRICAL", "Grid"]
 
-CARTESIAN = ("x", "y", "z")
-CYLINDRICAL = ("r", "phi", "layer")
-
-MAX_CELLS = 1 << 24
-"""A grid above this is taken for a mistake: a shower of it would need 64 MiB."""
-
-MAX_NAME = 200
-
-Whole = Annotated[int, Strict()]
-Real = Annotated[float, Strict()]
-"""Strict: true is a number to Python, not to a physicist."""
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What a file may say of its grid in numbers."""
-
-    shape: tuple[Whole, Whole, Whole] | None = None
-    layers: Whole | None = None
-    cell_size_mm: tuple[Real, Real] | None = None
-    cell_size_mm_rad: tuple[Real, Real] | None = None
-    layer_pitch_mm: Real | None = None
-    layer_centres_mm: tuple[Real, ...] | None = None
-    threshold_MeV: Real | None = None
-
-
-KNOWN = frozenset(("name", "axes", *_Told.__dataclass_fields__))
+KNOWN = frozenset(("name", "axes", "shape", "layers", "cell_size_mm", "cell_size_mm_rad"))
+KNOWN |= {"layer_pitch_mm", "layer_centres_mm", "threshold_MeV"}
+"""Keys of a file that are fields of a grid; the others are its ``extra``."""
 
 
 @dataclass(frozen=True)
@@ -155,16 +129,12 @@ class Grid:
         name = data.get("name")
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
             raise CaloforgeError(f"detector, field name: expected a text of 1 to {MAX_NAME} characters")
-        told = fill(
-            _Told,
-            {key: data[key] for key in _Told.__dataclass_fields__ if key in data},
-            f"detector {name!r}",
-        )
+        told = read_keys(data, f"detector {name!r}")
         declared = told.shape or shape
         if declared is None:
             raise CaloforgeError(f"detector {name!r}, field shape is missing")
-        axes = data.get("axes", list(CARTESIAN))
-        sizes = told.cell_size_mm, told.cell_size_mm_rad
+        axes = tuple(told.axes)
+        size = told.cell_size_mm if axes == CARTESIAN else told.cell_size_mm_rad
         extra = {key: value for key, value in data.items() if key not in KNOWN}
         pitch, centres = told.layer_pitch_mm, told.layer_centres_mm
         _in_todays_words(extra, declared[2])
@@ -177,8 +147,8 @@ class Grid:
         grid = cls(
             name=name,
             shape=(declared[0], declared[1], declared[2]),
-            axes=tuple(axes) if isinstance(axes, list) else axes,
-            cell_size=sizes[axes != list(CARTESIAN)],
+            axes=axes,
+            cell_size=size,
             layer_pitch_mm=pitch,
             layer_centres_mm=centres,
             threshold_MeV=told.threshold_MeV or 0.0,

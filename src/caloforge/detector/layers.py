@@ -5,40 +5,60 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
 __all__ = [
     "OWN",
+    "OWN_NAMES",
     "VACUUM",
+    "WHOLE",
     "Count",
     "LayerStack",
     "Length",
+    "Margin",
     "Material",
     "OwnName",
     "Slab",
     "Strict",
+    "Tesla",
     "positions_mm",
     "read_stacks",
     "sensitive_depths",
     "stacks_of_plates",
 ]
 
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""In JSON 3.0 is a whole number."""
+
+Count = Annotated[int, Field(ge=1, le=1000), WHOLE]
 Length = Annotated[float, Field(gt=0, lt=1e5, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=1000)]
+Margin = Annotated[float, Field(ge=0, lt=1e5, allow_inf_nan=False)]
+Tesla = Annotated[float, Field(ge=-100, le=100)]
 
 VACUUM = "G4_Galactic"
 NIST, NAME = re.compile(r"G4_[A-Za-z0-9_-]{1,60}"), re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
+
+NAMES = {"type": "string", "pattern": f"^({NIST.pattern}|{NAME.pattern})$"}
+OWN_NAMES: dict[str, Any] = {"type": "string", "pattern": f"^(?!{NIST.pattern}$){NAME.pattern}$"}
+"""The same for JSON Schema."""
 
 MATERIALS = "https://geant4-userdoc.web.cern.ch/UsersGuides/ForApplicationDeveloper/html/Appendix/materialNames.html"
 
@@ -78,7 +98,9 @@ class Material(Strict):
     """A material by its density and its elements' parts of the mass."""
 
     density_g_cm3: Annotated[float, Field(gt=0, lt=1e3)]
-    elements: Annotated[dict[str, Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    elements: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+        min_length=1, json_schema_extra={"propertyNames": {"enum": list(SYMBOLS)}}
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Material:
@@ -95,7 +117,7 @@ OwnName = Annotated[str, AfterValidator(_named_apart)]
 class Slab(Strict):
     """One plate of a layer: a material by its name, its thickness, and a production cut of its own."""
 
-    material: Annotated[str, AfterValidator(_known)]
+    material: Annotated[str, AfterValidator(_known), WithJsonSchema(NAMES)]
     thickness_mm: Length
     sensitive: bool = False
     production_cut_mm: Length | None = None

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
+from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import yaml
@@ -18,7 +19,15 @@ from caloforge.foundations.texts import MAX_DEPTH, shortened
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["MAX_YAML_BYTES", "did_you_mean", "dump_yaml", "first_error", "load_yaml", "parse_yaml"]
+__all__ = [
+    "MAX_YAML_BYTES",
+    "did_you_mean",
+    "dump_yaml",
+    "first_error",
+    "in_words",
+    "load_yaml",
+    "parse_yaml",
+]
 
 MAX_YAML_BYTES = 1 << 18
 """What a person writes is far shorter, and its parser slow."""
@@ -83,7 +92,7 @@ def parse_yaml(model: type[M], text: str, source: str) -> M:
         field = shortened(".".join(str(part) for part in first["loc"]), 100)
         line = _line_of(root, first["loc"])
         where = f", field {field}" if field else ""
-        words = shortened(_in_words(first, model), 400)
+        words = shortened(in_words(first, model), 400)
         raise UsageError(f"{source}, line {line}{where}: {words}") from None
 
 
@@ -169,8 +178,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"{asked}expected one of {', '.join(known)}" if known else "expected no fields"
 
 
-def _in_words(error: ErrorDetails, model: type[BaseModel]) -> str:
-    """Say what is wrong and what was expected, in the words of the file and not of Python."""
+def in_words(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """Say what is wrong and what was expected, in the words of a file and not of Python."""
     *parents, name = error["loc"] or ("",)
     if error["type"] == "extra_forbidden":
         return f"no such field; {did_you_mean(str(name), _names(model, parents))}"
@@ -194,6 +203,8 @@ def _names(kind: Any, location: Sequence[int | str]) -> list[str]:
         else:
             field = getattr(kind, "model_fields", {}).get(part)
             kind = field and field.annotation
+        if isinstance(kind, UnionType):  # what may be missing: X | None
+            kind = get_args(kind)[0]
     return [field.alias or name for name, field in getattr(kind, "model_fields", {}).items()]
 
 

@@ -193,8 +193,9 @@ def _check_folder(folder: Path) -> None:
 
 def _listed(some: object) -> list[Any]:
     """Return several of something as a list, and one of it as a list of one; showers are one."""
-    several = isinstance(some, Iterable) and not isinstance(some, str | Path | Showers)
-    return list(some) if several else [some]
+    if isinstance(some, str | Path | Showers) or not isinstance(some, Iterable):
+        return [some]
+    return list(some)
 
 
 def _roles(n_candidates: int) -> list[str]:

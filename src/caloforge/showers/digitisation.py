@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from caloforge.detector import Grid
-from caloforge.detector.description import Digitisation
+from caloforge.detector.electronics import Digitisation
 from caloforge.foundations.errors import UsageError
 from caloforge.foundations.randomness import stream
 from caloforge.foundations.texts import fill
