@@ -109,7 +109,7 @@ def written() -> Iterator[tuple[str, object]]:
 def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert SCHEMA == json_schema()
+    assert json_schema() == SCHEMA
 
 
 @pytest.mark.parametrize("told", [pytest.param(told, id=name) for name, told in written()])
