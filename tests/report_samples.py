@@ -148,7 +148,7 @@ def _picture(text: str) -> bytes:
     return buffer.getvalue()
 
 
-def few_plots(*given: Any) -> list[Plot]:
+def few_plots(*given: Any, each: int = 3) -> list[Plot]:
     """Stand in for the catalogue with the first plots of each topic."""
     by_topic = groupby(catalogue(*given), key=lambda plot: plot.topic)
-    return [plot for _, plots in by_topic for plot in islice(plots, 3)]
+    return [plot for _, plots in by_topic for plot in islice(plots, each)]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -17,6 +18,7 @@ from commands import Caloforge, Ran
 from edm4hep_samples import put_events
 from launchers import put_srun
 from loaded import Task, start_loaded
+from report_samples import few_plots as few_plots_of
 from shower_samples import (
     PHOTON_LAYERS,
     binning_xml,
@@ -48,8 +50,10 @@ LONG = (*bench.EXAMPLES, *validate.EXAMPLES[1:])
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_plots: None) -> Path:
     """A folder with the public files that the examples of convert name, and showers for those of search.
 
-    The demo has a few showers.
+    The demo has a few showers. A plot takes most of a second: one of each topic and one display are drawn.
     """
+    monkeypatch.setattr("caloforge.report.plots.catalogue.catalogue", partial(few_plots_of, each=1))
+    monkeypatch.setattr("caloforge.report.plots.catalogue.DISPLAY_QUANTILES", (0.5,))
     for name in ("EleEscan_1_1.h5", "EleEscan_1_2.h5"):
         write_clic(tmp_path / name)
     binning = tmp_path / "binning_dataset_1_photons.xml"
