@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caloforge.detector import Grid, load_detector, shipped_detectors
-from caloforge.detector.grid import CARTESIAN, CYLINDRICAL, MAX_CELLS
+from caloforge.detector.file_keys import CARTESIAN, CYLINDRICAL, MAX_CELLS
 from caloforge.files.shower_file import ShowerFile
 from caloforge.foundations.errors import CaloforgeError
 
