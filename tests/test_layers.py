@@ -22,7 +22,7 @@ FLOORS = (
     ("showers",),
     ("files",),
     ("geant4", "models"),
-    ("training",),
+    ("training", "export"),
     ("generation",),
     ("comparison",),
     ("report",),

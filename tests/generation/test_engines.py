@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 import torch
 from commands import Caloforge
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import CaloforgeError, MissingExtraError, UsageError
 from caloforge.generation.engines import engine as engines
 from caloforge.generation.engines.engine import LIBRARIES, choose, installed, make_forward
-from caloforge.generation.engines.onnx_file import erfinv, floor_divide, onnx_file
+from caloforge.generation.engines.onnx_file import onnx_file
 from caloforge.models.base import ShowerModel
 from caloforge.models.registry import MODELS
 from caloforge.models.saved import ModelCard, save_model
@@ -92,7 +90,7 @@ def test_a_model_is_exported_once_for_its_weights_and_its_batch(monkeypatch: pyt
         return b"onnx"
 
     monkeypatch.setattr("caloforge.generation.engines.onnx_file._export", export)
-    monkeypatch.setattr("caloforge.generation.engines.onnx_file.version", lambda name: "1")
+    monkeypatch.setattr("caloforge.export.onnx_graph.version", lambda name: "1")
     model = a_model("3dgan")
     paths = [onnx_file(model, BATCH, "onnx") for _ in range(2)]
     paths.append(onnx_file(model, 1, "onnx"))
@@ -107,7 +105,7 @@ def test_a_model_is_exported_once_for_its_weights_and_its_batch(monkeypatch: pyt
 @pytest.mark.parametrize("content", [b"", b"onn", b"onny", b"\0"])
 def test_a_kept_file_that_changed_is_made_again(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr("caloforge.generation.engines.onnx_file._export", lambda *_: b"onnx")
-    monkeypatch.setattr("caloforge.generation.engines.onnx_file.version", lambda name: "1")
+    monkeypatch.setattr("caloforge.export.onnx_graph.version", lambda name: "1")
     model = a_model("3dgan")
     path = onnx_file(model, BATCH, "onnx")
     path.write_bytes(content)
@@ -136,7 +134,7 @@ def test_a_kept_file_that_does_not_load_is_made_again_once(
         return b"graph"
 
     monkeypatch.setattr("caloforge.generation.engines.onnx_file._export", export)
-    monkeypatch.setattr("caloforge.generation.engines.onnx_file.version", lambda name: "2")
+    monkeypatch.setattr("caloforge.export.onnx_graph.version", lambda name: "2")
     monkeypatch.setattr(engines, "import_module", lambda name: SimpleNamespace(Compiled=load))
     monkeypatch.setattr(engines, "library_versions", lambda *_: [])
     if failures == 1:
@@ -245,14 +243,3 @@ def test_ranks_name_their_engine(
     assert ran.code == 2
     assert "--engine auto: each rank could take another" in ran.err
     assert ran.err.count("\n") == 1
-
-
-def test_the_inverse_error_function() -> None:
-    x = torch.cat([torch.linspace(-0.9999, 0.9999, 1001), torch.tensor([-1 + 2e-7, 1 - 2e-7])])
-    torch.testing.assert_close(erfinv(x), torch.erfinv(x), rtol=1e-5, atol=1e-7)
-
-
-@given(st.integers(0, 2**24), st.integers(1, 2**20))
-def test_integers_are_divided_exactly(x: int, by: int) -> None:
-    near = torch.tensor([x, x // by * by, max(x // by * by - 1, 0)])
-    assert torch.equal(floor_divide(near, by), near // by)

@@ -15,7 +15,7 @@ from caloforge.foundations.durable import check_output_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.texts import parse_json, read_json
 
-__all__ = ["Overwrite", "claim_json", "claim_showers", "this_command"]
+__all__ = ["Overwrite", "claim_export", "claim_json", "claim_showers", "this_command"]
 
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what another command wrote there.")
@@ -59,6 +59,22 @@ def claim_json(path: Path, *, overwrite: bool) -> None:
         with suppress(CaloforgeError):
             made_by = read_json(path).get("command")
     _require(path, made_by, overwrite)
+
+
+def claim_export(path: Path, beside: Path | None, *, overwrite: bool) -> None:
+    """Raise UsageError where an export, or the text beside it, cannot be written or would replace what is not this command's own."""
+    from caloforge.export.containers import read_note
+
+    made_by = None
+    for written in (path, beside):
+        if written:
+            check_output_path(written)
+    if path.exists():
+        with suppress(CaloforgeError):
+            made_by = read_note(path).get("command")
+    _require(path, made_by, overwrite)
+    if beside:
+        _require(beside, made_by, overwrite)
 
 
 def _require(path: Path, made_by: object, overwrite: bool) -> None:

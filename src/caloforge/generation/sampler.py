@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from caloforge.export.targets import export_model
 from caloforge.files.packing import PackedShowers
 from caloforge.files.rank_merge import RankMerge
 from caloforge.files.shipped import pretrained_weights
@@ -155,6 +156,13 @@ class Generator:
             grid=self.card.grid,
             provenance=_provenance(self, seed),
         )
+
+    def export(self, target: str, path: str | Path) -> dict[str, Any]:
+        """Write the model for other programs: ``target`` is "onnx", "par04" or "ddml".
+
+        Returns and raises as :func:`caloforge.export.targets.export_model` does.
+        """
+        return export_model(self.model, self.card, target, Path(path))
 
 
 @usual_torch()

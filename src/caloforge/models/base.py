@@ -47,7 +47,10 @@ class ShowerModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
-        """Make images (B, nx, ny, nz) in network units."""
+        """Make images (B, nx, ny, nz) in network units.
+
+        Sizes of the batch are taken as ``x.shape[0]``: exports follow these for any batch, and ``len(x)`` not.
+        """
 
     def prepare(self) -> None:
         """Get ready to make many showers; the weights must not change afterwards."""
@@ -55,6 +58,11 @@ class ShowerModel(nn.Module, ABC):
     def noise(self, seed: int, first: int, count: int) -> Tensor:
         """Draw the standard normal noise (count, noise_size) of showers ``first``, ``first + 1``, ..."""
         return normal_rows(self.noise_size, first, count, seed, "noise")
+
+    def deposits(self, given: Given, noise_BL: Tensor, forward: Forward | None = None) -> Tensor:
+        """Make deposits (B, nx, ny, nz) in MeV; ``forward`` computes the images in place of the model."""
+        deposits_BXYZ = self.transform.inverse((forward or self)(given, noise_BL).float())
+        return nn.functional.threshold(deposits_BXYZ, self.threshold_MeV, 0.0, inplace=True)
 
     @torch.inference_mode()
     def sample(
@@ -71,8 +79,6 @@ class ShowerModel(nn.Module, ABC):
         for start in range(0, len(conditions), self.at_once):
             part = slice(start, min(start + self.at_once, len(conditions)))
             noise_BL = self.noise(seed, first + start, part.stop - start).to(device)
-            image_BXYZ = (forward or self)(given.take(part), noise_BL).float()
-            deposits_BXYZ = self.transform.inverse(image_BXYZ)
-            nn.functional.threshold(deposits_BXYZ, self.threshold_MeV, 0.0, inplace=True)
+            deposits_BXYZ = self.deposits(given.take(part), noise_BL, forward)
             torch.from_numpy(result[part]).copy_(deposits_BXYZ)
         return result

@@ -25,6 +25,7 @@ from caloforge.showers import ELECTRON, IN_Y_Z, MAX_INCIDENT_MEV, Domain
 __all__ = [
     "WEIGHTS",
     "ModelCard",
+    "describe",
     "has_model",
     "load_model",
     "read_card",
@@ -79,9 +80,9 @@ class ModelCard:
         return MODELS[self.name]
 
 
-def save_model(folder: Path, model: ShowerModel, card: ModelCard) -> None:
-    """Write both files: the weights carry the card and its checksum, ``model.json`` shows it to people."""
-    described = {
+def describe(model: ShowerModel, card: ModelCard) -> dict[str, Any]:
+    """Return what ``model.json`` says."""
+    return {
         "format": FORMAT,
         "version": VERSION,
         **asdict(card),
@@ -91,6 +92,11 @@ def save_model(folder: Path, model: ShowerModel, card: ModelCard) -> None:
         "units": {name: UNITS[name] for name in ("showers", "incident_energy", *sorted(model.follows))},
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+
+
+def save_model(folder: Path, model: ShowerModel, card: ModelCard) -> None:
+    """Write both files: the weights carry the card and its checksum, ``model.json`` shows it to people."""
+    described = describe(model, card)
     (folder / CARD).unlink(missing_ok=True)  # a kill must not leave one that belongs to other weights
     save_tensors(folder / WEIGHTS, model.state_dict(), described)
     write_json(folder / CARD, described)

@@ -42,7 +42,7 @@ class Given(NamedTuple):
             energy_B,
             torch.full_like(energy_B, NORMAL_INCIDENCE) if theta_B is None else theta_B,
             torch.full_like(energy_B, IN_Y_Z) if phi_B is None else phi_B,
-            energy_B.new_zeros(len(energy_B), 2) if impact_mm_B2 is None else impact_mm_B2,
+            energy_B.new_zeros(energy_B.shape[0], 2) if impact_mm_B2 is None else impact_mm_B2,
             torch.full_like(energy_B, ELECTRON, dtype=torch.int64) if pdg_B is None else pdg_B,
         )
 

@@ -21,11 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from caloforge.export.onnx_graph import library_versions
 from caloforge.foundations.cache import cache_folder
 from caloforge.foundations.durable import SEAL, seal, sealed, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.texts import read_json
-from caloforge.generation.engines.onnx_file import INPUTS, fingerprint, library_versions, onnx_file
+from caloforge.generation.engines.onnx_file import INPUTS, fingerprint, onnx_file
 from caloforge.models.base import Forward, ShowerModel
 from caloforge.showers import Conditions
 from caloforge.showers.batch import Given
@@ -91,7 +92,7 @@ def make_forward(
         return model
     if name not in LIBRARIES:
         raise UsageError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
-    library_versions(LIBRARIES[name], name)
+    library_versions(LIBRARIES[name], f"--engine {name}", name)
     piece = min(batch, PIECE)
     load = import_module(f"caloforge.generation.engines.{name}_engine").Compiled
     for _ in range(2):  # a file that does not load is made again, once

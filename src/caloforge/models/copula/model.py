@@ -167,7 +167,7 @@ class FactorCopula(ShowerModel):
         layers_BZ = self._layers(monomials_BZF[:, 0], given_BJ, latent_BM, energy_B)
         in_layer_H = hits.shower_H * self.grid.n_layers + hits.layer_H
         scale_BZ = _scales(layers_BZ, in_layer_H, deposit_H)
-        deposits_N = energy_B.new_zeros(len(energy_B) * self.grid.n_cells)
+        deposits_N = energy_B.new_zeros(energy_B.shape[0] * self.grid.n_cells)
         deposits_N = deposits_N.index_copy_(0, hits.cells_H, deposit_H * scale_BZ.view(-1)[in_layer_H])
         return deposits_N.view(-1, *self.grid.shape)
 
@@ -180,7 +180,7 @@ class FactorCopula(ShowerModel):
         own_BC: Tensor,
     ) -> Hits:
         """Find the cells whose latents exceed their thresholds: all of the window are looked at."""
-        count, n_layers = len(own_BC), self.grid.n_layers
+        count, n_layers = own_BC.shape[0], self.grid.n_layers
         given_ZBI = torch.cat(
             [factors_BK.expand(n_layers, -1, -1), monomials_BZF.transpose(0, 1)], dim=2
         )

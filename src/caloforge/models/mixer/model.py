@@ -212,7 +212,7 @@ class Mixer(ShowerModel):
         inputs = torch.cat([latent_BL, normals_BM, features_BF, place_B5], 1)
         sources = self.sources(inputs).view(-1, self.n_sources, self.width)
         tokens = self.blocks(self.place_PS @ sources + self.place_PW)
-        moved = self.head(tokens).view(len(tokens), self.patches.count, 3, -1)
+        moved = self.head(tokens).view(tokens.shape[0], self.patches.count, 3, -1)
         return moved, self._levels(layers_BZ)
 
     def _thresholds(self, moved: Tensor, weight_BZL: Tensor) -> Tensor:

@@ -29,13 +29,13 @@ class Patches(nn.Module):
         missing = [side * a - n for a, n in zip(self.across, self.shape[:2], strict=True)]
         image = pad(image_BXYZ, (0, 0, 0, missing[1], 0, missing[0])) if any(missing) else image_BXYZ
         ax, ay = self.across
-        cut = image.reshape(len(image), ax, side, ay, side, self.shape[2]).permute(0, 1, 3, 2, 4, 5)
-        return cut.reshape(len(image), self.count, self.cells)
+        cut = image.reshape(image.shape[0], ax, side, ay, side, self.shape[2]).permute(0, 1, 3, 2, 4, 5)
+        return cut.reshape(image.shape[0], self.count, self.cells)
 
     def join(self, patches_BPC: Tensor) -> Tensor:
         """Put together."""
         ax, ay = self.across
-        cut = patches_BPC.reshape(len(patches_BPC), ax, ay, self.side, self.side, self.shape[2])
+        cut = patches_BPC.reshape(patches_BPC.shape[0], ax, ay, self.side, self.side, self.shape[2])
         image = cut.permute(0, 1, 3, 2, 4, 5).reshape(-1, self.side * ax, self.side * ay, self.shape[2])
         return image[:, : self.shape[0], : self.shape[1]]
 

@@ -178,7 +178,7 @@ def subpixel(
     y_BXYZC = (
         y_BXYZF.reshape(*y_BXYZF.shape[:-1], *upsample, filters)
         .permute(0, 1, 4, 2, 5, 3, 6, 7)
-        .reshape(len(x_BCXYZ), *(b * u for b, u in zip(blocks, upsample, strict=True)), filters)
+        .reshape(x_BCXYZ.shape[0], *(b * u for b, u in zip(blocks, upsample, strict=True)), filters)
     )
     x, y, z = outs
     return y_BXYZC[:, :x, :y, :z].movedim(-1, 1)
