@@ -42,7 +42,7 @@ def test_what_comes_out_is_the_model_s_shower(form: type[Form]) -> None:
         torch.manual_seed(0)  # of the first golden shower
         inputs, golden, noise_NL = (inputs[0][:1],), golden.take(slice(1)), noise_NL[:1]
     got = made.read(made(*inputs), golden)
-    wanted = model.deposits(golden, noise_NL)
+    wanted = model.read_out(golden, noise_NL)
     assert len({float(shower.sum()) for shower in wanted}) == len(wanted)
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
@@ -138,10 +138,10 @@ def test_cells_of_par04_lie_where_the_model_s_do(grid: Grid) -> None:
     np.testing.assert_allclose(across(grid, -math.pi), ours, atol=1e-9)
     made = [form(model, card_of(grid).domain) for form in (NoiseAndConditions, FewLatents)]
     theirs = [across(grid, first) for first in (-math.pi, 0.0)]
-    found = list[NDArray[np.generic]]()
+    found = list[NDArray[np.float64]]()
     for form, (x, y) in zip(made, theirs, strict=True):
         given = Given.of(torch.tensor([5e4]))
-        deposits_N = form(form.rows(torch.ones(1, form.latents), given, 0.0)).numpy()[0]
+        deposits_N = form(form.rows(torch.ones(1, form.latents), given)).double().numpy()[0]
         order = np.lexsort((np.round(y, 6).ravel(), np.round(x, 6).ravel()))
         found.append((deposits_N / deposits_N.sum())[order])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)

@@ -7,6 +7,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Caloforge
-from export_samples import PLANE, Made, a_model
+from export_samples import PLANE, Made, Marked, a_marked, a_model
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -141,7 +142,7 @@ def test_ddml_gets_rings_in_par04_s_form(exported: Callable[[str], tuple[Made, P
         latents_1K = torch.randn(1, 10, generator=torch.Generator().manual_seed(seed))
         got = as_par04(opened, latents_1K.numpy()[0], 2e4, 0.0).reshape(1, *model.grid.shape)
         noise_1L = normals_of_latents(latents_1K, model.noise_size)
-        wanted = model.deposits(Given.of(torch.tensor([2e4])), noise_1L).numpy()
+        wanted = model.read_out(Given.of(torch.tensor([2e4])), noise_1L).numpy()
         require_same(np.roll(got, 3, axis=2), wanted)
         made.append(got.sum())
     assert made[0] != made[1]
@@ -162,7 +163,7 @@ def test_ddml_gets_planes_in_l2lflows_form(name: str, tmp_path: Path) -> None:
             output: Tensor = program(torch.tensor([row]))
             torch.manual_seed(seed)
             given = Given.of(torch.tensor([30e3]), torch.tensor([theta]))
-            wanted = model.deposits(given, torch.randn(1, model.noise_size)).numpy()
+            wanted = model.read_out(given, torch.randn(1, model.noise_size)).numpy()
         assert output.is_contiguous()
         require_same(output.permute(0, 2, 3, 1).numpy() * 1e3, wanted)
 
@@ -242,9 +243,41 @@ def test_what_is_no_export_says_nothing_of_itself(content: bytes, suffix: str, t
         read_note(path)
 
 
+def test_where_no_particle_is_passed_there_is_one(tmp_path: Path) -> None:
+    """A model that tells electrons from photons is an electron's in DDML, and says so."""
+    result = export_model(*a_model("copula", particles=True), "ddml", tmp_path / "x.pt")
+    assert "ApplicableParticles=\"['e-']\"" in Path(result["beside"]).read_text()
+
+
+class Undecided(Marked):
+    """Does what no graph holds: its way depends on its numbers."""
+
+    def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
+        """Return a shower, or another."""
+        return super().forward(given, noise_BL if noise_BL.sum() > 0 else -noise_BL)
+
+
+def test_a_model_that_no_graph_holds_is_one_line(tmp_path: Path) -> None:
+    _, card = a_marked(PLANE)
+    with pytest.raises(CaloforgeError) as told:
+        export_model(Undecided(PLANE), card, "ddml", tmp_path / "x.pt")
+    assert str(told.value).startswith("--target ddml: copula cannot be written as TorchScript: ")
+    assert "\n" not in str(told.value)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_model_without_finite_showers_is_not_written(tmp_path: Path) -> None:
+    model, card = a_model("3dgan", SQUARE)
+    with torch.no_grad():
+        next(model.parameters()).mul_(math.nan)
+    with pytest.raises(CaloforgeError, match=r"x\.pt: not written: .*not finite"):
+        export_model(model, card, "ddml", tmp_path / "x.pt")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_onnx_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
-        raise onnx_graph.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(onnx_graph, "version", missing)
     with pytest.raises(MissingExtraError, match=r"--target onnx needs .*caloforge\[onnx\]"):

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.export.counter_noise import normal_rows, normals_of_latents
-from caloforge.foundations.units import DEGREE, GEV
+from caloforge.foundations.units import GEV
 from caloforge.models.base import ShowerModel
-from caloforge.showers import Domain
+from caloforge.showers import ELECTRON, Domain
 from caloforge.showers.batch import Given
 from caloforge.showers.domain import Range
 
@@ -38,8 +38,8 @@ GOLDEN, GOLDEN_KEY = 5, 20261129
 LATENTS = 10
 """Par04's VAE has so many, and DDML's class for it can pass no other number."""
 
-MAX_ENERGY_MEV, MAX_ANGLE_RAD = 1_024_000.0, 90 * DEGREE
-"""Par04 divides the incident energy and the angle to the beam by these."""
+MAX_ENERGY_MEV = 1_024_000.0
+"""Par04 divides the incident energy by this."""
 
 
 CONDITIONS = {
@@ -95,6 +95,19 @@ class Form(nn.Module, ABC):
     def read(self, output: Tensor, given: Given) -> Tensor:
         """Return the deposits (N, nx, ny, nz) in MeV that the other program makes of the output."""
 
+    @property
+    def particle(self) -> int:
+        """The primary where the other program passes none: an electron if the model knows it."""
+        known = self.domain.pdg_ids
+        return ELECTRON if ELECTRON in known else known[0]
+
+    def _given(
+        self, energy_B: Tensor, theta_B: Tensor | None = None, phi_B: Tensor | None = None
+    ) -> Given:
+        """Return conditions of this primary in the middle of the central cell, by default at normal incidence."""
+        pdg_B = torch.full_like(energy_B, self.particle, dtype=torch.int64)
+        return Given.of(energy_B, theta_B, phi_B, pdg_B=pdg_B)
+
     def _energies(self) -> Tensor:
         low, high = self.domain.energy_MeV
         return low * (high / low) ** torch.linspace(0, 1, GOLDEN)
@@ -118,7 +131,7 @@ class NamedInputs(Form):
         given = list(Given.of(energy_B))
         for place, values in zip(self.followed, others, strict=True):
             given[place] = values
-        return self.model.deposits(Given(*given), noise_BL)
+        return self.model.read_out(Given(*given), noise_BL)
 
     def golden(self) -> Given:
         """Return all conditions across the model's range."""
@@ -154,6 +167,8 @@ class NoiseAndConditions(Form):
 
     inputs = ("noise_and_conditions",)
     output = "deposits_over_incident_energy"
+    normal = 1.0
+    """The angle that is passed for a particle at normal incidence."""
 
     @property
     def latents(self) -> int:
@@ -169,7 +184,7 @@ class NoiseAndConditions(Form):
         (input_BI,) = inputs
         energy_B = input_BI[:, self.latents] * MAX_ENERGY_MEV
         noise_BL = self.noise(input_BI[:, : self.latents])
-        deposits_BXYZ = self.model.deposits(Given.of(energy_B), noise_BL)
+        deposits_BXYZ = self.model.read_out(self._given(energy_B), noise_BL)
         return self.turned(deposits_BXYZ / energy_B[:, None, None, None]).flatten(1)
 
     def turned(self, deposits_BXYZ: Tensor) -> Tensor:
@@ -178,17 +193,17 @@ class NoiseAndConditions(Form):
 
     def golden(self) -> Given:
         """Return energies across the model's range, at normal incidence."""
-        return Given.of(self._energies())
+        return self._given(self._energies())
 
     def ask(self, given: Given) -> Asked:
-        """Return a row as Par04 makes it of a particle across the beam."""
+        """Return rows as the other program makes them of particles at normal incidence."""
         latents_NK = normal_rows(self.latents, len(given.energy_B), GOLDEN_KEY)
-        return Asked((self.rows(latents_NK, given, 1.0),), self.noise(latents_NK))
+        return Asked((self.rows(latents_NK, given),), self.noise(latents_NK))
 
-    def rows(self, latents_NK: Tensor, given: Given, angle: float) -> Tensor:
+    def rows(self, latents_NK: Tensor, given: Given) -> Tensor:
         """Put latents and conditions side by side."""
         energy_N = given.energy_B / MAX_ENERGY_MEV
-        rest = (energy_N * 0 + value for value in (angle, 0.0, 1.0))
+        rest = (energy_N * 0 + value for value in (self.normal, 0.0, 1.0))
         return torch.cat([latents_NK, torch.stack([energy_N, *rest], dim=1)], dim=1)
 
     def told(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -201,12 +216,10 @@ class NoiseAndConditions(Form):
 
 
 class FewLatents(NoiseAndConditions):
-    """The same for DDML: ten numbers, of which the graph makes the model's noise, and sectors from 0 on.
-
-    DDML measures the angle from the normal, so it is 0 here.
-    """
+    """The same for DDML: ten numbers, of which the graph makes the model's noise, angles from the normal, sectors from 0 on."""
 
     latents = LATENTS
+    normal = 0.0
 
     @property
     def sectors_before_zero(self) -> int:
@@ -220,11 +233,6 @@ class FewLatents(NoiseAndConditions):
     def turned(self, deposits_BXYZ: Tensor) -> Tensor:
         """Begin the sectors at 0."""
         return torch.roll(deposits_BXYZ, -self.sectors_before_zero, dims=2)
-
-    def ask(self, given: Given) -> Asked:
-        """Return a row as DDML makes it of a particle along the normal."""
-        latents_NK = normal_rows(self.latents, len(given.energy_B), GOLDEN_KEY)
-        return Asked((self.rows(latents_NK, given, 0.0),), self.noise(latents_NK))
 
     def read(self, output: Tensor, given: Given) -> Tensor:
         """Return deposits with the sectors from -pi on."""
@@ -246,7 +254,7 @@ class Directed(Form):
         (input_14,) = inputs
         noise_1L = torch.randn(1, self.model.noise_size)
         theta_1, phi_1 = self._angles(*input_14[:, 1:].unbind(1))
-        deposits_1XYZ = self.model.deposits(Given.of(input_14[:, 0] * GEV, theta_1, phi_1), noise_1L)
+        deposits_1XYZ = self.model.read_out(self._given(input_14[:, 0] * GEV, theta_1, phi_1), noise_1L)
         return (deposits_1XYZ / GEV).permute(0, 3, 1, 2).contiguous()
 
     def _angles(self, x_B: Tensor, y_B: Tensor, z_B: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -261,7 +269,7 @@ class Directed(Form):
     def golden(self) -> Given:
         """Return energies and directions across the model's range, in the middle of the central cell."""
         known, follows = self.domain, self.model.follows
-        return Given.of(
+        return self._given(
             self._energies(),
             _across(known.theta_rad) if "incident_theta" in follows else None,
             _across(known.phi_rad) if "incident_theta" in follows else None,

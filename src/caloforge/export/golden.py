@@ -35,9 +35,9 @@ class Golden:
         """Make those of a form. Raises CaloforgeError where the model's own are not finite."""
         given = form.golden()
         inputs, noise_NL = form.ask(given)
-        deposits = form.model.deposits(given, noise_NL).numpy()
+        deposits = form.model.read_out(given, noise_NL).numpy()
         if not np.isfinite(deposits).all():
-            raise CaloforgeError("the model itself makes no finite showers")
+            raise CaloforgeError("the model makes showers that are not finite within its range")
         return cls(given, inputs, deposits)
 
     @property

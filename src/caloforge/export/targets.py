@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,7 @@ def _par04(model: ShowerModel, card: ModelCard) -> Plan:
     par04.require_cylinder("par04", card.grid)
     par04.require_normal("par04", card.domain)
     form = NoiseAndConditions(model, card.domain)
-    macro = par04.macro(card, form.latents)
-    return Plan(form, Onnx("par04"), macro)
+    return Plan(form, Onnx("par04"), par04.macro(_of_one(card, form), form.latents))
 
 
 def _ddml(model: ShowerModel, card: ModelCard) -> Plan:
@@ -52,13 +51,20 @@ def _ddml(model: ShowerModel, card: ModelCard) -> Plan:
     if not card.grid.cartesian:
         par04.require_cylinder("ddml", card.grid)
         par04.require_normal("ddml", card.domain)
-        form = FewLatents(model, card.domain)
-        return Plan(form, Onnx("ddml"), ddml.of_cylinder(card, form.latents))
+        few = FewLatents(model, card.domain)
+        return Plan(few, Onnx("ddml"), ddml.of_cylinder(_of_one(card, few), few.latents))
     tilted = "incident_theta" in model.follows
     ddml.require_plane(card.grid)
     if not tilted:
         par04.require_normal("ddml", card.domain)
-    return Plan(Directed(model, card.domain), TorchScript(), ddml.of_plane(card, tilted=tilted))
+    form = Directed(model, card.domain)
+    return Plan(form, TorchScript(), ddml.of_plane(_of_one(card, form), tilted=tilted))
+
+
+def _of_one(card: ModelCard, form: Form) -> ModelCard:
+    """Return a card of one particle where a model tells particles apart and the other program passes none."""
+    apart = "pdg_id" in form.model.follows
+    return replace(card, pdg_ids=(form.particle,)) if apart else card
 
 
 TARGETS: Mapping[str, Callable[[ShowerModel, ModelCard], Plan]] = {
@@ -104,7 +110,6 @@ def export_model(
         if written:
             check_output_path(written)
     progress(0, 2, stage="golden showers")
-    golden = Golden.of(form)
     with torch.random.fork_rng(devices=[]), ExitStack() as files:
         temporary = files.enter_context(atomic_path(path))
         if plan.beside and beside:
@@ -112,6 +117,7 @@ def export_model(
             text = plan.beside(path.name, made_by)
             files.enter_context(atomic_path(beside)).write_text(text, encoding="utf-8")
         try:
+            golden = Golden.of(form)
             note = note_of(target, form, card, golden, command)
             progress(0, 2, stage=f"writing {container.name}")
             container.write(temporary, form, golden.inputs, note)

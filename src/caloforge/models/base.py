@@ -59,7 +59,7 @@ class ShowerModel(nn.Module, ABC):
         """Draw the standard normal noise (count, noise_size) of showers ``first``, ``first + 1``, ..."""
         return normal_rows(self.noise_size, first, count, seed, "noise")
 
-    def deposits(self, given: Given, noise_BL: Tensor, forward: Forward | None = None) -> Tensor:
+    def read_out(self, given: Given, noise_BL: Tensor, forward: Forward | None = None) -> Tensor:
         """Make deposits (B, nx, ny, nz) in MeV; ``forward`` computes the images in place of the model."""
         deposits_BXYZ = self.transform.inverse((forward or self)(given, noise_BL).float())
         return nn.functional.threshold(deposits_BXYZ, self.threshold_MeV, 0.0, inplace=True)
@@ -79,6 +79,6 @@ class ShowerModel(nn.Module, ABC):
         for start in range(0, len(conditions), self.at_once):
             part = slice(start, min(start + self.at_once, len(conditions)))
             noise_BL = self.noise(seed, first + start, part.stop - start).to(device)
-            deposits_BXYZ = self.deposits(given.take(part), noise_BL, forward)
+            deposits_BXYZ = self.read_out(given.take(part), noise_BL, forward)
             torch.from_numpy(result[part]).copy_(deposits_BXYZ)
         return result
