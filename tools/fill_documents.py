@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import csv
 import difflib
 import inspect
 import json
@@ -263,6 +264,59 @@ def quality(*names: str) -> Iterator[str]:
         f"{_number(it, 'n_reference')} against {_number(it, 'n_candidate')}" for it in found
     )
     yield from ("", f"Showers: {sizes}. Errors are one standard deviation. {place(found[0])}")
+
+
+def published(table_name: str, name: str) -> Iterator[str]:
+    """Put our row under the published ones of the CaloChallenge: a table of theirs, and a result of ours."""
+    with (RESULTS / f"{table_name}.csv").open(encoding="utf-8", newline="") as file:
+        theirs = list(csv.DictReader(file))
+    rows = [
+        (
+            it["model"].replace("GEANT4", "Geant4"),
+            it["parameters_M"],
+            *(f"{it[f'auc_{kind}']} ± {it[f'auc_{kind}_std']}" for kind in ("low", "high")),
+            it["fpd_x1e3"],
+            it["kpd_x1e3"],
+            "100,000",
+        )
+        for it in sorted(theirs, key=lambda row: float(row["auc_low"]))
+    ]
+    result = load(name)
+    found, short = result["metrics"], "calochallenge."
+    for who, ending, size in (
+        ("our Geant4 against itself", "_floor", "n_floor"),
+        ("**caloforge `copula`**", "", "n_showers"),
+    ):
+        numbers = {key: found[f"{short}{key}{ending}"] for key in ("auc.low", "auc.high", "fpd", "kpd")}
+        errors = {key: found[f"{short}{key}{ending}_err"] for key in numbers}
+        of_model = f"{_parameters(name) / 1e6:.2g}" if not ending else ""
+        rows.append(
+            (
+                who,
+                of_model,
+                with_error(numbers["auc.low"], errors["auc.low"]),
+                with_error(numbers["auc.high"], errors["auc.high"]),
+                with_error(1e3 * numbers["fpd"], 1e3 * errors["fpd"]),
+                with_error(1e3 * numbers["kpd"], 1e3 * errors["kpd"]),
+                f"{found[short + size]:,}",
+            )
+        )
+    heads = (
+        "model",
+        "parameters / 10⁶",
+        "AUC, voxels",
+        "AUC, observables",
+        "FPD x 10³",
+        "KPD x 10³",
+        "showers a side",
+    )
+    yield from table(heads, rows)
+    yield from ("", f"Our rows: {place(result)}")
+
+
+def _parameters(weights: str) -> int:
+    card = pretrained_weights()[weights] / "model.json"
+    return int(json.loads(card.read_text(encoding="utf-8"))["parameters"])
 
 
 def how(*names: str) -> Iterator[str]:
@@ -522,7 +576,7 @@ def _cell(text: str) -> str:
 BLOCKS: Mapping[str, Callable[..., Iterable[str]]] = {
     function.__name__: function
     for function in (
-        ablation, accuracy, bench, claims, commands, detector_keys, detectors, failed, finding, how, metrics, observables, quality,
+        ablation, accuracy, bench, claims, commands, detector_keys, detectors, failed, finding, how, metrics, observables, published, quality,
         requirements, resolution, rooms, scaling, search_methods, settings, speed, verdict_power,
     )
 }  # fmt: skip

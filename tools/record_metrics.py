@@ -20,7 +20,7 @@ from caloforge.foundations.durable import write_json
 
 ENDINGS = re.compile(r"(_by_energy)?(_floor)?(_err)?$")
 ALWAYS = (
-    "n_reference", "n_candidate", "n_plots", "energy_bins", "energy_points", "auc.energy_quartiles",
+    "n_reference", "n_candidate", "n_plots", "energy_bins", "energy_points", "auc.energy_quartiles", "calochallenge.*",
     "auc_curve", "response", "resolution", "tails", "requirements",
 )  # fmt: skip
 

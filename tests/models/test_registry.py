@@ -51,13 +51,13 @@ def test_a_saved_model_is_built_again_with_its_sizes(tmp_path: Path) -> None:
     assert saved(tmp_path)["architecture"] == {"factors": 3}
     model, card = load_model(tmp_path)
     assert card.architecture == {"factors": 3}
-    assert model.state_dict()["moments_factors"].shape == (3, 3)
+    assert model.state_dict()["correlations.cells_core"].shape[2] == 3
 
 
 def test_a_model_of_an_earlier_version_has_the_usual_sizes(tmp_path: Path) -> None:
     saved(tmp_path)
     forge_card(tmp_path, architecture=None)
-    with pytest.raises(CaloforgeError, match="moments_core"):
+    with pytest.raises(CaloforgeError, match="cells_core"):
         load_model(tmp_path)
 
 

@@ -16,7 +16,7 @@ from caloforge.detector import Grid
 from caloforge.files.shipped import shipped_showers
 from caloforge.files.tensors import load_tensors
 from caloforge.foundations.errors import UsageError
-from caloforge.models.copula.factors import normal_below
+from caloforge.models.copula.factors import Told, factor_loss, normal_below
 from caloforge.models.copula.fit import LikelihoodObjective
 from caloforge.models.copula.model import FactorCopula, depth
 from caloforge.models.shared.layer_shares import log_shares
@@ -53,8 +53,9 @@ def a_detector(*, tilted: bool = False) -> FactorCopula:
         model.sum_location[0] = torch.tensor([math.log(0.02), *[math.log(1 / 3)] * 3])
         model.sum_log_width[0] = -2.5
         model.spectrum_2.copy_(torch.tensor([11.5, 0.4]))
-        model.moments_core.normal_(0, 0.45)
-        model.moments_halo.zero_()
+        model.correlations.cells_core.normal_(0, 0.45)
+        model.correlations.cells_halo.zero_()
+        model.correlations.energies_Q.copy_(torch.linspace(-1.8, 1.8, 6))
     return model
 
 
@@ -117,13 +118,14 @@ def test_marginals_and_factors_are_found_again() -> None:
     assert float(hits_made.mean() / hits_real.mean()) == pytest.approx(1, abs=0.02)
     assert float(hits_made.std() / hits_real.std()) == pytest.approx(1, abs=0.1)
     # W itself is known up to a rotation of the factors; W W^T is not.
-    loadings = [m.cell_loadings()[0] for m in (model, truth)]
+    cells = [m.cell_loadings() for m in (model, truth)]
+    loadings = [c.loadings_NK * c.amplitude_QN[2:4].mean(0)[:, None] for c in cells]
     common_CC, expected_CC = (loadings_CK @ loadings_CK.T for loadings_CK in loadings)
     core = truth.frame.inner.repeat_interleave(3) * 3 + torch.arange(3).repeat(len(truth.frame.inner))
     found, wanted = common_CC[core][:, core].flatten(), expected_CC[core][:, core].flatten()
-    assert float(torch.corrcoef(torch.stack([found, wanted]))[0, 1]) > 0.9
-    slope = float((found * wanted).sum() / (wanted * wanted).sum())
-    assert slope == pytest.approx(1, abs=0.15)
+    assert torch.corrcoef(torch.stack([found, wanted]))[0, 1].item() > 0.9
+    slope = (found * wanted).sum() / (wanted * wanted).sum()
+    assert slope.item() == pytest.approx(1, abs=0.25)
 
 
 @pytest.mark.parametrize(
@@ -137,16 +139,28 @@ def test_hidden_latents_are_normal_below_their_limit(limit: float, mean: float, 
     assert stats.kstest(drawn.numpy(), law.cdf).pvalue > 1e-3
 
 
-def test_a_step_leaves_factors_at_unit_size() -> None:
-    truth = a_detector()
-    objective = LikelihoodObjective(FactorCopula(GRID, 0.0, factors=3), batch_of(truth), 1000)
-    for _ in range(3):
-        list(objective.losses(batch_of(truth)))
-    assert int(objective.model.steps_seen) == 3
-    moments = objective.model.moments_factors.clone()
-    assert not torch.allclose(moments, torch.eye(3), atol=1e-3)
-    list(objective.losses(batch_of(truth)))
-    assert all(torch.isfinite(buffer).all() for buffer in objective.model.buffers())
+def test_the_loss_of_the_loadings_is_that_of_a_joint_normal() -> None:
+    """Up to what total and shares alone contribute: their own density given no cells, and factors of two pi."""
+    torch.manual_seed(2)
+    model, n, showers = a_detector(), 12, 9
+    model.correlations.sums_QMK.normal_(0, 0.3)
+    cells, sums = model.cell_loadings().of(torch.arange(n) * 5), model.correlations.of_sums()
+    near_B = torch.arange(showers) % 6
+    latent_BN, sums_BM = torch.randn(showers, n), torch.randn(showers, 4)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    told = Told(torch.zeros(showers, n), None, nothing, nothing, sums_BM, near_B)
+    expected = 0.0
+    for latent, sums_M, q in zip(latent_BN, sums_BM, near_B.tolist(), strict=True):
+        whole_QK = torch.cat([cells.amplitude_QN[q, :, None] * cells.loadings_NK, sums.loadings_QMK[q]])
+        covariance = (whole_QK @ whole_QK.T).double().detach()
+        covariance[:n, :n] += torch.diag(cells.own_QN[q]).detach()
+        covariance[n:, n:] += sums.rest_QMM[q]
+        expected -= stats.multivariate_normal(cov=covariance.numpy()).logpdf(torch.cat([latent, sums_M]))
+        rest = stats.multivariate_normal(cov=sums.rest_QMM[q].double().numpy())
+        expected += rest.logpdf(sums_M)
+        expected -= 0.5 * n * math.log(2 * math.pi)
+    found = factor_loss(told, cells, sums, latent_BN)
+    assert found.item() == pytest.approx(float(expected) / showers, rel=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +184,7 @@ def test_a_run_goes_on_exactly_moments_included(
     train(load_config(settings=SETTINGS), [small_showers], tmp_path / "run", resume=True)
     expected, found = weights_of(seven_steps), weights_of(tmp_path / "run")
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
-    assert int(found["generator.steps_seen"]) == 7
+    assert int(found["generator.correlations.steps_seen"]) == 7
 
 
 @pytest.mark.process
@@ -183,8 +197,8 @@ def test_two_workers_keep_the_same_moments(small_showers: Path, tmp_path: Path) 
     (out, err), _ = (worker.communicate(PATIENCE_S) for worker in workers)
     assert [worker.returncode for worker in workers] == [0, 0], err
     assert "mean profiles" in out
-    moments = weights_of(run)["generator.moments_factors"]
-    assert not torch.equal(moments, torch.eye(len(moments)))
+    covariance_QMM = weights_of(run)["generator.correlations.covariance_QMM"]
+    assert not torch.equal(covariance_QMM[0], torch.eye(len(covariance_QMM[0])))
 
 
 def test_its_settings_are_its_own_unless_somebody_says_otherwise() -> None:

@@ -32,7 +32,8 @@ def some_model(grid: Grid = GRID, *, tilted: bool = False, loadings: float = 0.1
                     coefficients[..., k : 3 * len(names) : len(names)] = 0
             coefficients[..., model.n_monomials :] *= 0.2  # no deposit so small that it is none
             coefficients[..., model.n_monomials] = 5.0  # the mean of ln(deposit / MeV)
-        for moments in (model.moments_core, model.moments_halo, model.moments_sums):
+        shared = model.correlations
+        for moments in (shared.cells_core, shared.cells_halo, shared.sums_QMK):
             moments.normal_(0, loadings)
         model.sum_location[0, 0] = math.log(0.02)
         model.sum_location[0, 1:] = math.log(0.25)
@@ -77,14 +78,38 @@ def test_a_cell_is_hit_as_often_as_its_threshold_says() -> None:
 
 def test_scores_share_what_the_loadings_say() -> None:
     model = some_model(loadings=0.4)
-    loadings_CK, own_C = model.cell_loadings()
+    cells = model.cell_loadings()
+    common_C = (cells.loadings_NK**2).sum(1)
+    whole_QC = cells.amplitude_QN**2 * common_C + cells.own_QN
+    torch.testing.assert_close(whole_QC, torch.ones_like(whole_QC))
+    assert cells.own_QN.min() > 0.009
+    loadings_QMK, rest_QMM = model.correlations.of_sums()
+    covariance_QMM = loadings_QMK @ loadings_QMK.mT + rest_QMM
     torch.testing.assert_close(
-        (loadings_CK**2).sum(1) + own_C, torch.ones(len(own_C)), rtol=0, atol=1.1e-2
+        covariance_QMM.diagonal(dim1=1, dim2=2), torch.ones(len(rest_QMM), model.sums)
     )
-    sum_loadings_MK, rest_MM = model.sum_loadings()
-    covariance_MM = sum_loadings_MK @ sum_loadings_MK.T + rest_MM
-    torch.testing.assert_close(covariance_MM.diagonal(), torch.ones(model.sums))
-    assert torch.linalg.eigvalsh(rest_MM).min() > 0
+    assert torch.linalg.eigvalsh(rest_QMM).min() > 0
+
+
+def test_cells_are_tied_more_closely_at_energies_where_their_marginals_are_narrower() -> None:
+    """With a power of 1 what is common of ln(deposit) stays: the loading times the width is the same at all energies."""
+    model = some_model(loadings=0.1)
+    with torch.no_grad():
+        for coefficients in (model.core, model.halo):
+            coefficients[..., 2 * model.n_monomials :] = 0
+            coefficients[..., 2 * model.n_monomials + 1] = -0.3  # log width by ln E
+        model.core[..., : model.n_monomials] = 0
+        model.core[..., 0] = -9.0  # those near the axis are always hit
+        model.correlations.power.fill_(1.0)
+    energy_Q = model.correlations.energies_Q
+    amplitude_QC = model.cell_loadings().amplitude_QN
+    amplitude_QC = amplitude_QC.view(6, -1, 4)[:, model.frame.inner].flatten(1)
+    expected_QC = torch.exp(0.3 * (energy_Q - energy_Q.mean()))[:, None].expand_as(amplitude_QC)
+    torch.testing.assert_close(amplitude_QC, expected_QC)
+    at_QQ = model.correlations.at(energy_Q)
+    torch.testing.assert_close(at_QQ, torch.eye(len(energy_Q)), rtol=0, atol=1e-5)
+    beyond_2Q = model.correlations.at(torch.tensor([-99.0, 99.0]))
+    torch.testing.assert_close(beyond_2Q, at_QQ[[0, -1]], rtol=0, atol=1e-5)
 
 
 def test_a_latent_above_a_threshold_has_the_quantile_it_is_asked_for() -> None:
@@ -114,7 +139,7 @@ def test_tilted_showers_follow_their_axis() -> None:
 def test_neighbours_share_noise_of_unit_variance() -> None:
     """Shares change neither how often a cell is hit nor far cells, only how often neighbours are hit together."""
     alone, together = some_model(loadings=0.0), some_model(loadings=0.0)
-    together.neighbours_RZ.fill_(0.3)
+    together.correlations.neighbours_RZ.fill_(0.3)
     conditions = Conditions.of(np.full(3000, 1e5))
     hits_alone, hits = (model.sample(conditions, seed=2) > 0 for model in (alone, together))
     np.testing.assert_allclose(hits.mean(0), hits_alone.mean(0), atol=0.055)

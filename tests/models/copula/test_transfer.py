@@ -38,7 +38,8 @@ def copula(grid: Grid = GRID, *, seed: int, tilted: bool = False) -> FactorCopul
             parameter.normal_(0, 0.3)
         model.spectrum_2.copy_(torch.tensor([11.0 + 0.3 * seed, 0.5 + 0.2 * seed]))
         model.slope_spread.fill_(0.1 * seed)
-        model.steps_seen.fill_(1000 * seed)
+        model.correlations.steps_seen.fill_(1000 * seed)
+        model.correlations.sums_QMK.normal_(0, 0.1)
     return model
 
 
@@ -54,7 +55,7 @@ def marginals_at(model: FactorCopula, *, showers: int = 7) -> tuple[Tensor, ...]
     monomials_BZF = model.conditions(given, place, torch.randn(showers))
     given_BJ = model.of_shower(given)
     marginals = model.marginals(monomials_BZF)
-    deposits = model.energy_scale(torch.linspace(-5, 5, 50))
+    deposits = model.energy_scale(torch.linspace(-5, 5, 50), torch.arange(50) % 5)
     return (
         *vars(marginals).values(),
         *model.sum_marginals(monomials_BZF[:, 0], given_BJ),
@@ -71,13 +72,13 @@ def test_on_the_same_detector_all_marginals_stay_the_same_functions(tilted: bool
     for found, expected in zip(marginals_at(model), marginals_at(given), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     for found, expected in zip(
-        (*model.cell_loadings(), *model.sum_loadings()),
-        (*given.cell_loadings(), *given.sum_loadings()),
+        (*model.cell_loadings(), *model.correlations.of_sums()),
+        (*given.cell_loadings(), *given.correlations.of_sums()),
         strict=True,
     ):
         torch.testing.assert_close(found, expected)
     assert (model.largest_R == 1).all()  # which the new showers tell
-    assert int(model.steps_seen) == 1000  # and factors known as well as before
+    assert int(model.correlations.steps_seen) == 1000  # and factors known as well as before
 
 
 def test_another_material_keeps_its_own_constants_and_takes_the_rest() -> None:
@@ -101,14 +102,14 @@ def test_another_material_keeps_its_own_constants_and_takes_the_rest() -> None:
         law = getattr(model, name)
         assert (law[1:, 0] == 0).all()
         torch.testing.assert_close(law[1:, 1:], torch.full_like(law[1:, 1:], 0.5))
-    assert model.covariance_sums[0, 0] == 1
+    assert (model.correlations.covariance_QMM[:, 0, 0] == 1).all()
     assert torch.equal(model.core[..., constants], own)
     assert torch.equal(model.energy_scale.log_slope, scale)
     rest = [k for k in range(model.core.shape[2]) if k not in constants]
     torch.testing.assert_close(model.core[..., rest], given.core[..., rest], rtol=1e-4, atol=1e-4)
-    loadings = [m.frame.expand(m.moments_core, m.moments_halo) for m in (model, given)]
+    loadings = [m.correlations.loadings(m.frame) for m in (model, given)]
     torch.testing.assert_close(*loadings, rtol=1e-3, atol=1e-4)
-    assert int(model.steps_seen) < 100  # so that what is new is learned soon
+    assert int(model.correlations.steps_seen) < 100  # so that what is new is learned soon
 
 
 def test_on_another_grid_cells_correspond_by_place_and_layers_by_deposited_energy() -> None:
@@ -118,15 +119,16 @@ def test_on_another_grid_cells_correspond_by_place_and_layers_by_deposited_energ
         given.sum_location[0], model.sum_location[0] = -2.0, -3.0
         given.spectrum_2.copy_(model.spectrum_2)
         given.core[..., 1] = torch.arange(5.0)  # how thresholds change with energy tells the layer
-        given.moments_core.normal_(0, 0.2)
+        given.correlations.cells_core.normal_(0, 0.2)
     take_over(model, given)
     # Ten layers for five: each one's middle lies a quarter of a layer off those of the others.
     expected = torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4])
     torch.testing.assert_close(model.core[0, :, 1], expected, rtol=1e-4, atol=1e-4)
     centre = int((model.frame.radius[model.frame.inner] == 0).nonzero()[0][0])
-    torch.testing.assert_close(model.moments_core[centre, -1], given.moments_core[centre, -1])
+    loadings = [m.correlations.cells_core[centre, -1] for m in (model, given)]
+    torch.testing.assert_close(*loadings)
     assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
-    assert torch.linalg.eigvalsh(model.sum_loadings()[1].double()).min() > 0
+    assert torch.linalg.eigvalsh(model.correlations.of_sums().rest_QMM.double()).min() > 0
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_a_run_begins_with_another_s_model_and_goes_on_exactly(
     train(load_config(settings=[*SETTINGS, "max_steps=4"]), [small_showers], whole, init_from=[first])
     given = load_tensors(first / "model.safetensors")[0]
     begun = weights_of(whole, 0)
-    for name in ("core", "moments_core", "moments_sums", "steps_seen"):
+    for name in ("core", "correlations.cells_core", "correlations.sums_QMK", "correlations.steps_seen"):
         torch.testing.assert_close(begun[f"generator.{name}"], given[name], rtol=1e-4, atol=1e-4)
     train(load_config(settings=[*SETTINGS, "max_steps=2"]), [small_showers], halves, init_from=[first])
     train(load_config(settings=[*SETTINGS, "max_steps=4"]), [small_showers], halves, resume=True)

@@ -86,13 +86,13 @@ class ShowerFrame(nn.Module):
         self.centre = (grid.shape[0] // 2, grid.shape[1] // 2)
         radius, angle = self._window(grid)  # which refuses what is too large
         self.register_buffer("depth_Z", _depths_mm(grid), persistent=False)
-        self.radius = radius.reshape(-1)
+        self.radius, self.angle = radius.reshape(-1), angle.reshape(-1)
         ring_O = np.round(self.radius).astype(np.int64)
         self.rings = int(ring_O.max()) + 1
         self._keep("ring_O", ring_O)
         self._keep("neighbours_O", self.beside(torch.ones(1, ring_O.size, device="cpu"))[0].numpy())
         far = self.radius > CORE
-        across, depth = _across(self.radius, angle.reshape(-1), far), _depth(grid.n_layers)
+        across, depth = _across(self.radius, self.angle, far), _depth(grid.n_layers)
         self._keep("inner", np.flatnonzero(~far))
         self._keep("outer", np.flatnonzero(far))
         self._keep("across_OA", across)

@@ -16,7 +16,7 @@ showers; of the particle g, 1 for a photon and -1 for an electron or positron, w
 HIGH = frozenset(["eee", "ddd", "edd", "eed"])
 """Those that bend how everything goes with energy and depth: small, unless many hits tell them."""
 
-BEND = 2.5
+BEND = 3.0
 """Standard deviations beyond which powers of a variable stay what they are: few showers are so far out."""
 
 

@@ -1,115 +1,168 @@
-"""How the copula learns its factors: what is hidden is drawn, and running moments follow (online EM).
+"""How the copula learns its correlations: what is hidden is drawn, then loadings follow the likelihood's gradient.
 
-Latents of empty cells and factors are drawn from each other (a Gibbs sampler); their moments update running
-ones, from which the loadings follow, with parameter expansion.
+Latents of empty cells and factors are drawn from each other (a Gibbs sampler). With the former in place the cells'
+latents are jointly normal, and the likelihood of their loadings, factors integrated out, has a closed form (stochastic
+EM, whose other step is one of the optimizer). Moments of total and shares, which are seen whole, are running means.
+A shower counts for one of the two energies around its own, drawn so that on average it counts for both as it should.
 
-Sources: O. Cappe, E. Moulines, J. R. Stat. Soc. B 71 (2009) 593; C. Liu, D. B. Rubin, Y. N. Wu,
-Biometrika 85 (1998) 755.
+Sources: G. Celeux, J. Diebolt, Comput. Stat. Q. 2 (1985) 73; M. E. Tipping, C. M. Bishop, J. R. Stat. Soc. B 61
+(1999) 611, for the likelihood.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from caloforge.models.copula.marginals import information, normal_cdf
+from caloforge.models.copula.correlations import CellLoadings, Correlations, SumLoadings
+from caloforge.models.copula.marginals import normal_cdf
 from caloforge.models.copula.model import FactorCopula
 from caloforge.models.shared.noise import Uniforms
 
-__all__ = ["Latents", "expand_parameters", "learn_factors", "normal_below"]
+__all__ = ["Told", "factor_loss", "learn_factors", "normal_below"]
 
-SWEEPS = 6
+SWEEPS = 4
 """Times that latents of empty cells and factors are drawn from each other in a step."""
+
+FAR_ONE_OF, NEIGHBOURS_EVERY = 2, 4
+"""A step looks at one far cell of so many, which are alike; and at neighbours once in so many steps."""
 
 UNLIMITED = 20.0
 
-FORGETTING = 0.6
-"""Step t weighs t to the power of minus this in the moments; between 0.5 and 1 online EM converges."""
-
-FARTHER = 4.0
-"""Largest over-relaxation of EM (R. Salakhutdinov, S. Roweis, ICML 2003)."""
+FORGETTING, BEFORE = 0.6, 10
+"""Step t weighs (t + 10) to the power of minus 0.6 in running means."""
 
 LARGEST_SHARE = 0.4
 
 
-@dataclass(frozen=True)
-class Latents:
-    """What a batch tells of its latents: those of hits and sums, and thresholds that those of empty cells are below."""
+class Told(NamedTuple):
+    """What a batch tells of the latents of N cells: those of hits, thresholds that those of empty cells are below, and sums'."""
 
-    threshold_BC: Tensor
-    seen_BC: Tensor | None
+    threshold_BN: Tensor
+    seen_BN: Tensor | None
     """0 where a cell lies outside the detector, 1 inside; None where all lie inside."""
-    hit_BC: Tensor
     flat_H: Tensor
-    """The cells that are hit, counted through (B, C)."""
+    """The cells that are hit, counted through (B, N)."""
     latents_H: Tensor
     sums_BM: Tensor
+    near_B: Tensor
+    """The number of the energy that a shower counts for."""
+
+    def of(self, cells_N: Tensor) -> Told:
+        """Return what it tells of some cells."""
+        size = self.threshold_BN.shape[1]
+        place_C = torch.full((size,), -1, device=cells_N.device)
+        place_C[cells_N] = torch.arange(len(cells_N), device=cells_N.device)
+        shower_H = self.flat_H // size
+        place_H = place_C[self.flat_H - shower_H * size]
+        kept_H = place_H >= 0
+        return self._replace(
+            threshold_BN=self.threshold_BN[:, cells_N],
+            seen_BN=None if self.seen_BN is None else self.seen_BN[:, cells_N],
+            flat_H=(shower_H * len(cells_N) + place_H)[kept_H],
+            latents_H=self.latents_H[kept_H],
+        )
+
+
+def learn_factors(model: FactorCopula, told: Told) -> Tensor:
+    """Draw what is hidden given what is seen, and move the running means; return minus the log likelihood of the loadings.
+
+    In nats a shower, without what does not depend on them.
+    """
+    correlations = model.correlations
+    correlations.steps_seen += 1
+    weight = float(correlations.steps_seen + BEFORE) ** -FORGETTING
+    loadings, sums = model.cell_loadings(), correlations.of_sums()
+    if int(correlations.steps_seen) % NEIGHBOURS_EVERY == 0:
+        _learn_neighbours(model, told, loadings, weight)
+    cells_N = _some_cells(model)
+    told, loadings = told.of(cells_N), loadings.of(cells_N)
+    latent_BN, factors_BK = _draw(told, loadings, sums)
+    _learn_sums(correlations, told, factors_BK, weight)
+    return factor_loss(told, loadings, sums, latent_BN)
+
+
+def factor_loss(told: Told, cells: CellLoadings, sums: SumLoadings, latent_BN: Tensor) -> Tensor:
+    """Return minus the log likelihood of latents (B, N) and sums, factors integrated out, nats a shower."""
+    near_B, own_BN = told.near_B, cells.own_QN[told.near_B]
+    root_QKK = _precision_roots(cells, sums)
+    told_BK = _pull(told, cells, sums, latent_BN)
+    explained_BK = torch.linalg.solve_triangular(
+        root_QKK[near_B], told_BK.double()[..., None], upper=False
+    )
+    log_size_Q = 2 * torch.log(root_QKK.diagonal(dim1=1, dim2=2)).sum(1)
+    squares_B = (latent_BN**2 / own_BN).sum(1) - explained_BK.square().sum((1, 2))
+    nats: Tensor = 0.5 * (squares_B + torch.log(own_BN).sum(1) + log_size_Q[near_B]).mean()
+    return nats.float()
+
+
+def _some_cells(model: FactorCopula) -> Tensor:
+    """Choose all cells near the axis and some of the others at random."""
+    inner, outer, n_layers = model.frame.inner, model.frame.outer, model.grid.n_layers
+    chosen = outer[torch.randperm(len(outer), device=outer.device)[: -(-len(outer) // FAR_ONE_OF)]]
+    layers_Z = torch.arange(n_layers, device=inner.device)
+    return (torch.cat([inner, chosen])[:, None] * n_layers + layers_Z).flatten()
 
 
 @torch.no_grad()
-def expand_parameters(model: FactorCopula) -> None:
-    """Rotate the factors so that their second moments are 1 again, which moves loadings at once to their size."""
-    lower_KK = torch.linalg.cholesky(model.moments_factors.double())
-    whiten_KK = torch.linalg.inv(lower_KK).T.float()
-    for moments in (model.moments_core, model.moments_halo, model.moments_sums):
-        moments.copy_(moments @ whiten_KK)
-    model.moments_factors.copy_(torch.eye(model.factors))
+def _learn_sums(correlations: Correlations, told: Told, factors_BK: Tensor, weight: float) -> None:
+    """Move the moments of total and shares at each energy: by as much as there are showers near it."""
+    at_BQ = one_hot(told.near_B, len(correlations.energies_Q)).float()
+    near_Q = at_BQ.sum(0)
+    mean_BQ = at_BQ / near_Q.clamp(min=1)
+    weight_Q11 = weight * (near_Q / len(factors_BK) * len(near_Q)).clamp(max=1)[:, None, None]
+    with_factors_QMK = torch.einsum("bq,bm,bk->qmk", mean_BQ, told.sums_BM, factors_BK)
+    correlations.sums_QMK.lerp_(with_factors_QMK, weight_Q11)
+    squares_QMM = torch.einsum("bq,bm,bn->qmn", mean_BQ, told.sums_BM, told.sums_BM)
+    correlations.covariance_QMM.lerp_(squares_QMM, weight_Q11)
 
 
 @torch.no_grad()
-def learn_factors(model: FactorCopula, latents: Latents) -> None:
-    """Draw what is hidden given what is seen; move the moments towards this batch's."""
-    loadings_CK, variance_C = model.cell_loadings()
-    own_C = variance_C.sqrt()
-    latent_BC, factors_BK = _draw(model, latents, loadings_CK, variance_C, own_C)
-    count = len(latent_BC)
-    second_KK = factors_BK.T @ factors_BK / count
-    moments_CK = latent_BC.T @ factors_BK / count
-    model.steps_seen += 1
-    weight = float(model.steps_seen + 0.5) ** -FORGETTING
-    # Where cells are rarely hit EM creeps: go farther, as far as what is seen of a latent allows.
-    seen_of_latent_C = information(latents.threshold_BC).mean(0)
-    farther_C = (1 / seen_of_latent_C).clamp(1, max(1.0, min(FARTHER, 1 / weight)))
-    moments_CK += (farther_C - 1)[:, None] * (moments_CK - loadings_CK @ second_KK)
-    core, halo = model.frame.project(moments_CK.view(-1, model.grid.n_layers, model.factors))
-    sums_BM = latents.sums_BM
-    model.moments_core.lerp_(core, weight)
-    model.moments_halo.lerp_(halo, weight)
-    model.moments_factors.lerp_(second_KK, weight)
-    model.moments_sums.lerp_(sums_BM.T @ factors_BK / count, weight)
-    model.covariance_sums.lerp_(sums_BM.T @ sums_BM / count, weight)
-    _learn_neighbours(model, latents, loadings_CK, own_C, weight)
-
-
-def _draw(
-    model: FactorCopula, latents: Latents, loadings_CK: Tensor, variance_C: Tensor, own_C: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Draw all cells' latents (B, C) and the factors (B, K), by Gibbs sampling."""
-    sum_loadings_MK, rest_MM = model.sum_loadings()
-    weighted_CK = loadings_CK / variance_C[:, None]
-    sums_weighted_MK = torch.linalg.solve(rest_MM, sum_loadings_MK)
-    precision_KK = torch.eye(model.factors, device=own_C.device)
-    precision_KK = precision_KK + loadings_CK.T @ weighted_CK + sum_loadings_MK.T @ sums_weighted_MK
-    covariance_KK = torch.linalg.inv(precision_KK.double())
-    spread_KK = torch.linalg.cholesky(covariance_KK).float()
-    covariance_KK = covariance_KK.float()
+def _draw(told: Told, cells: CellLoadings, sums: SumLoadings) -> tuple[Tensor, Tensor]:
+    """Draw the cells' latents (B, N) and the factors (B, K), by Gibbs sampling."""
+    near_B, loadings_NK = told.near_B, cells.loadings_NK
+    root_BKK = _precision_roots(cells, sums)[near_B]
+    amplitude_BN, spread_BN = cells.amplitude_QN[near_B], cells.own_QN[near_B].sqrt()
 
     # Of cells out of sight the latents may be anything.
-    limit_BC = latents.threshold_BC
-    if latents.seen_BC is not None:
-        limit_BC = limit_BC + UNLIMITED * (1 - latents.seen_BC)
-    uniforms = Uniforms(int(torch.randint(1 << 62, ())), limit_BC)
-    latent_BC = normal_below(limit_BC, limit_BC.new_zeros(()), limit_BC.new_ones(()), uniforms())
+    limit_BN = told.threshold_BN
+    if told.seen_BN is not None:
+        limit_BN = limit_BN + UNLIMITED * (1 - told.seen_BN)
+    uniforms = Uniforms(int(torch.randint(1 << 62, ())), limit_BN)
+    latent_BN = normal_below(limit_BN, limit_BN.new_zeros(()), limit_BN.new_ones(()), uniforms())
     for sweep in range(SWEEPS + 1):
-        latent_BC.view(-1).index_copy_(0, latents.flat_H, latents.latents_H)
+        latent_BN.view(-1).index_copy_(0, told.flat_H, told.latents_H)
         if sweep == SWEEPS:
             break
-        mean_BK = (latent_BC @ weighted_CK + latents.sums_BM @ sums_weighted_MK) @ covariance_KK
-        factors_BK = mean_BK + torch.randn_like(mean_BK) @ spread_KK.T
-        latent_BC = normal_below(limit_BC, factors_BK @ loadings_CK.T, own_C, uniforms())
-    return latent_BC, factors_BK
+        told_BK = _pull(told, cells, sums, latent_BN).double()
+        mean_BK1 = torch.cholesky_solve(told_BK[..., None], root_BKK)
+        noise_BK1 = torch.linalg.solve_triangular(root_BKK.mT, torch.randn_like(mean_BK1), upper=True)
+        factors_BK = (mean_BK1 + noise_BK1)[..., 0].float()
+        mean_BN = amplitude_BN * (factors_BK @ loadings_NK.T)
+        latent_BN = normal_below(limit_BN, mean_BN, spread_BN, uniforms())
+    return latent_BN, factors_BK
+
+
+def _pull(told: Told, cells: CellLoadings, sums: SumLoadings, latent_BN: Tensor) -> Tensor:
+    """Return what cells and sums tell of the factors (B, K): their precision times their mean."""
+    weight_QN = cells.amplitude_QN / cells.own_QN
+    weighted_QMK = torch.linalg.solve(sums.rest_QMM, sums.loadings_QMK)
+    from_sums_BK = torch.einsum("bm,bmk->bk", told.sums_BM, weighted_QMK[told.near_B])
+    return (latent_BN * weight_QN[told.near_B]) @ cells.loadings_NK + from_sums_BK
+
+
+def _precision_roots(cells: CellLoadings, sums: SumLoadings) -> Tensor:
+    """Return Cholesky roots (Q, K, K), in double precision, of the factors' precision given cells and sums."""
+    loadings_NK, weighted_QMK = cells.loadings_NK, torch.linalg.solve(sums.rest_QMM, sums.loadings_QMK)
+    weight_QN = cells.amplitude_QN**2 / cells.own_QN
+    told_QKK = torch.stack([loadings_NK.T @ (weight_N[:, None] * loadings_NK) for weight_N in weight_QN])
+    told_QKK = told_QKK + sums.loadings_QMK.mT @ weighted_QMK
+    one_KK = torch.eye(told_QKK.shape[1], device=told_QKK.device)
+    root_QKK: Tensor = torch.linalg.cholesky((told_QKK + one_KK).double())
+    return root_QKK
 
 
 def normal_below(limit: Tensor, mean: Tensor, spread: Tensor, uniform: Tensor) -> Tensor:
@@ -122,14 +175,13 @@ def normal_below(limit: Tensor, mean: Tensor, spread: Tensor, uniform: Tensor) -
     return latent.mul_(2**0.5 * spread).add_(mean)
 
 
-def _learn_neighbours(
-    model: FactorCopula, latents: Latents, loadings_CK: Tensor, own_C: Tensor, weight: float
-) -> None:
+@torch.no_grad()
+def _learn_neighbours(model: FactorCopula, told: Told, loadings: CellLoadings, weight: float) -> None:
     """Compare how often neighbours are hit together with showers made for the same conditions.
 
     Stochastic approximation: H. Robbins, S. Monro, Ann. Math. Stat. 22 (1951) 400.
     """
-    frame, n_layers, threshold_BC = model.frame, model.grid.n_layers, latents.threshold_BC
+    frame, n_layers, threshold_BC = model.frame, model.grid.n_layers, told.threshold_BN
 
     def by_layer(field_BC: Tensor) -> Tensor:
         return field_BC.view(len(field_BC), -1, n_layers).transpose(1, 2)
@@ -137,12 +189,16 @@ def _learn_neighbours(
     share_ZO = model.neighbour_shares()
     noise_BZO = torch.randn(len(threshold_BC), *share_ZO.shape, device=share_ZO.device)
     noise_BZO += share_ZO * frame.beside(noise_BZO)
-    noise_BZO *= by_layer(own_C[None]) * torch.rsqrt(frame.noise_variance(share_ZO))
+    noise_BZO *= by_layer(loadings.own_QN[told.near_B].sqrt())
+    noise_BZO *= torch.rsqrt(frame.noise_variance(share_ZO))
     factors_BK = torch.randn(len(threshold_BC), model.factors, device=share_ZO.device)
-    made_BZO = by_layer(factors_BK @ loadings_CK.T) + noise_BZO > by_layer(threshold_BC)
+    common_BC = loadings.amplitude_QN[told.near_B] * (factors_BK @ loadings.loadings_NK.T)
+    made_BZO = by_layer(common_BC) + noise_BZO > by_layer(threshold_BC)
+    hit_BC = torch.zeros_like(threshold_BC)
+    hit_BC.view(-1).index_fill_(0, told.flat_H, 1.0)
     chance_BZO = by_layer(normal_cdf(-threshold_BC))
     spread_BZO = torch.sqrt(chance_BZO * (1 - chance_BZO))
-    visible_BZO = torch.ones_like(chance_BZO) if latents.seen_BC is None else by_layer(latents.seen_BC)
+    visible_BZO = torch.ones_like(chance_BZO) if told.seen_BN is None else by_layer(told.seen_BN)
 
     def together_RZ(values_BZO: Tensor) -> Tensor:
         values_BZO = values_BZO * visible_BZO
@@ -151,7 +207,7 @@ def _learn_neighbours(
         rings_ZR.index_add_(1, frame.ring_O, pairs_ZO)
         return rings_ZR.T
 
-    seen_RZ = together_RZ(by_layer(latents.hit_BC).float() - chance_BZO)
+    seen_RZ = together_RZ(by_layer(hit_BC) - chance_BZO)
     made_RZ = together_RZ(made_BZO.float() - chance_BZO)
     excess_RZ = (seen_RZ - made_RZ) / (together_RZ(spread_BZO) + 1)
-    model.neighbours_RZ.add_(weight * excess_RZ).clamp_(0, LARGEST_SHARE)
+    model.correlations.neighbours_RZ.add_(weight * excess_RZ).clamp_(0, LARGEST_SHARE)

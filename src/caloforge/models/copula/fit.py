@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.models.copula.conditions import HIGH, monomial_names
-from caloforge.models.copula.factors import Latents, expand_parameters, learn_factors
+from caloforge.models.copula.factors import Told, learn_factors
 from caloforge.models.copula.marginals import cell_likelihood, standardise
 from caloforge.models.copula.model import FactorCopula, depth, flat_nonzero
 from caloforge.models.copula.moments import begin
@@ -46,7 +46,6 @@ class LikelihoodObjective:
     def losses(self, batch: Batch) -> Iterator[LossStep]:
         """Yield one loss: nats a shower."""
         model = self.model
-        expand_parameters(model)
         given = batch.given
         place, given_BJ = model.frame.place(given), model.of_shower(given)
         depth_loss, depth_B = self._depth(batch, given_BJ)
@@ -60,14 +59,18 @@ class LikelihoodObjective:
             deposits_BC = empty_BC.scatter_add(1, cells_BC, deposits_BC * inside_BC)
             seen_BC = empty_BC.scatter_add(1, cells_BC, inside_BC.float())
         hits_H = flat_nonzero(deposits_BC > 0)
-        log_H, log_slope_H = model.energy_scale(torch.log(deposits_BC.view(-1)[hits_H]))
+        scale_H = model.scale_OZ.flatten()[hits_H % deposits_BC.shape[1]]
+        log_H, log_slope_H = model.energy_scale(torch.log(deposits_BC.view(-1)[hits_H]), scale_H)
         likelihood, latents_H = cell_likelihood(marginals, log_H, log_slope_H, seen_BC, hits_H)
         sum_loss, sums_BM = self._sums(batch, monomials_BZF[:, 0], given_BJ)
+        near_B = torch.multinomial(model.correlations.at(given_BJ[:, 1]), 1)[:, 0]
         threshold_BC = marginals.threshold_BC.detach()
-        learn_factors(model, Latents(threshold_BC, seen_BC, deposits_BC > 0, hits_H, latents_H, sums_BM))
+        told = Told(threshold_BC, seen_BC, hits_H, latents_H, sums_BM, near_B)
+        factor_loss = learn_factors(model, told)
         sum_loss = sum_loss + depth_loss
         terms = {"generator.cells": -likelihood.detach(), "generator.layers": sum_loss.detach()}
-        yield LossStep("generator", -likelihood + sum_loss + self._prior() / self._n_showers, terms)
+        total = -likelihood + sum_loss + factor_loss
+        yield LossStep("generator", total + self._prior() / self._n_showers, terms)
 
     def _prior(self) -> Tensor:
         """Return minus the log of a normal prior: conditions matter little, shapes are normal, unless showers say so."""

@@ -8,7 +8,6 @@ Source: hurdle models, J. G. Cragg, Econometrica 39 (1971) 829.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +20,6 @@ __all__ = [
     "THRESHOLDS",
     "CellMarginals",
     "cell_likelihood",
-    "information",
     "latent_above",
     "normal_cdf",
     "normal_quantile",
@@ -99,11 +97,3 @@ def cell_likelihood(
     with torch.no_grad():
         latent_H = latent_above(sinh_arcsinh.to_normal(standard_H, skew_H, log_tail_H), threshold_H)
     return likelihood / count, latent_H
-
-
-def information(threshold: Tensor) -> Tensor:
-    """Return how much of what a latent tells of its mean is left if one knows only whether it exceeds a threshold."""
-    chance = normal_cdf(threshold)
-    density = torch.exp(-0.5 * threshold * threshold) / math.sqrt(2 * math.pi)
-    left: Tensor = density * density / (chance * (1 - chance))
-    return left

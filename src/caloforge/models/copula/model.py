@@ -28,6 +28,8 @@ from caloforge.models.base import ShowerModel
 from caloforge.models.copula import sinh_arcsinh
 from caloforge.models.copula.axis_frame import Place, ShowerFrame
 from caloforge.models.copula.conditions import BEND, monomials, products
+from caloforge.models.copula.correlations import CellLoadings, Correlations
+from caloforge.models.copula.layer_scaling import scales
 from caloforge.models.copula.marginals import (
     LOG_WIDTHS,
     THRESHOLDS,
@@ -43,19 +45,20 @@ from caloforge.showers.conditions import PHOTON
 
 __all__ = ["FactorCopula", "depth", "flat_nonzero"]
 
-MANY_HITS = 5
-"""Hits of a layer of which half its distance (in ln) from its drawn energy is made up."""
+SINGLES = 4
+"""In so many layers the axis' cell has a scale of energies of its own: it is passed by one, two, three particles."""
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What all showers of a model have in common, laid out for making them: layer by layer, then O = wx * wy cells."""
 
-    above_ZIO: Tensor
-    """From factors and monomials (I = K + F) to what they put a latent above its threshold."""
-    own_ZO: Tensor
-    neighbours_ZO: Tensor
-    """What a cell's own noise and that of each of its neighbours in the layer add to its latent."""
+    loadings_ZKO: Tensor
+    below_ZFO: Tensor
+    """From monomials to minus the thresholds."""
+    amplitude_QZO: Tensor
+    own_QZO: Tensor
+    share_ZO: Tensor
     marginals_ZFO: Tensor
     """From monomials to thresholds, locations and log widths, side by side (Z, F, 3 O)."""
     skew_C: Tensor
@@ -64,8 +67,9 @@ class Prepared:
     largest_C: Tensor
     """Of a cell's ln(deposit / MeV)."""
     inverse_scale: InverseScale
-    sum_loadings_KM: Tensor
-    rest_root_MM: Tensor
+    scale_C: Tensor
+    sum_loadings_QKM: Tensor
+    rest_root_QMM: Tensor
 
 
 class Hits(NamedTuple):
@@ -87,16 +91,10 @@ class FactorCopula(ShowerModel):
 
     at_once = 32
 
-    moments_core: Tensor
-    moments_halo: Tensor
-    moments_factors: Tensor
-    moments_sums: Tensor
-    covariance_sums: Tensor
-    neighbours_RZ: Tensor
     largest_R: Tensor
     spectrum_2: Tensor
     slope_spread: Tensor
-    steps_seen: Tensor
+    scale_OZ: Tensor
     products: Tensor
 
     def __init__(
@@ -120,6 +118,7 @@ class FactorCopula(ShowerModel):
         self.factors, self.sums = factors, 1 + grid.n_layers
         pairs = products(tilted=tilted, particles=particles)
         self.register_buffer("products", pairs, persistent=False)
+        self.n_variables = 4 + 2 * tilted + particles
         n_given = 3 + tilted + particles
         self.n_monomials = self.products.shape[1]
         self.noise_size = factors + self.sums + 1 + grid.n_cells
@@ -127,7 +126,10 @@ class FactorCopula(ShowerModel):
         # Marginals of the cells: threshold, location and log width by monomial, then skew and log tail.
         core, halo = self.frame.coefficients(3 * self.n_monomials + 2)
         self.core, self.halo = nn.Parameter(core), nn.Parameter(halo)
-        self.energy_scale = EnergyScale()
+        self.energy_scale = EnergyScale(1 + min(SINGLES, grid.n_layers))
+        number_Z = np.where(np.arange(grid.n_layers) < SINGLES, np.arange(grid.n_layers) + 1, 0)
+        scale_OZ = np.outer(self.frame.radius < 1, number_Z)
+        self.register_buffer("scale_OZ", torch.from_numpy(scale_OZ), persistent=False)
         # Marginal of the depth: location, log width, skew and log tail, given energy and angle.
         self.depth_laws = nn.Parameter(torch.zeros(4, n_given))
         # Marginals of ln(total / energy) and of the logarithms of the layers' shares.
@@ -135,21 +137,12 @@ class FactorCopula(ShowerModel):
         self.sum_log_width = nn.Parameter(torch.zeros(self.n_monomials, self.sums))
         self.sum_skew = nn.Parameter(torch.zeros(n_given, self.sums))
         self.sum_log_tail = nn.Parameter(torch.zeros(n_given, self.sums))
-        # Moments of latents and factors, from which the loadings follow.
-        core, halo = self.frame.coefficients(factors)
-        self.register_buffer("moments_core", 0.05 * torch.randn_like(core))
-        self.register_buffer("moments_halo", 0.05 * torch.randn_like(halo))
-        self.register_buffer("moments_factors", torch.eye(factors))
-        self.register_buffer("moments_sums", 0.05 * torch.randn(self.sums, factors))
-        self.register_buffer("covariance_sums", torch.eye(self.sums))
-        # Share of a neighbour's noise in a cell's own, by distance from the axis and layer.
-        self.register_buffer("neighbours_RZ", torch.zeros(self.frame.rings, grid.n_layers))
+        self.correlations = Correlations(self.frame, factors, self.sums)
         # The largest ln(deposit / MeV) that was seen, by distance: the tails of marginals know no end.
         self.register_buffer("largest_R", torch.full((self.frame.rings,), math.log(HIGHEST_MEV)))
         # What the conditions are measured by.
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
         self.register_buffer("slope_spread", torch.tensor(1.0))
-        self.register_buffer("steps_seen", torch.tensor(0))
 
     def forward(self, given: Given, noise_BL: Tensor) -> Tensor:
         """Make deposits (B, nx, ny, nz) in MeV from standard normal noise."""
@@ -159,14 +152,16 @@ class FactorCopula(ShowerModel):
         factors_BK, sums_BM, depth_B1, own_BC = torch.split(noise_BL, sizes, dim=1)
         place = self.frame.place(given)
         monomials_BZF = self.conditions(given, place, depth_B1[:, 0])
-        hits = self._hits(fixed, place, monomials_BZF, factors_BK, own_BC)
+        at_BQ = self.correlations.at(self._energy(given))
+        hits = self._hits(fixed, place, monomials_BZF, factors_BK, own_BC, at_BQ)
         deposit_H = self._deposits(fixed, hits, monomials_BZF, energy_B)
 
         given_BJ = self.of_shower(given)
-        latent_BM = factors_BK @ fixed.sum_loadings_KM + sums_BM @ fixed.rest_root_MM
+        latent_BM = torch.einsum("bq,bk,qkm->bm", at_BQ, factors_BK, fixed.sum_loadings_QKM)
+        latent_BM = latent_BM + torch.einsum("bq,bn,qnm->bm", at_BQ, sums_BM, fixed.rest_root_QMM)
         layers_BZ = self._layers(monomials_BZF[:, 0], given_BJ, latent_BM, energy_B)
         in_layer_H = hits.shower_H * self.grid.n_layers + hits.layer_H
-        scale_BZ = _scales(layers_BZ, in_layer_H, deposit_H)
+        scale_BZ = scales(layers_BZ, in_layer_H, deposit_H)
         deposits_N = energy_B.new_zeros(energy_B.shape[0] * self.grid.n_cells)
         deposits_N = deposits_N.index_copy_(0, hits.cells_H, deposit_H * scale_BZ.view(-1)[in_layer_H])
         return deposits_N.view(-1, *self.grid.shape)
@@ -178,17 +173,16 @@ class FactorCopula(ShowerModel):
         monomials_BZF: Tensor,
         factors_BK: Tensor,
         own_BC: Tensor,
+        at_BQ: Tensor,
     ) -> Hits:
         """Find the cells whose latents exceed their thresholds: all of the window are looked at."""
         count, n_layers = own_BC.shape[0], self.grid.n_layers
-        given_ZBI = torch.cat(
-            [factors_BK.expand(n_layers, -1, -1), monomials_BZF.transpose(0, 1)], dim=2
-        )
-        above_ZBO = torch.bmm(given_ZBI, fixed.above_ZIO)
+        above_ZBO = factors_BK.expand(n_layers, -1, -1) @ fixed.loadings_ZKO
+        above_ZBO *= torch.einsum("bq,qzo->zbo", at_BQ, fixed.amplitude_QZO)
+        above_ZBO += torch.bmm(monomials_BZF.transpose(0, 1), fixed.below_ZFO)
         own_BZO = own_BC.view(count, n_layers, -1)
-        nearby_ZBO = self.frame.beside(own_BZO).transpose(0, 1)
-        above_ZBO.addcmul_(fixed.own_ZO[:, None], own_BZO.transpose(0, 1))
-        above_ZBO.addcmul_(fixed.neighbours_ZO[:, None], nearby_ZBO)
+        own_BZO = own_BZO + fixed.share_ZO * self.frame.beside(own_BZO)
+        above_ZBO += torch.einsum("bq,qzo->zbo", at_BQ, fixed.own_QZO) * own_BZO.transpose(0, 1)
         flat_H = flat_nonzero(above_ZBO > 0)
         row_H = flat_H // above_ZBO.shape[2]
         across_H, layer_H = flat_H - row_H * above_ZBO.shape[2], row_H // count
@@ -217,7 +211,7 @@ class FactorCopula(ShowerModel):
         stretched_H = _asinh(-normal_quantile(chance_H)) + fixed.skew_C[own_H]
         standard_H = sinh_arcsinh.bounded_sinh(stretched_H * fixed.tail_C[own_H])
         width_H = torch.exp(log_width_H.clamp(*LOG_WIDTHS))
-        log_deposit_H = fixed.inverse_scale(location_H + width_H * standard_H)
+        log_deposit_H = fixed.inverse_scale(location_H + width_H * standard_H, fixed.scale_C[own_H])
         log_deposit_H = torch.minimum(log_deposit_H, fixed.largest_C[own_H])
         return torch.minimum(torch.exp(log_deposit_H), energy_B[hits.shower_H])
 
@@ -239,26 +233,33 @@ class FactorCopula(ShowerModel):
     def _prepare(self) -> Prepared:
         field_OZC = self.frame.expand(self.core, self.halo)
         n_layers, shapes = self.grid.n_layers, 3 * self.n_monomials
+
+        def by_layer(values_QC: Tensor) -> Tensor:
+            return values_QC.view(len(values_QC), -1, n_layers).transpose(1, 2).contiguous()
+
         marginals_3FOZ = (
             field_OZC[..., :shapes].reshape(-1, n_layers, 3, self.n_monomials).permute(2, 3, 0, 1)
         )
         marginals_ZF3O = marginals_3FOZ.permute(3, 1, 0, 2).contiguous()
-        loadings_CK, variance_C = self.cell_loadings()
-        loadings_ZKO = loadings_CK.view(-1, n_layers, self.factors).permute(1, 2, 0)
-        sum_loadings_MK, rest_MM = self.sum_loadings()
+        cells, sums = self.cell_loadings(), self.correlations.of_sums()
         share_ZO = self.neighbour_shares()
-        own_ZO = torch.sqrt(variance_C.view(-1, n_layers).T / self.frame.noise_variance(share_ZO))
+        own_QZO = torch.sqrt(by_layer(cells.own_QN) / self.frame.noise_variance(share_ZO))
         return Prepared(
-            above_ZIO=torch.cat([loadings_ZKO, -marginals_ZF3O[:, :, 0]], dim=1),
-            own_ZO=own_ZO,
-            neighbours_ZO=own_ZO * share_ZO,
+            loadings_ZKO=cells.loadings_NK.view(-1, n_layers, self.factors)
+            .permute(1, 2, 0)
+            .contiguous(),
+            below_ZFO=-marginals_ZF3O[:, :, 0],
+            amplitude_QZO=by_layer(cells.amplitude_QN),
+            own_QZO=own_QZO,
+            share_ZO=share_ZO,
             marginals_ZFO=marginals_ZF3O.flatten(2),
             skew_C=field_OZC[..., shapes].T.flatten(),
             tail_C=torch.exp(-field_OZC[..., shapes + 1]).T.flatten(),
             largest_C=self.largest_R[self.frame.ring_O].repeat(n_layers),
             inverse_scale=self.energy_scale.inverse_scale(),
-            sum_loadings_KM=sum_loadings_MK.T,
-            rest_root_MM=torch.linalg.cholesky(rest_MM).T,
+            scale_C=self.scale_OZ.T.flatten(),
+            sum_loadings_QKM=sums.loadings_QMK.mT.contiguous(),
+            rest_root_QMM=torch.linalg.cholesky(sums.rest_QMM).mT.contiguous(),
         )
 
     def conditions(self, given: Given, place: Place, depth_B: Tensor) -> Tensor:
@@ -324,37 +325,24 @@ class FactorCopula(ShowerModel):
             given_BJ @ self.sum_log_tail,
         )
 
-    def cell_loadings(self) -> tuple[Tensor, Tensor]:
-        """Return W of the cells of the window (C, K), and the variance (C,) that is a cell's own: 1 in all."""
-        loadings_CK = self.frame.expand(self.moments_core, self.moments_halo).flatten(0, 1)
-        common_C = (loadings_CK * loadings_CK).sum(1)
-        loadings_CK = loadings_CK * torch.sqrt(0.99 / common_C.clamp(min=0.99))[:, None]
-        return loadings_CK, (1 - common_C).clamp(min=0.01)
+    def cell_loadings(self) -> CellLoadings:
+        """Return the loadings of the cells of the window.
+
+        Their widths are those of a middling shower in the middle of a cell, as far as the cell is hit: those of rare hits
+        say what one particle leaves.
+        """
+        laws_CT = self.frame.expand(self.core, self.halo).detach().flatten(0, 1)
+        laws_C3F = laws_CT[:, : 3 * self.n_monomials].reshape(self.grid.n_cells, 3, -1)
+        energy_Q = self.correlations.energies_Q
+        others = energy_Q.new_zeros(len(energy_Q), 1, self.n_variables - 1)
+        variables_Q1V = torch.cat([energy_Q[:, None, None], others], dim=2)
+        monomials_QF = monomials(variables_Q1V, self.products)[:, 0]
+        threshold_QC, width_QC = (monomials_QF @ laws_C3F[:, k].T for k in (0, 2))
+        return self.correlations.of_cells(self.frame, width_QC * normal_cdf(-threshold_QC.mean(0)))
 
     def neighbour_shares(self) -> Tensor:
         """Return the share of each neighbour's noise in a cell's own (Z, O)."""
-        return self.neighbours_RZ[self.frame.ring_O].T
-
-    def sum_loadings(self) -> tuple[Tensor, Tensor]:
-        """Return W of total and shares (M, K), and the covariance (M, M) beyond it: unit variances in all."""
-        rest_MM = self.covariance_sums - self.moments_sums @ self.moments_sums.T
-        size_M, axes_MM = torch.linalg.eigh(rest_MM.double())
-        rest_MM = ((axes_MM * size_M.clamp(min=1e-3)) @ axes_MM.T).float()
-        scale_M = torch.rsqrt(rest_MM.diagonal() + (self.moments_sums**2).sum(1))
-        return self.moments_sums * scale_M[:, None], rest_MM * scale_M[:, None] * scale_M
-
-
-def _scales(layers_BZ: Tensor, in_layer_H: Tensor, deposit_H: Tensor) -> Tensor:
-    """Return by what each layer's hits are scaled (B, nz): all together to the drawn total, layers of many to what was drawn.
-
-    A layer of few hits is as uncertain as they are: to scale it to its drawn energy would move them across thresholds.
-    """
-    drawn_N = layers_BZ.reshape(-1)
-    sums_N = torch.zeros_like(drawn_N).index_add(0, in_layer_H, deposit_H)
-    hits_N = torch.zeros_like(drawn_N).index_add(0, in_layer_H, torch.ones_like(deposit_H))
-    scale_N = (drawn_N / sums_N.clamp(min=1e-9)) ** (hits_N / (hits_N + MANY_HITS))
-    scale_BZ, made_BZ = scale_N.view_as(layers_BZ), (sums_N * scale_N).view_as(layers_BZ)
-    return scale_BZ * (layers_BZ.sum(1) / made_BZ.sum(1).clamp(min=1e-9))[:, None]
+        return self.correlations.neighbours_RZ[self.frame.ring_O].T
 
 
 def depth(deposits_BXYZ: Tensor) -> Tensor:

@@ -24,6 +24,12 @@ def begin(model: FactorCopula, showers: Batch) -> None:
     """Set the marginals to moments of some showers: far cells share theirs with others at their distance."""
     log_energy_B, slope_B2 = torch.log(showers.given.energy_B), model.frame.slopes(showers.given)
     model.spectrum_2.copy_(torch.stack([log_energy_B.mean(), log_energy_B.std().clamp(min=1e-3)]))
+    energies_Q = model.correlations.energies_Q
+    lowest, highest = (
+        (end - model.spectrum_2[0]) / model.spectrum_2[1] for end in log_energy_B.aminmax()
+    )
+    # Not one energy alone: they are told apart.
+    energies_Q.copy_(torch.linspace(float(lowest) - 1e-3, float(highest) + 1e-3, len(energies_Q)))
     model.slope_spread.copy_(slope_B2.square().mean().sqrt().clamp(min=1e-3))
     sums_4OZ, largest_OZ = _cell_sums(model, showers)
     _begin_cells(model, *_by_rings(sums_4OZ, model.frame.radius))

@@ -51,7 +51,7 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
         taken |= _sums(model, given, mean_F, layers_ZZ)
         taken |= {
             "depth_laws": _depth(model, given, mean_F),
-            "steps_seen": given.steps_seen.clamp(max=MEMORY_STEPS),
+            "correlations.steps_seen": given.correlations.steps_seen.clamp(max=MEMORY_STEPS),
         }
         measured = MEASURED | {"energy_scale.log_slope"}
     for name, value in model.state_dict().items():
@@ -63,7 +63,7 @@ def _fields(
     model: FactorCopula, given: FactorCopula, mean_F: Tensor, layers_ZZ: Tensor
 ) -> dict[str, Tensor]:
     """Move the cells' marginals and moments to the new window and layers; the means are the new showers'."""
-    loadings_OZC = given.frame.expand(given.moments_core, given.moments_halo)
+    loadings_OZC = given.correlations.loadings(given.frame)
     field_OZC = torch.cat([given.frame.expand(given.core, given.halo), loadings_OZC], 2)
     field_OZC = torch.einsum("zy,oyc->ozc", layers_ZZ, field_OZC[_cells(model, given)])
     own_OZC = model.frame.expand(model.core, model.halo)
@@ -76,8 +76,8 @@ def _fields(
     return {
         "core": core[..., :own],
         "halo": halo[..., :own],
-        "moments_core": core[..., own:],
-        "moments_halo": halo[..., own:],
+        "correlations.cells_core": core[..., own:],
+        "correlations.cells_halo": halo[..., own:],
     }
 
 
@@ -87,8 +87,8 @@ def _sums(
     """Move the layers' marginals and moments; the total deposit's are the material's own, and quickly learned."""
     mixing_MM = torch.zeros(model.sums, given.sums)
     mixing_MM[1:, 1:] = layers_ZZ
-    covariance_MM = mixing_MM @ given.covariance_sums @ mixing_MM.T
-    covariance_MM[0, 0] = 1
+    covariance_QMM = mixing_MM @ given.correlations.covariance_QMM @ mixing_MM.T
+    covariance_QMM[:, 0, 0] = 1
     location_FM, log_width_FM = given.sum_location @ mixing_MM.T, given.sum_log_width @ mixing_MM.T
     location_FM[0] = model.sum_location[0] - mean_F[1:] @ location_FM[1:]
     log_width_FM[0] = model.sum_log_width[0] - mean_F[1:] @ log_width_FM[1:]
@@ -97,8 +97,8 @@ def _sums(
         "sum_log_width": log_width_FM,
         "sum_skew": given.sum_skew @ mixing_MM.T,
         "sum_log_tail": given.sum_log_tail @ mixing_MM.T,
-        "moments_sums": mixing_MM @ given.moments_sums,
-        "covariance_sums": covariance_MM,
+        "correlations.sums_QMK": mixing_MM @ given.correlations.sums_QMK,
+        "correlations.covariance_QMM": covariance_QMM,
     }
 
 

@@ -153,8 +153,12 @@ class Mixer(ShowerModel):
         log_above_H = torch.log(above_H.clamp(min=SMALLEST_ABOVE))
         height_H = torch.exp(log_scale_H + torch.exp(log_power_H) * log_above_H)
         scaled_H = self.unit_MeV * torch.expm1(height_H.clamp(max=HIGHEST))
-        unscaled = self._inverse_scale or self.energy_scale.inverse
-        raw_H = torch.exp(unscaled(torch.log(scaled_H)).clamp(max=HIGHEST))
+        log_H = torch.log(scaled_H)
+        if self._inverse_scale is None:
+            raw_H = self.energy_scale.inverse(log_H[None])[0]
+        else:
+            raw_H = self._inverse_scale(log_H)
+        raw_H = torch.exp(raw_H.clamp(max=HIGHEST))
 
         # Every layer gets the energy that was drawn for it.
         sums_BZ = torch.zeros_like(layers_BZ).flatten().index_add(0, layer_H, raw_H)
