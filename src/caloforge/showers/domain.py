@@ -18,6 +18,8 @@ Range = tuple[float, float]
 NORMAL_WITHIN_RAD = math.radians(0.5)
 """Angles this near to pi/2 are normal: an axis moves by less than a mm on its way through 100 mm."""
 
+ON_AXIS_MM = 1e-3
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -50,6 +52,12 @@ class Domain:
     def tilted(self) -> bool:
         """Whether any shower comes at another angle than a right one."""
         return max(abs(theta - math.pi / 2) for theta in self.theta_rad) > NORMAL_WITHIN_RAD
+
+    @property
+    def on_axis(self) -> bool:
+        """Whether all showers enter in the middle of the central cell, or on a cylinder's axis; also if nothing else is known."""
+        ends = [abs(end) for ends in self.impact_mm or () for end in ends]
+        return max(ends, default=0.0) < ON_AXIS_MM
 
     def __or__(self, other: Domain) -> Domain:
         """Return what holds both."""

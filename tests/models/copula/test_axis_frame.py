@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
-from caloforge.models.copula.axis_frame import CORE, ShowerFrame
+from caloforge.models.copula.axis_frame import CORE, ShowerFrame, first_sector
 from caloforge.showers.batch import Given
 
 GRID = Grid("flat", (13, 15, 5), cell_size=(5.0, 4.0), layer_pitch_mm=3.0)
@@ -132,3 +132,25 @@ def test_on_a_cylinder_nothing_moves_and_offsets_tell_where_the_axis_is() -> Non
     depth = (torch.arange(6) + 0.5) * 3.0
     expected = (3.0 + depth / math.tan(theta) * math.cos(phi)) / 4.0
     torch.testing.assert_close(place.offset_x_BZ[0], expected)
+
+
+def test_on_a_cylinder_the_window_begins_at_a_sector() -> None:
+    drum = Grid("drum", (3, 8, 4), axes=("r", "phi", "layer"))
+    frame, sectors = ShowerFrame(drum, tilted=False), torch.tensor([0, 5])
+    place = frame.place(Given.of(torch.ones(2)), sectors)
+    cells_BC, inside_BC = frame.cells(place)
+    assert inside_BC.all()
+    for shower, sector in enumerate(sectors.tolist()):
+        grid_C = torch.arange(drum.n_cells).view(drum.shape)
+        expected = torch.from_numpy(np.roll(grid_C.numpy(), sector, axis=1)).flatten()
+        assert torch.equal(cells_BC[shower], expected)
+        across, layer = cells_BC[shower] // 4, cells_BC[shower] % 4
+        back, _ = frame.grid_cells(place, torch.full_like(across, shower), across, layer)
+        assert torch.equal(back, grid_C.flatten())
+
+
+def test_a_shower_begins_in_the_brightest_sector_of_the_first_layer_that_it_hits() -> None:
+    deposits = torch.zeros(3, 3, 8, 4)
+    deposits[0, 0, 5, 1], deposits[0, 0, 2, 1], deposits[0, 0, 7, 3] = 0.2, 0.1, 9.0
+    deposits[1, 1, 3, 0], deposits[1, 0, 6, 2] = 9.0, 0.1  # only the inner ring tells
+    assert first_sector(deposits).tolist() == [5, 6, 0]

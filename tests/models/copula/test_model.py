@@ -149,3 +149,17 @@ def test_neighbours_share_noise_of_unit_variance() -> None:
     assert 0.2 < r[0] < 0.45
     assert 0.02 < r[1] < 0.09
     assert abs(r[2]) < 0.01
+
+
+def test_a_turned_model_begins_each_shower_in_a_sector_of_its_own() -> None:
+    drum = Grid("drum", (3, 8, 4), axes=("r", "phi", "layer"))
+    torch.manual_seed(1)
+    model = FactorCopula(drum, 0.0, turned=True, factors=2).eval()
+    with torch.no_grad():
+        model.core[..., 0] = 9.0
+        model.core[model.frame.inner == 0, :, 0] = -9.0  # only the first sector's inner cell is hit
+    deposits = model.sample(Conditions.of(np.full(2000, 1e5)), seed=1)
+    hits_SN = (deposits[:, 0] > 0).all(2).T
+    assert (deposits > 0).sum() == 4 * 2000
+    assert (hits_SN.sum(0) == 1).all()  # in one sector, through all layers
+    assert np.abs(hits_SN.sum(1) - 250).max() < 4.5 * 15

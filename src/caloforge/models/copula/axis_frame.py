@@ -16,7 +16,7 @@ from caloforge.detector import Grid
 from caloforge.foundations.errors import UsageError
 from caloforge.showers.batch import Given
 
-__all__ = ["Place", "ShowerFrame"]
+__all__ = ["Place", "ShowerFrame", "first_sector"]
 
 CORE = 4.3
 """Cells nearer to the axis than this (in cells) have coefficients of their own, layer by layer."""
@@ -53,7 +53,7 @@ class ShowerFrame(nn.Module):
 
     The axis leads from the impact point along the incident direction, and the window's middle lies in the cell that
     it passes in each layer; what is farther from it than half the grid is left out. Without ``tilted`` all showers
-    come at a right angle. On a cylinder nothing moves: offsets are the axis' distances from the middle, in rings, and
+    come at a right angle. On a cylinder the window can only be turned: offsets are the axis' distances from the middle, in rings, and
     ``offset_spread`` of them is what polynomials take for a standard deviation; they follow an axis as far as a few rings.
 
     A field over the window is made of coefficients: one for each cell of the core, and outside of it
@@ -152,14 +152,16 @@ class ShowerFrame(nn.Module):
         """Return the variance (Z, O) of unit noise with a share of each neighbour's added."""
         return 1 + self.neighbours_O * share_ZO * share_ZO
 
-    def place(self, given: Given) -> Place:
-        """Follow the axes through the layers."""
+    def place(self, given: Given, sector_B: Tensor | None = None) -> Place:
+        """Follow the axes through the layers; on a cylinder begin the window at a sector."""
         slope_B2 = self.slopes(given)
         position_BZ2 = given.impact_mm_B2[:, None] + slope_B2[:, None] * self.depth_Z[:, None]
         x_BZ, y_BZ = (position_BZ2[..., axis] / self.size_mm[axis] for axis in (0, 1))
         if not self.moves:
             still = torch.zeros_like(x_BZ).long()
-            return Place(still, still, x_BZ, y_BZ, moves=False)
+            if sector_B is None:
+                return Place(still, still, x_BZ, y_BZ, moves=False)
+            return Place(still, still + sector_B[:, None], x_BZ, y_BZ, moves=True)
         cell_x_BZ, cell_y_BZ = torch.round(x_BZ), torch.round(y_BZ)
         moves = self.tilted
         if not torch.compiler.is_compiling():  # a program is written for the central cell
@@ -180,6 +182,8 @@ class ShowerFrame(nn.Module):
         x, y, z = (torch.arange(n, device=place.cell_x_BZ.device) for n in self.shape)
         row_BXZ = x[:, None] - place.cell_x_BZ[:, None]
         column_BYZ = y[:, None] - place.cell_y_BZ[:, None]
+        if not self.moves:
+            column_BYZ = column_BYZ % ny
         inside_BXZ, inside_BYZ = (row_BXZ >= 0) & (row_BXZ < nx), (column_BYZ >= 0) & (column_BYZ < ny)
         across_BXYZ = row_BXZ.clamp(0, nx - 1)[:, :, None] * ny + column_BYZ.clamp(0, ny - 1)[:, None]
         inside_BXYZ = inside_BXZ[:, :, None] & inside_BYZ[:, None]
@@ -193,8 +197,17 @@ class ShowerFrame(nn.Module):
         row_H = across_H // ny
         x_H = row_H + place.cell_x_BZ[shower_H, layer_H]
         y_H = across_H - row_H * ny + place.cell_y_BZ[shower_H, layer_H]
+        if not self.moves:
+            y_H = y_H % ny
         inside_H = (x_H >= 0) & (x_H < nx) & (y_H >= 0) & (y_H < ny)
         return (x_H * ny + y_H) * nz + layer_H, inside_H
+
+
+def first_sector(deposits_BXYZ: Tensor) -> Tensor:
+    """Return the sector (B,) of a cylinder's inner ring in which a shower begins: the brightest of the first layer with any."""
+    ring_BYZ = deposits_BXYZ[:, 0]
+    layer_B = (ring_BYZ.sum(1) > 0).int().argmax(1)
+    return ring_BYZ.gather(2, layer_B[:, None, None].expand(-1, ring_BYZ.shape[1], 1))[..., 0].argmax(1)
 
 
 def _depths_mm(grid: Grid) -> Tensor:

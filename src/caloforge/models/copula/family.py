@@ -45,6 +45,7 @@ def _generator(grid: Grid, threshold_MeV: float, sizes: _Sizes, domain: Domain) 
         threshold_MeV,
         tilted=domain.tilted,
         particles=PHOTON in domain.pdg_ids and len(domain.pdg_ids) > 1,
+        turned=not (grid.cartesian or domain.tilted) and domain.on_axis,
         factors=sizes.factors,
     )
 

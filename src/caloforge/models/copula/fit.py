@@ -47,7 +47,7 @@ class LikelihoodObjective:
         """Yield one loss: nats a shower."""
         model = self.model
         given = batch.given
-        place, given_BJ = model.frame.place(given), model.of_shower(given)
+        place, given_BJ = model.place(given, batch.deposits_BXYZ), model.of_shower(given)
         depth_loss, depth_B = self._depth(batch, given_BJ)
         monomials_BZF = model.conditions(given, place, depth_B)
         marginals = model.marginals(monomials_BZF)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from caloforge.detector import Grid
 from caloforge.models.base import ShowerModel
 from caloforge.models.copula import sinh_arcsinh
-from caloforge.models.copula.axis_frame import Place, ShowerFrame
+from caloforge.models.copula.axis_frame import Place, ShowerFrame, first_sector
 from caloforge.models.copula.conditions import BEND, monomials, products
 from caloforge.models.copula.correlations import CellLoadings, Correlations
 from caloforge.models.copula.layer_scaling import scales
@@ -87,7 +87,10 @@ class Hits(NamedTuple):
 
 
 class FactorCopula(ShowerModel):
-    """``copula``: for showers at any place; ``tilted`` from any direction, ``particles`` for electrons and photons."""
+    """``copula``: for showers at any place; ``tilted`` from any direction, ``particles`` for electrons and photons.
+
+    ``turned`` for a cylinder that all hit on its axis: every shower begins in a sector that is drawn first.
+    """
 
     at_once = 32
 
@@ -104,14 +107,15 @@ class FactorCopula(ShowerModel):
         *,
         tilted: bool = False,
         particles: bool = False,
+        turned: bool = False,
         factors: int = 64,
     ) -> None:
         super().__init__()
         self.grid, self.threshold_MeV, self.transform = grid, threshold_MeV, Transform()
-        self.tilted, self.particles = tilted, particles
+        self.tilted, self.particles, self.turned = tilted, particles, turned
         self.frame = ShowerFrame(grid, tilted=tilted)
         self.follows = frozenset(
-            ["impact_xy"] * self.frame.has_sizes
+            ["impact_xy"] * (self.frame.has_sizes and not turned)
             + ["incident_theta", "incident_phi"] * tilted
             + ["pdg_id"] * particles
         )
@@ -121,7 +125,9 @@ class FactorCopula(ShowerModel):
         self.n_variables = 4 + 2 * tilted + particles
         n_given = 3 + tilted + particles
         self.n_monomials = self.products.shape[1]
-        self.noise_size = factors + self.sums + 1 + grid.n_cells
+        self.noise_size = factors + self.sums + 1 + turned + grid.n_cells
+        # What the sampling fraction of this detector makes of all energy in the sensitive material.
+        self.most_per_energy = 1 / float(grid.extra.get("sampling_fraction") or 1)
         self._prepared: Prepared | None = None
         # Marginals of the cells: threshold, location and log width by monomial, then skew and log tail.
         core, halo = self.frame.coefficients(3 * self.n_monomials + 2)
@@ -148,9 +154,9 @@ class FactorCopula(ShowerModel):
         """Make deposits (B, nx, ny, nz) in MeV from standard normal noise."""
         fixed = self._prepared or self._prepare()
         energy_B = given.energy_B
-        sizes = [self.factors, self.sums, 1, self.grid.n_cells]
-        factors_BK, sums_BM, depth_B1, own_BC = torch.split(noise_BL, sizes, dim=1)
-        place = self.frame.place(given)
+        sizes = [self.factors, self.sums, 1, int(self.turned), self.grid.n_cells]
+        factors_BK, sums_BM, depth_B1, turn_B1, own_BC = torch.split(noise_BL, sizes, dim=1)
+        place = self.frame.place(given, self._sector(turn_B1) if self.turned else None)
         monomials_BZF = self.conditions(given, place, depth_B1[:, 0])
         at_BQ = self.correlations.at(self._energy(given))
         hits = self._hits(fixed, place, monomials_BZF, factors_BK, own_BC, at_BQ)
@@ -165,6 +171,15 @@ class FactorCopula(ShowerModel):
         deposits_N = energy_B.new_zeros(energy_B.shape[0] * self.grid.n_cells)
         deposits_N = deposits_N.index_copy_(0, hits.cells_H, deposit_H * scale_BZ.view(-1)[in_layer_H])
         return deposits_N.view(-1, *self.grid.shape)
+
+    def place(self, given: Given, deposits_BXYZ: Tensor) -> Place:
+        """Return where showers that were made are: their axes, and on a cylinder the sector in which they begin."""
+        return self.frame.place(given, first_sector(deposits_BXYZ) if self.turned else None)
+
+    def _sector(self, turn_B1: Tensor) -> Tensor:
+        """Draw a sector, each as likely as the others."""
+        sectors = self.grid.shape[1]
+        return (normal_cdf(turn_B1[:, 0]) * sectors).long().clamp(0, sectors - 1)
 
     def _hits(
         self,
@@ -213,7 +228,7 @@ class FactorCopula(ShowerModel):
         width_H = torch.exp(log_width_H.clamp(*LOG_WIDTHS))
         log_deposit_H = fixed.inverse_scale(location_H + width_H * standard_H, fixed.scale_C[own_H])
         log_deposit_H = torch.minimum(log_deposit_H, fixed.largest_C[own_H])
-        return torch.minimum(torch.exp(log_deposit_H), energy_B[hits.shower_H])
+        return torch.minimum(torch.exp(log_deposit_H), self.most_per_energy * energy_B[hits.shower_H])
 
     def _layers(
         self, monomials_BF: Tensor, given_BJ: Tensor, latent_BM: Tensor, energy_B: Tensor
@@ -223,7 +238,7 @@ class FactorCopula(ShowerModel):
         standard_BM = sinh_arcsinh.from_normal(latent_BM, skew_BM, log_tail_BM)
         drawn_BM = location_BM + torch.exp(log_width_BM) * standard_BM
         share_BZ = (torch.exp(drawn_BM[:, 1:]) - SMALLEST_SHARE).clamp(min=0)
-        total_B = energy_B * torch.exp(drawn_BM[:, 0].clamp(max=0))
+        total_B = energy_B * torch.exp(drawn_BM[:, 0]).clamp(max=self.most_per_energy)
         return share_BZ * (total_B / share_BZ.sum(1).clamp(min=SMALLEST_SHARE))[:, None]
 
     def prepare(self) -> None:

@@ -47,7 +47,7 @@ def _cell_sums(model: FactorCopula, showers: Batch) -> tuple[Tensor, Tensor]:
     sums_4C, largest_C = torch.zeros(4, size), torch.zeros(size)
     for first in range(0, len(showers.given.energy_B), AT_ONCE):
         some = showers.take(slice(first, first + AT_ONCE))
-        cells_BC, inside_BC = frame.cells(frame.place(some.given))
+        cells_BC, inside_BC = frame.cells(model.place(some.given, some.deposits_BXYZ))
         deposits_BC = some.deposits_BXYZ.flatten(1) * inside_BC
         largest_C.scatter_reduce_(0, cells_BC.flatten(), deposits_BC.flatten(), "amax")
         log_BC = torch.log(deposits_BC.clamp(min=1e-30))

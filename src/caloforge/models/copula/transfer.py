@@ -39,6 +39,7 @@ def take_over(model: FactorCopula, given: FactorCopula) -> None:
             given.threshold_MeV,
             tilted=given.tilted,
             particles=given.particles,
+            turned=given.turned,
             factors=model.factors,
         )
         grow(larger, given)
@@ -139,7 +140,7 @@ def _refuse(model: FactorCopula, given: FactorCopula) -> None:
         raise UsageError(
             "on a cylinder expected weights for {} cells across, got some for {}".format(*sizes)
         )
-    if model.follows != given.follows:
+    if model.follows != given.follows or model.turned != given.turned:
         told, wanted = (", ".join(sorted(one.follows)) or "the energy alone" for one in (given, model))
         raise UsageError(f"expected weights that follow {wanted}, got some that follow {told}")
 
