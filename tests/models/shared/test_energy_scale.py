@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from caloforge.models.shared.energy_scale import EnergyScale
 
 
-def some_scale(seed: int, scales: int = 1) -> EnergyScale:
+def some_scale(seed: int, scales: int = 1, spread: float = 1.0) -> EnergyScale:
     torch.manual_seed(seed)
     scale = EnergyScale(scales).double()
     with torch.no_grad():
-        scale.log_slope.normal_()
+        scale.log_slope.normal_(0, spread)
     return scale
 
 
@@ -23,12 +23,10 @@ def test_the_map_rises_and_comes_back(seed: int) -> None:
     mapped, _ = scale(x)
     assert (mapped.diff() > 0).all()
     torch.testing.assert_close(scale.inverse(mapped[None])[0], x)
-    table = scale.inverse_scale()
-    torch.testing.assert_close(table(mapped), x, rtol=0, atol=0.05)
 
 
 def test_each_scale_is_a_map_of_its_own() -> None:
-    scale, x = some_scale(3, scales=3), torch.linspace(-8, 9, 300, dtype=torch.float64)
+    scale, x = some_scale(3, scales=3, spread=0.3), torch.linspace(-8, 9, 300, dtype=torch.float64)
     number = torch.arange(300) % 3
     mapped, log_slope = scale(x, number)
     for k in range(3):
@@ -36,7 +34,7 @@ def test_each_scale_is_a_map_of_its_own() -> None:
         alone.load_state_dict({"log_slope": scale.log_slope.view(3, -1)[k]})
         expected = alone(x[number == k])
         torch.testing.assert_close((mapped[number == k], log_slope[number == k]), expected)
-    torch.testing.assert_close(scale.inverse_scale()(mapped, number), x, rtol=0, atol=0.05)
+    torch.testing.assert_close(scale.inverse_scale()(mapped, number), x, rtol=0, atol=5e-3)
 
 
 def test_the_slope_is_the_derivative() -> None:

@@ -95,6 +95,7 @@ class FactorCopula(ShowerModel):
     at_once = 32
 
     largest_R: Tensor
+    largest_M: Tensor
     spectrum_2: Tensor
     slope_spread: Tensor
     scale_OZ: Tensor
@@ -146,6 +147,8 @@ class FactorCopula(ShowerModel):
         self.correlations = Correlations(self.frame, factors, self.sums)
         # The largest ln(deposit / MeV) that was seen, by distance: the tails of marginals know no end.
         self.register_buffer("largest_R", torch.full((self.frame.rings,), math.log(HIGHEST_MEV)))
+        # The largest of ln(total / energy) and of the logarithms of the shares.
+        self.register_buffer("largest_M", torch.zeros(self.sums))
         # What the conditions are measured by.
         self.register_buffer("spectrum_2", torch.tensor([0.0, 1.0]))
         self.register_buffer("slope_spread", torch.tensor(1.0))
@@ -236,9 +239,9 @@ class FactorCopula(ShowerModel):
         """Turn latents of total and shares into the layers' deposits (B, nz) in MeV."""
         location_BM, log_width_BM, skew_BM, log_tail_BM = self.sum_marginals(monomials_BF, given_BJ)
         standard_BM = sinh_arcsinh.from_normal(latent_BM, skew_BM, log_tail_BM)
-        drawn_BM = location_BM + torch.exp(log_width_BM) * standard_BM
+        drawn_BM = torch.minimum(location_BM + torch.exp(log_width_BM) * standard_BM, self.largest_M)
         share_BZ = (torch.exp(drawn_BM[:, 1:]) - SMALLEST_SHARE).clamp(min=0)
-        total_B = energy_B * torch.exp(drawn_BM[:, 0]).clamp(max=self.most_per_energy)
+        total_B = energy_B * torch.exp(drawn_BM[:, 0])
         return share_BZ * (total_B / share_BZ.sum(1).clamp(min=SMALLEST_SHARE))[:, None]
 
     def prepare(self) -> None:

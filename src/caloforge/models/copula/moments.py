@@ -37,6 +37,7 @@ def begin(model: FactorCopula, showers: Batch) -> None:
     depth_B = depth(showers.deposits_BXYZ)
     model.depth_laws[:2, 0] = torch.stack([depth_B.mean(), torch.log(depth_B.std().clamp(min=1e-3))])
     values_BM = log_shares(showers.deposits_BXYZ, showers.given.energy_B)
+    model.largest_M.copy_(values_BM.amax(0) + BEYOND_LARGEST)
     model.sum_location[0] = values_BM.mean(0)
     model.sum_log_width[0] = torch.log(values_BM.std(0).clamp(min=1e-3))
 

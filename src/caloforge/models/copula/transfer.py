@@ -16,7 +16,7 @@ __all__ = ["take_over"]
 MEMORY_STEPS = 30
 """On another detector the factors' moments are as if so many steps old: neither lost at once, nor kept for long."""
 
-MEASURED = {"largest_R"}
+MEASURED = {"largest_R", "largest_M"}
 """What is always the new showers'."""
 
 
