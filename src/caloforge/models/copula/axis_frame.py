@@ -18,12 +18,12 @@ from caloforge.showers.batch import Given
 
 __all__ = ["Place", "ShowerFrame", "first_sector"]
 
-CORE, CORE_OF_RINGS = 4.3, 1.2
-"""Cells nearer to the axis than this (in cells, or in rings) have coefficients of their own, layer by layer."""
+CORE = 4.3
+"""Cells nearer to the axis than this (in cells, on a cylinder in rings) have coefficients of their own, layer by layer."""
 
 RINGS = 2.0
 
-RADII = (1.5, 2.5, 3.5, 4.2, 5.0, 6.0, 7.5, 9.5, 12.5, 18.0, 30.0, 60.0, 120.0)
+RADII = (4.2, 5.0, 6.0, 7.5, 9.5, 12.5, 18.0, 30.0, 60.0, 120.0)
 HARMONICS = 4
 LAYERS = (0, 1, 2, 3, 5, 7, 10, 13, 16, 19, 22, 26, 30, 40, 60, 90, 130)
 """Farther out coefficients are interpolated between these radii and layers, times cos and sin of the angle.
@@ -91,9 +91,8 @@ class ShowerFrame(nn.Module):
         self.rings = int(ring_O.max()) + 1
         self._keep("ring_O", ring_O)
         self._keep("neighbours_O", self.beside(torch.ones(1, ring_O.size, device="cpu"))[0].numpy())
-        core = CORE if grid.cartesian else CORE_OF_RINGS
-        far = self.radius > core
-        across, depth = _across(self.radius, self.angle, core), _depth(grid.n_layers)
+        far = self.radius > CORE
+        across, depth = _across(self.radius, self.angle, far), _depth(grid.n_layers)
         self._keep("inner", np.flatnonzero(~far))
         self._keep("outer", np.flatnonzero(far))
         self._keep("across_OA", across)
@@ -218,10 +217,9 @@ def _depths_mm(grid: Grid) -> Tensor:
     return (torch.arange(grid.n_layers) + 0.5) * (grid.layer_pitch_mm or 0.0)
 
 
-def _across(radius_O: NDArray[Any], angle_O: NDArray[Any], core: float) -> NDArray[np.float64]:
+def _across(radius_O: NDArray[Any], angle_O: NDArray[Any], far_O: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the radial times angular functions (far, A) of the cells that are far from the axis."""
-    far_O = radius_O > core
-    radii = [r for r in RADII if core < 1.05 * r < 1.26 * radius_O.max()] or [core]
+    radii = [r for r in RADII if r < 1.2 * radius_O.max()] or RADII[:1]
     radial = _hats(np.log(radius_O[far_O]), [math.log(r) for r in radii])
     waves = [np.ones(far_O.sum())]
     for m in range(1, HARMONICS + 1):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 __all__ = ["scales"]
 
-MANY_HITS = 8.0
+MANY_HITS = 16.0
 """Hits of a layer of which half its distance (in ln) from its drawn energy is made up."""
 
 LEAST = 0.1
