@@ -62,7 +62,7 @@ def judge_weights(folder: Path, references: Sequence[Path], training: Sequence[P
 
 
 def _commands(name: str, reference: Path, training: Sequence[Path]) -> str:
-    known = f" --training {' '.join(path.name for path in training)}" if training else ""
+    known = "".join(f" --training {path.name}" for path in training)
     return f"""### {reference.name}
 
 ```console

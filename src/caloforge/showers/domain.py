@@ -79,4 +79,4 @@ def _both(one: Range, other: Range) -> Range:
 
 
 def _range(values: NDArray[Any]) -> Range:
-    return float(values.min()), float(values.max())
+    return float(values.min()) + 0.0, float(values.max()) + 0.0  # no -0.0

@@ -116,7 +116,7 @@ class FactorCopula(ShowerModel):
         self.tilted, self.particles, self.turned = tilted, particles, turned
         self.frame = ShowerFrame(grid, tilted=tilted)
         self.follows = frozenset(
-            ["impact_xy"] * (self.frame.has_sizes and not turned)
+            ["impact_xy"] * self.frame.has_sizes
             + ["incident_theta", "incident_phi"] * tilted
             + ["pdg_id"] * particles
         )
