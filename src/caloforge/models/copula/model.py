@@ -196,11 +196,13 @@ class FactorCopula(ShowerModel):
         """Find the cells whose latents exceed their thresholds: all of the window are looked at."""
         count, n_layers = own_BC.shape[0], self.grid.n_layers
         above_ZBO = factors_BK.expand(n_layers, -1, -1) @ fixed.loadings_ZKO
-        above_ZBO *= torch.einsum("bq,qzo->zbo", at_BQ, fixed.amplitude_QZO)
+        amplitude_BZO = (at_BQ @ fixed.amplitude_QZO.flatten(1)).view(count, n_layers, -1)
+        above_ZBO *= amplitude_BZO.transpose(0, 1)
         above_ZBO += torch.bmm(monomials_BZF.transpose(0, 1), fixed.below_ZFO)
         own_BZO = own_BC.view(count, n_layers, -1)
-        own_BZO = own_BZO + fixed.share_ZO * self.frame.beside(own_BZO)
-        above_ZBO += torch.einsum("bq,qzo->zbo", at_BQ, fixed.own_QZO) * own_BZO.transpose(0, 1)
+        noise_BZO = torch.addcmul(own_BZO, fixed.share_ZO, self.frame.beside(own_BZO))
+        noise_BZO *= (at_BQ @ fixed.own_QZO.flatten(1)).view(count, n_layers, -1)
+        above_ZBO += noise_BZO.transpose(0, 1)
         flat_H = flat_nonzero(above_ZBO > 0)
         row_H = flat_H // above_ZBO.shape[2]
         across_H, layer_H = flat_H - row_H * above_ZBO.shape[2], row_H // count
