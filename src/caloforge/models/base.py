@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from caloforge.detector import Grid
+from caloforge.foundations.errors import UsageError
 from caloforge.models.shared.noise import normal_rows
 from caloforge.models.shared.transforms import Transform
 from caloforge.showers import Conditions
@@ -54,6 +56,14 @@ class ShowerModel(nn.Module, ABC):
 
     def prepare(self) -> None:
         """Get ready to make many showers; the weights must not change afterwards."""
+
+    def constants(self) -> dict[str, Tensor]:
+        """Return what libcaloforge samples from, by name. Raises UsageError for a model that it does not know."""
+        raise UsageError("--target native: expected a copula, the only model that libcaloforge knows")
+
+    def double_precision(self) -> ShowerModel:
+        """Return a model that computes with the same constants in double precision."""
+        return copy.deepcopy(self).double()
 
     def noise(self, seed: int, first: int, count: int) -> Tensor:
         """Draw the standard normal noise (count, noise_size) of showers ``first``, ``first + 1``, ..."""

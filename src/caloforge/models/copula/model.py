@@ -28,6 +28,7 @@ from caloforge.models.base import ShowerModel
 from caloforge.models.copula import sinh_arcsinh
 from caloforge.models.copula.axis_frame import Place, ShowerFrame, first_sector
 from caloforge.models.copula.conditions import BEND, monomials, products
+from caloforge.models.copula.constants import constants, double_precision
 from caloforge.models.copula.correlations import CellLoadings, Correlations
 from caloforge.models.copula.layer_scaling import scales
 from caloforge.models.copula.marginals import (
@@ -249,6 +250,16 @@ class FactorCopula(ShowerModel):
     def prepare(self) -> None:
         """Work out once what showers have in common; the weights must not change afterwards."""
         self._prepared = self._prepare()
+
+    @torch.no_grad()
+    def constants(self) -> dict[str, Tensor]:
+        """Return what sampling needs, laid out for :mod:`caloforge.export.native`."""
+        return constants(self, self._prepared or self._prepare())
+
+    @torch.no_grad()
+    def double_precision(self) -> FactorCopula:
+        """Return a model that computes with the same constants in double precision."""
+        return double_precision(self, self._prepared or self._prepare())
 
     def _prepare(self) -> Prepared:
         field_OZC = self.frame.expand(self.core, self.halo)
