@@ -75,7 +75,7 @@ int caloforge_describe(const caloforge_model* opened, caloforge_description* out
     *out = caloforge_description{m.tensors.text("name").c_str(), m.tensors.text("detector").c_str(),
                                  m.tensors.text("card").c_str(), caloforge::kernels().name,
                                  {uint32_t(m.nx), uint32_t(m.ny), uint32_t(m.nz)},
-                                 m.cylindrical, m.tilted, m.has_sizes, m.particles, m.has_positions,
+                                 m.cylindrical, m.tilted, m.follows_impact, m.particles, m.has_positions,
                                  m.threshold_MeV,
                                  {d.energy_MeV.low, d.energy_MeV.high}, {d.theta_rad.low, d.theta_rad.high},
                                  {d.phi_rad.low, d.phi_rad.high}, {d.x_mm.low, d.x_mm.high},

@@ -36,6 +36,12 @@ bool within_turns(double phi, Range range, double room) {
   return within(turned, range, room);
 }
 
+// The sector of a cylinder in which a shower begins, each as likely as the others.
+int32_t drawn_sector(const Model& model, float normal) {
+  const double share = 0.5 * std::erfc(-double(normal) / std::sqrt(2.0));
+  return static_cast<int32_t>(std::min(share * double(model.ny), double(model.ny - 1)));
+}
+
 }  // namespace
 
 bool check_primary(const Model& model, const caloforge_primary& primary, size_t number, bool extrapolate) {
@@ -55,7 +61,7 @@ bool check_primary(const Model& model, const caloforge_primary& primary, size_t 
   const bool phi = normal || within_turns(primary.phi_rad, known.phi_rad, kDegree);
   const auto near = [](float at, Range range) { return within(at, range, kRoom * (range.high - range.low)); };
   const bool impact =
-      !model.has_sizes || !known.has_impact || (near(primary.x_mm, known.x_mm) && near(primary.y_mm, known.y_mm));
+      !model.follows_impact || !known.has_impact || (near(primary.x_mm, known.x_mm) && near(primary.y_mm, known.y_mm));
   if (!theta && !(extrapolate && model.tilted)) refuse(number, "theta", primary.theta_rad, span(known.theta_rad, "rad"));
   if (!phi && !(extrapolate && model.tilted)) refuse(number, "phi", primary.phi_rad, span(known.phi_rad, "rad"));
   if (!extrapolate && !energy) refuse(number, "energy", primary.energy_MeV, span(known.energy_MeV, "MeV"));
@@ -65,7 +71,8 @@ bool check_primary(const Model& model, const caloforge_primary& primary, size_t 
   return energy && theta && phi && impact;
 }
 
-void work_out(const Model& model, const caloforge_primary& primary, float depth, Conditions& out) {
+void work_out(const Model& model, const caloforge_primary& primary, const float* noise, Conditions& out) {
+  const float depth = noise[model.factors + model.sums];
   const float energy = (std::log(primary.energy_MeV) - model.log_energy[0]) / model.log_energy[1];
   const float photon = primary.pdg_id == kPhoton ? 1.0F : -1.0F;
   float slope[2] = {0, 0};
@@ -85,7 +92,9 @@ void work_out(const Model& model, const caloforge_primary& primary, float depth,
   }
   if (model.particles) variables[count++] = photon;
 
-  const float impact[2] = {primary.x_mm, primary.y_mm};
+  const bool aimed = model.follows_impact;
+  const float impact[2] = {aimed ? primary.x_mm : 0, aimed ? primary.y_mm : 0};
+  const int32_t sector = model.turned ? drawn_sector(model, noise[model.factors + model.sums + 1]) : 0;
   for (size_t z = 0; z < model.nz; ++z) {
     int32_t* moved[2] = {out.cell_x + z, out.cell_y + z};
     for (int axis = 0; axis < 2; ++axis) {
@@ -96,6 +105,7 @@ void work_out(const Model& model, const caloforge_primary& primary, float depth,
       *moved[axis] = static_cast<int32_t>(cell);
       variables[1 + axis] = (at - cell) / model.offset_spread;
     }
+    if (model.turned) out.cell_y[z] = sector;
     if (z > 0 && !model.tilted) continue;  // the same in every layer
     float polynomials[1 + 3 * kMostVariables];
     polynomials[0] = 1;

@@ -20,7 +20,7 @@ struct Conditions {
   float lower, upper;        // their weights
 };
 
-// Fills in all but the pointers. `depth` is the latent of the shower's depth.
-void work_out(const Model& model, const caloforge_primary& primary, float depth, Conditions& out);
+// Fills in all but the pointers; `noise` is the shower's.
+void work_out(const Model& model, const caloforge_primary& primary, const float* noise, Conditions& out);
 
 }  // namespace caloforge

@@ -169,7 +169,7 @@ size_t hits(const Layer& layer, const Scale& scale, const Incoming& shower, cons
                                    load(skew + i), load(tail + i)));
   for (size_t i = 0; i < count; ++i) deposits[i] = from_scale(scale, deposits[i], number[i]);
   for (size_t i = 0; i < filled; i += LANES)
-    store(deposits + i, smaller(exp(smaller(load(deposits + i), load(largest + i))), all(shower.energy_MeV)));
+    store(deposits + i, smaller(exp(smaller(load(deposits + i), load(largest + i))), all(shower.most_MeV)));
   return count;
 }
 

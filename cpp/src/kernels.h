@@ -27,11 +27,11 @@ struct Scale {
 // What one shower brings to a layer.
 struct Incoming {
   const float *factors, *monomials;
-  const float* noise;      // one number for each cell
-  const float* paired;     // each monomial twice, filled up with zeros to a record
-  size_t energy;           // the lower of the two energies between which the shower's is
-  float lower, upper;      // their weights
-  float energy_MeV;
+  const float* noise;          // one number for each cell
+  const float* paired;         // each monomial twice, filled up with zeros to a record
+  size_t energy;               // the lower of the two energies between which the shower's is
+  float lower, upper;          // their weights
+  float most_MeV;              // that a cell can hold
 };
 
 struct Kernels {

@@ -47,17 +47,21 @@ void Model::read_sizes() {
   expect(energies >= 2, "energies", "two or more");
   sums = 1 + nz;
   sum_columns = (sums + kLanes - 1) / kLanes * kLanes;
-  noise_size = factors + sums + 1 + across * nz;
 }
 
 void Model::read_conditions() {
-  const int64_t* follows = tensors.integers("follows", {4});
-  for (int i = 0; i < 4; ++i) expect(follows[i] == 0 || follows[i] == 1, "follows", "0 or 1");
+  const int64_t* follows = tensors.integers("follows", {6});
+  for (int i = 0; i < 6; ++i) expect(follows[i] == 0 || follows[i] == 1, "follows", "0 or 1");
   tilted = follows[0] != 0;
-  has_sizes = follows[1] != 0;
+  follows_impact = follows[1] != 0;
   particles = follows[2] != 0;
-  moves = follows[3] != 0;
-  expect(!tilted || has_sizes, "follows", "cells of a known size where angles are followed");
+  has_sizes = follows[3] != 0;
+  moves = follows[4] != 0;
+  turned = follows[5] != 0;
+  own_noise = factors + sums + 1 + size_t(turned);
+  noise_size = own_noise + across * nz;
+  expect(has_sizes || !(tilted || follows_impact), "follows", "cells of a known size where axes are followed");
+  expect(!(turned && moves), "follows", "a cylinder where showers are turned");
   variables = 4 + 2 * size_t(tilted) + size_t(particles);
   of_shower = 3 + size_t(tilted) + size_t(particles);
   cell_size_mm = tensors.floats("cell_size_mm", {2});
@@ -147,6 +151,8 @@ void Model::read_domain() {
   }
   domain.particles = tensors.shape("range.pdg_ids", 1)[0];
   domain.pdg_ids = tensors.integers("range.pdg_ids", {domain.particles});
+  most_per_energy = *tensors.floats("most_per_energy", {1});
+  expect(most_per_energy > 0, "most_per_energy", "a positive number");
   threshold_MeV = *tensors.floats("threshold_MeV", {1});
   expect(threshold_MeV >= 0, "threshold_MeV", "a number >= 0");
   const int64_t round = *tensors.integers("cylindrical", {1});

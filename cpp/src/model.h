@@ -36,11 +36,11 @@ struct Model {
   Tensors tensors;
   size_t nx, ny, nz, across;  // across: nx * ny
   size_t factors, sums, monomials, variables, energies, of_shower;
-  size_t columns, sum_columns, noise_size;
-  bool tilted, has_sizes, particles, moves, cylindrical, has_positions = false;
+  size_t columns, sum_columns, noise_size, own_noise;  // own_noise: where that of the cells begins
+  bool tilted, follows_impact, particles, has_sizes, moves, turned, cylindrical, has_positions = false;
 
   const float *cell_size_mm, *depth_mm, *log_energy, *energies_at;
-  float offset_spread, slope_spread, threshold_MeV;
+  float offset_spread, slope_spread, threshold_MeV, most_per_energy;
   const int64_t* products;  // left factors of the monomials, then right ones
   const float *sum_loadings, *sum_rest, *sum_location, *sum_log_width, *sum_skew, *sum_log_tail;
   const float *x_mm = nullptr, *y_mm = nullptr, *z_mm = nullptr;

@@ -105,13 +105,13 @@ void Sampler::begin(size_t place, const caloforge_primary& primary, const float*
   conditions.of_shower = of_shower_.get() + place * m.of_shower;
   conditions.cell_x = cell_x_.get() + place * m.nz;
   conditions.cell_y = cell_y_.get() + place * m.nz;
-  work_out(m, primary, noise[m.factors + m.sums], conditions);
+  work_out(m, primary, noise, conditions);
   rows_.get()[place] = noise;
   const size_t record = m.layers[0].record;
   float* paired = paired_.get() + place * record;
   std::fill(paired, paired + record, 0.0F);
   incoming_.get()[place] = Incoming{noise, nullptr, nullptr, paired, conditions.energy, conditions.lower,
-                                    conditions.upper, primary.energy_MeV};
+                                    conditions.upper, primary.energy_MeV * m.most_per_energy};
   std::fill_n(counts_.get() + place * (m.nz + 1), m.nz + 1, size_t(0));
 }
 
@@ -122,7 +122,7 @@ void Sampler::make_hits(size_t showers) {
     const Layer& layer = m.layers[z];
     for (size_t b = 0; b < showers; ++b) {
       Incoming& shower = incoming_.get()[b];
-      shower.noise = rows_.get()[b] + m.factors + m.sums + 1 + z * m.across;
+      shower.noise = rows_.get()[b] + m.own_noise + z * m.across;
       if (z > 0 && !m.tilted) continue;
       shower.monomials = conditions_.get()[b].monomials + z * m.monomials;
       float* paired = paired_.get() + b * layer.record;
@@ -150,7 +150,9 @@ void Sampler::keep_inside(size_t place, size_t z, size_t found) {
   for (size_t i = 0; i < found; ++i) {
     int64_t o = cells[i];
     if (by_x != 0 || by_y != 0) {
-      const int64_t x = o / int64_t(m.ny) + by_x, y = o % int64_t(m.ny) + by_y;
+      const int64_t x = o / int64_t(m.ny) + by_x;
+      int64_t y = o % int64_t(m.ny) + by_y;
+      if (m.turned && y >= int64_t(m.ny)) y -= int64_t(m.ny);
       if (x < 0 || x >= int64_t(m.nx) || y < 0 || y >= int64_t(m.ny)) continue;
       o = x * int64_t(m.ny) + y;
     }
@@ -196,7 +198,7 @@ void Sampler::draw_layers(size_t place, float energy_MeV) {
     const float standard = std::sinh(bounded(stretched, -kFarthest, kFarthest));
     const float drawn = location[i] + std::exp(bounded(log_width[i], -6, 4)) * standard;
     if (i == 0)
-      total = energy_MeV * std::exp(std::min(drawn, 0.0F));
+      total = energy_MeV * std::min(std::exp(drawn), m.most_per_energy);
     else
       all += layers[i - 1] = std::max(std::exp(drawn) - kSmallestShare, 0.0F);
   }

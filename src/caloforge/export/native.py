@@ -146,7 +146,10 @@ def _read_out(model: ShowerModel) -> dict[str, Tensor]:
     except UsageError:
         return told
     across_2O = torch.from_numpy(np.stack([x[..., 0].reshape(-1), y[..., 0].reshape(-1)]))
-    return told | {"positions.across": across_2O.float(), "positions.depth": torch.tensor(z[0, 0]).float()}
+    return told | {
+        "positions.across": across_2O.float(),
+        "positions.depth": torch.tensor(z[0, 0]).float(),
+    }
 
 
 def _golden(model: ShowerModel, domain: Domain) -> dict[str, Tensor]:

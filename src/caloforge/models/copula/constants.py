@@ -30,7 +30,17 @@ def constants(model: FactorCopula, fixed: Prepared) -> dict[str, Tensor]:
     """Return the constants (float32, and int64) of a model."""
     frame, shared = model.frame, model.correlations
     return {
-        "follows": torch.tensor([model.tilted, frame.has_sizes, model.particles, frame.moves]).long(),
+        "follows": torch.tensor(
+            [
+                model.tilted,
+                "impact_xy" in model.follows,
+                model.particles,
+                frame.has_sizes,
+                frame.moves,
+                model.turned,
+            ]
+        ).long(),
+        "most_per_energy": torch.tensor([model.most_per_energy]),
         "cell_size_mm": torch.tensor([size if frame.has_sizes else 0.0 for size in frame.size_mm]),
         "depth_mm": frame.depth_Z.float(),
         "offset_spread": torch.tensor([frame.offset_spread]),
