@@ -53,6 +53,8 @@ void require(bool there) {
 
 extern "C" {
 
+int caloforge_version(void) { return CALOFORGE_VERSION; }
+
 const char* caloforge_last_error(void) { return last_error; }
 
 caloforge_model* caloforge_open(const char* path) {

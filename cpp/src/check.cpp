@@ -63,6 +63,7 @@ bool same_normals(const Model& model, const Kernels& kernels, size_t shower) {
 Verdict check_golden(const Model& model, const Kernels& kernels) {
   const Golden& golden = model.golden;
   char text[300];
+  if (golden.showers == 0) return {false, "the file has no golden showers"};
   std::vector<caloforge_primary> primaries;
   for (size_t i = 0; i < golden.showers; ++i) {
     const float* c = golden.conditions + 5 * i;

@@ -167,6 +167,8 @@ void Model::read_domain() {
 }
 
 void Model::read_golden() {
+  golden = Golden{};
+  if (!tensors.has("golden.conditions")) return;
   golden.showers = tensors.shape("golden.conditions", 2)[0];
   golden.conditions = tensors.floats("golden.conditions", {golden.showers, 5});
   golden.pdg_ids = tensors.integers("golden.pdg_ids", {golden.showers});

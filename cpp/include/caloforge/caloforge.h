@@ -66,6 +66,7 @@ typedef struct {
   void* state;
 } caloforge_engine;
 
+CALOFORGE_API int caloforge_version(void); /* CALOFORGE_VERSION of the library */
 CALOFORGE_API caloforge_model* caloforge_open(const char* path);
 CALOFORGE_API void caloforge_close(caloforge_model* model); /* after its samplers are freed */
 CALOFORGE_API int caloforge_describe(const caloforge_model* model, caloforge_description* out);

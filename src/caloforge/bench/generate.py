@@ -28,7 +28,7 @@ from caloforge.geant4.pool import WorkerPool
 from caloforge.geant4.request import SimulationRequest
 from caloforge.geant4.simulate import require_geant4
 from caloforge.generation.condition_source import drawn
-from caloforge.generation.engines.engine import installed
+from caloforge.generation.engines.engine import NATIVE, installed
 from caloforge.generation.sampler import Generator, generate_file, load, with_engine
 from caloforge.generation.threads import ThreadPool
 from caloforge.models.saved import ModelCard
@@ -123,6 +123,8 @@ def ways(streams: Sequence[int]) -> Iterator[Way]:
     setups = sorted({(1, 1), *((n, max(1, cores // n)) for n in streams)})
     for name in NETWORKS:
         for engine in installed():
+            if engine == NATIVE and not name.startswith("copula"):
+                continue  # which libcaloforge does not know
             for batch in BATCHES:
                 for n, threads in setups:
                     if n == 1 or batch * n <= MOST_AT_ONCE:

@@ -28,9 +28,10 @@ EXAMPLES = (
 
 
 class Engine(StrEnum):
-    """What computes the network; auto measures those that are installed once, and takes the fastest."""
+    """What computes the network; auto takes libcaloforge where it is there, else it measures once which is fastest."""
 
     torch = "torch"
+    native = "native"
     openvino = "openvino"
     onnx = "onnx"
     auto = "auto"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from caloforge.export.forms import Form
+from caloforge.export.native import SUFFIX, read_texts
 from caloforge.export.onnx_graph import exported_program, library_versions, onnx_graph, quiet
 from caloforge.foundations.errors import CaloforgeError
 from caloforge.foundations.texts import MAX_BYTES, parse_json
@@ -97,6 +98,8 @@ class TorchScript(Container):
 def read_note(path: Path) -> Mapping[str, str]:
     """Return what an exported file says of itself. Raises CaloforgeError where it is none, or cannot be read here."""
     try:
+        if path.suffix == SUFFIX:
+            return read_texts(path)
         if path.suffix == TorchScript.suffix:
             with zipfile.ZipFile(path) as parts:
                 name = next(name for name in parts.namelist() if name.endswith(f"/extra/{NOTE}"))

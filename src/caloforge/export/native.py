@@ -21,14 +21,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from caloforge.detector.positions import cell_positions_mm
+from caloforge.export.native_library import NativeModel, library_path
 from caloforge.files.tensors import digest
+from caloforge.foundations.durable import atomic_path, check_output_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
+from caloforge.foundations.progress import Progress, silent
 from caloforge.models.base import ShowerModel
 from caloforge.models.saved import ModelCard, describe
 from caloforge.showers import MAX_INCIDENT_MEV, MIN_INCIDENT_MEV, Domain
 from caloforge.showers.batch import Given
 
-__all__ = ["FORMAT", "GOLDEN", "SUFFIX", "native_bytes", "read_texts", "require_written"]
+__all__ = ["FORMAT", "GOLDEN", "SUFFIX", "export_native", "native_bytes", "read_texts"]
 
 FORMAT, VERSION, SUFFIX = "caloforge-native", "1", ".caloforge"
 
@@ -40,14 +43,58 @@ ALIGNED = 64
 TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
 
 
+def export_native(
+    model: ShowerModel,
+    card: ModelCard,
+    path: Path,
+    *,
+    command: str = "",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Write a model's file and open it again; where libcaloforge is there, it makes the golden showers of it.
+
+    Returns and raises as :func:`caloforge.export.targets.export_model` does.
+    """
+    if path.suffix != SUFFIX:
+        raise UsageError(f"{path}: expected a name that ends in {SUFFIX}")
+    check_output_path(path)
+    progress(0, 2, stage="golden showers")
+    content = native_bytes(model, card, command)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+        progress(1, 2, stage="comparing")
+        try:
+            _require_written(temporary, content)
+            there = library_path() is not None
+            checked = NativeModel(temporary).check() if there else "read again; libcaloforge is not there"
+        except CaloforgeError as error:
+            reason = str(error).removeprefix(f"{temporary}: ")
+            raise CaloforgeError(f"{path}: not written: {reason}") from None
+    progress(2, 2)
+    return {
+        "file": str(path),
+        "beside": None,
+        "target": "native",
+        "inputs": ["energy_MeV", *sorted(model.follows)],
+        "output": "hits: cell, energy_MeV",
+        "bytes": len(content),
+        "golden_showers": GOLDEN,
+        "checked": checked,
+    }
+
+
 @torch.no_grad()
-def native_bytes(model: ShowerModel, card: ModelCard, command: str = "") -> bytes:
-    """Return a model's file.
+def native_bytes(
+    model: ShowerModel, card: ModelCard, command: str = "", *, golden: bool = True
+) -> bytes:
+    """Return a model's file, with or without golden showers.
 
     Raises UsageError for a model that libcaloforge does not know, CaloforgeError for one with constants or golden showers
     that are not finite.
     """
-    tensors = {**model.constants(), **_range(card), **_read_out(model), **_golden(model, card.domain)}
+    tensors = {**model.constants(), **_range(card), **_read_out(model)}
+    if golden:
+        tensors |= _golden(model, card.domain)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
@@ -67,9 +114,9 @@ def native_bytes(model: ShowerModel, card: ModelCard, command: str = "") -> byte
     return _file(tensors, texts)
 
 
-def require_written(path: Path, content: bytes) -> None:
+def _require_written(path: Path, content: bytes) -> None:
     """Open a file as others do, and raise CaloforgeError where it is not what was to be written."""
-    wrong = f"{path}: what was written cannot be read again"
+    wrong = "what was written cannot be read again"
     try:
         with safe_open(path, framework="pt") as file:
             read = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

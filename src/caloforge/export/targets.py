@@ -15,6 +15,7 @@ from caloforge.export import ddml, par04
 from caloforge.export.containers import Container, Onnx, TorchScript
 from caloforge.export.forms import Directed, FewLatents, Form, NamedInputs, NoiseAndConditions
 from caloforge.export.golden import GOLDEN, Golden, require_same
+from caloforge.export.native import export_native
 from caloforge.export.note import note_of
 from caloforge.foundations.durable import atomic_path, check_output_path
 from caloforge.foundations.errors import CaloforgeError, UsageError
@@ -23,7 +24,7 @@ from caloforge.models.base import ShowerModel
 from caloforge.models.saved import ModelCard
 from caloforge.models.shared.defaults import usual_torch
 
-__all__ = ["BESIDE", "TARGETS", "export_model", "file_beside"]
+__all__ = ["BESIDE", "NAMES", "TARGETS", "export_model", "file_beside"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ TARGETS: Mapping[str, Callable[[ShowerModel, ModelCard], Plan]] = {
 }
 """How a model is exported, by the name of the target."""
 
+NAMES = ("native", *TARGETS)
+
 BESIDE = {"par04": ".mac", "ddml": ".xml"}
 """How the text ends that a target writes beside its file."""
 
@@ -96,12 +99,13 @@ def export_model(
 ) -> dict[str, Any]:
     """Write a model as another program expects it, and what that program reads beside it.
 
-    Returns what was written: ``inputs`` and ``output`` of the file, and ``largest_difference``, relative, of a golden shower from
-    the model's. Raises UsageError for a name, a target or a detector that do not fit each other, MissingExtraError where ONNX is not
+    Returns what was written: ``inputs`` and ``output`` of the file, and how it was ``checked``. Raises UsageError for a name, a target or a detector that do not fit each other, MissingExtraError where ONNX is not
     installed, CaloforgeError for a model that cannot be written, or a file that computes something else: then there is none.
     """
-    if target not in TARGETS:
-        raise UsageError(f"target {target!r}: expected one of {', '.join(TARGETS)}")
+    if target not in NAMES:
+        raise UsageError(f"target {target!r}: expected one of {', '.join(NAMES)}")
+    if target == "native":
+        return export_native(model, card, path, command=command, progress=progress)
     plan, beside = TARGETS[target](model, card), file_beside(path, target)
     form, container = plan.form.eval(), plan.container
     if path.suffix != container.suffix:
@@ -141,4 +145,5 @@ def export_model(
         "bytes": size,
         "golden_showers": GOLDEN,
         "largest_difference": difference,
+        "checked": f"{GOLDEN} golden showers differ by at most {difference:.1e} of their energy",
     }

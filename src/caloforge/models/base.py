@@ -18,10 +18,22 @@ from caloforge.models.shared.transforms import Transform
 from caloforge.showers import Conditions
 from caloforge.showers.batch import Given
 
-__all__ = ["Forward", "ShowerModel"]
+__all__ = ["Forward", "ShowerModel", "WholeForward"]
 
 Forward = Callable[[Given, Tensor], Tensor]
 """What computes :meth:`ShowerModel.forward`: the model itself, or an engine that has it in another form."""
+
+
+class WholeForward(ABC):
+    """A forward pass that also draws the noise of a seed itself, and reads out: it makes showers as the model does."""
+
+    @abstractmethod
+    def __call__(self, given: Given, noise_BL: Tensor) -> Tensor:
+        """Make images (B, nx, ny, nz) from noise."""
+
+    @abstractmethod
+    def showers(self, conditions: Conditions, seed: int, first: int) -> NDArray[np.float32]:
+        """Make showers ``first``, ``first + 1``, ... of a seed: deposits (N, nx, ny, nz) in MeV."""
 
 
 class ShowerModel(nn.Module, ABC):
@@ -59,7 +71,7 @@ class ShowerModel(nn.Module, ABC):
 
     def constants(self) -> dict[str, Tensor]:
         """Return what libcaloforge samples from, by name. Raises UsageError for a model that it does not know."""
-        raise UsageError("--target native: expected a copula, the only model that libcaloforge knows")
+        raise UsageError(f"libcaloforge makes showers of a copula alone, not of {type(self).__name__}")
 
     def double_precision(self) -> ShowerModel:
         """Return a model that computes with the same constants in double precision."""
@@ -83,6 +95,8 @@ class ShowerModel(nn.Module, ABC):
         Shower ``i`` of this call is shower ``first + i`` of ``seed``, in whatever pieces they are
         made. ``forward`` computes the images in place of the model, which must be in evaluation mode.
         """
+        if isinstance(forward, WholeForward):
+            return forward.showers(conditions, seed, first)
         device = next(self.parameters()).device
         given = Given.tensors(conditions).each(lambda values: values.to(device))
         result: NDArray[np.float32] = np.empty((len(conditions), *self.grid.shape), np.float32)

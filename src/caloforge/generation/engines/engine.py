@@ -26,17 +26,21 @@ from caloforge.foundations.cache import cache_folder
 from caloforge.foundations.durable import SEAL, seal, sealed, write_json
 from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.foundations.texts import read_json
+from caloforge.generation.engines.native_engine import NativeForward, native_there
 from caloforge.generation.engines.onnx_file import INPUTS, fingerprint, onnx_file
 from caloforge.models.base import Forward, ShowerModel
 from caloforge.showers import Conditions
 from caloforge.showers.batch import Given
 
-__all__ = ["ENGINES", "choose", "installed", "make_forward"]
+__all__ = ["ENGINES", "NATIVE", "choose", "installed", "make_forward"]
 
 LIBRARIES = {"onnx": ("onnxruntime", "onnxscript"), "openvino": ("openvino", "onnxscript")}
 """What an engine needs beside torch, by the name of the engine and of its extra."""
 
-ENGINES = ("torch", *LIBRARIES)
+NATIVE = "native"
+"""libcaloforge, which is no package: where it is there, it is the fastest for the models that it knows."""
+
+ENGINES = ("torch", NATIVE, *LIBRARIES)
 
 PIECE = 32
 """Showers that an engine makes at once: what they need then stays in a cache."""
@@ -70,8 +74,8 @@ class _Exported:
 
 
 def installed() -> list[str]:
-    """List the engines whose packages are installed, torch first."""
-    found = ["torch"]
+    """List the engines whose packages are installed, torch first, libcaloforge next where it is there."""
+    found = ["torch", *[NATIVE] * native_there()]
     for name, libraries in LIBRARIES.items():
         with suppress(PackageNotFoundError):
             for library in libraries:
@@ -90,6 +94,8 @@ def make_forward(
     """
     if name == "torch":
         return model
+    if name == NATIVE:
+        return NativeForward(model)
     if name not in LIBRARIES:
         raise UsageError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
     library_versions(LIBRARIES[name], f"--engine {name}", name)
@@ -110,9 +116,15 @@ def choose(
 ) -> tuple[str, dict[str, float]]:
     """Return the fastest engine for batches like ``conditions``, and the ms a shower of each for one caller.
 
-    Measured once for a machine, the installed versions, the weights and the batch; then remembered.
+    That is libcaloforge where it is there and knows the model. Else it is measured once for a machine, the
+    installed versions, the weights and the batch; then remembered.
     """
     names = installed()
+    if NATIVE in names:
+        with suppress(CaloforgeError):
+            make_forward(NATIVE, model, len(conditions), callers, threads)
+            return NATIVE, {}
+        names.remove(NATIVE)
     if len(names) == 1:
         return names[0], {}
     versions = [version("torch"), *(version(LIBRARIES[name][0]) for name in names[1:])]
