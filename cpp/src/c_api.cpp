@@ -13,12 +13,12 @@
 
 struct caloforge_model {
   explicit caloforge_model(const std::string& path) : model(path) {}
-  caloforge::Model model;
+  caloforge::inside::Model model;
 };
 
 struct caloforge_sampler {
-  explicit caloforge_sampler(const caloforge::Model& model) : sampler(model, caloforge::kernels()) {}
-  caloforge::Sampler sampler;
+  explicit caloforge_sampler(const caloforge::inside::Model& model) : sampler(model, caloforge::inside::kernels()) {}
+  caloforge::inside::Sampler sampler;
 };
 
 namespace {
@@ -46,7 +46,7 @@ int guarded(const char* before, Work work) noexcept {
 }
 
 void require(bool there) {
-  if (!there) throw caloforge::Error("expected no null pointer");
+  if (!there) throw caloforge::inside::Error("expected no null pointer");
 }
 
 }  // namespace
@@ -72,10 +72,10 @@ void caloforge_close(caloforge_model* model) { delete model; }
 int caloforge_describe(const caloforge_model* opened, caloforge_description* out) {
   return guarded("", [&] {
     require(opened != nullptr && out != nullptr);
-    const caloforge::Model& m = opened->model;
-    const caloforge::Domain& d = m.domain;
+    const caloforge::inside::Model& m = opened->model;
+    const caloforge::inside::Domain& d = m.domain;
     *out = caloforge_description{m.tensors.text("name").c_str(), m.tensors.text("detector").c_str(),
-                                 m.tensors.text("card").c_str(), caloforge::kernels().name,
+                                 m.tensors.text("card").c_str(), caloforge::inside::kernels().name,
                                  {uint32_t(m.nx), uint32_t(m.ny), uint32_t(m.nz)},
                                  m.cylindrical, m.tilted, m.follows_impact, m.particles, m.has_positions,
                                  m.threshold_MeV,
@@ -88,9 +88,9 @@ int caloforge_describe(const caloforge_model* opened, caloforge_description* out
 int caloforge_position(const caloforge_model* opened, uint32_t cell, float xyz_mm[3]) {
   return guarded("", [&] {
     require(opened != nullptr && xyz_mm != nullptr);
-    const caloforge::Model& m = opened->model;
-    if (!m.has_positions) throw caloforge::Error("the detector does not know where its cells lie");
-    if (cell >= m.across * m.nz) throw caloforge::Error("cell " + std::to_string(cell) + ": there is none");
+    const caloforge::inside::Model& m = opened->model;
+    if (!m.has_positions) throw caloforge::inside::Error("the detector does not know where its cells lie");
+    if (cell >= m.across * m.nz) throw caloforge::inside::Error("cell " + std::to_string(cell) + ": there is none");
     xyz_mm[0] = m.x_mm[cell / m.nz];
     xyz_mm[1] = m.y_mm[cell / m.nz];
     xyz_mm[2] = m.z_mm[cell % m.nz];
@@ -138,7 +138,7 @@ int caloforge_images(const caloforge_hits* hits, size_t cells, float* images) {
     std::memset(images, 0, hits->showers * cells * sizeof *images);
     for (size_t shower = 0; shower < hits->showers; ++shower)
       for (size_t i = hits->first[shower]; i < hits->first[shower + 1]; ++i) {
-        if (hits->cell[i] >= cells) throw caloforge::Error("expected images of all cells");
+        if (hits->cell[i] >= cells) throw caloforge::inside::Error("expected images of all cells");
         images[shower * cells + hits->cell[i]] = hits->energy_MeV[i];
       }
   });
@@ -148,9 +148,9 @@ int caloforge_check(const caloforge_model* model, char* report, size_t size) {
   int same = CALOFORGE_ERROR;
   const int done = guarded("", [&] {
     require(model != nullptr && (report != nullptr || size == 0));
-    const caloforge::Verdict verdict = caloforge::check_golden(model->model, caloforge::kernels());
+    const caloforge::inside::Verdict verdict = caloforge::inside::check_golden(model->model, caloforge::inside::kernels());
     std::snprintf(report, size, "%s", verdict.line.c_str());
-    if (!verdict.same) throw caloforge::Error(verdict.line);
+    if (!verdict.same) throw caloforge::inside::Error(verdict.line);
     same = CALOFORGE_OK;
   });
   if (done != CALOFORGE_OK && report != nullptr) std::snprintf(report, size, "%s", last_error);

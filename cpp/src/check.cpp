@@ -7,7 +7,7 @@
 
 #include "sampler.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 namespace {
 
 // All cells of a shower together may differ by so much of its energy, and of a thousand hits one may differ by more
@@ -93,4 +93,4 @@ Verdict check_golden(const Model& model, const Kernels& kernels) {
   return {true, text};
 }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

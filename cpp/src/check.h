@@ -6,7 +6,7 @@
 #include "kernels.h"
 #include "model.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 
 struct Verdict {
   bool same;
@@ -15,4 +15,4 @@ struct Verdict {
 
 Verdict check_golden(const Model& model, const Kernels& kernels);
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -6,7 +6,7 @@
 
 #include "error.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 namespace {
 
 constexpr float kBend = 3.0F;        // powers of a variable stay what they are beyond
@@ -135,4 +135,4 @@ void work_out(const Model& model, const caloforge_primary& primary, const float*
   out.lower = 1 - out.upper;
 }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

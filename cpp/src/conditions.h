@@ -5,7 +5,7 @@
 
 #include "model.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 
 // Whether conditions lie within the training. Throws Error, naming the shower, for those that no shower of the model
 // has, and without `extrapolate` for those beyond the training.
@@ -23,4 +23,4 @@ struct Conditions {
 // Fills in all but the pointers; `noise` is the shower's.
 void work_out(const Model& model, const caloforge_primary& primary, const float* noise, Conditions& out);
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -4,10 +4,10 @@
 #include <stdexcept>
 #include <string>
 
-namespace caloforge {
+namespace caloforge::inside {
 
 struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

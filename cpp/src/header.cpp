@@ -2,7 +2,7 @@
 
 #include "error.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 namespace {
 
 class Reader {
@@ -156,4 +156,4 @@ Header read_header(const char* text, size_t size) {
   return header;
 }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace caloforge {
+namespace caloforge::inside {
 
 struct Entry {
   std::string type;
@@ -23,4 +23,4 @@ struct Header {
 // Throws Error for what is no such JSON. Only what a header holds is understood: objects, texts, whole numbers.
 Header read_header(const char* text, size_t size);
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

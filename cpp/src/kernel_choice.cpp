@@ -4,7 +4,7 @@
 
 #include "kernels.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 
 namespace baseline {
 extern const Kernels kernels;
@@ -40,4 +40,4 @@ const Kernels& kernels() {
   return *chosen;
 }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -6,7 +6,7 @@
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 
-namespace caloforge {
+namespace caloforge::inside {
 namespace CALOFORGE_KIND {
 namespace {
 
@@ -146,6 +146,7 @@ size_t hits(const Layer& layer, const Scale& scale, const Incoming& shower, cons
   for (size_t o = 0; o < layer.columns; o += LANES)
     for (uint32_t found = positive(load(above + o)); found != 0; found &= found - 1)
       cells[count++] = uint32_t(o) + uint32_t(__builtin_ctz(found));
+  while (count > 0 && cells[count - 1] >= layer.across) --count;  // columns that are no cells
   const size_t columns = layer.columns;
   float *excess = work, *limit = work + columns, *location = work + 2 * columns, *log_width = work + 3 * columns,
         *skew = work + 4 * columns, *tail = work + 5 * columns, *largest = work + 6 * columns,
@@ -179,4 +180,4 @@ extern const Kernels kernels;
 const Kernels kernels = {TEXT(CALOFORGE_KIND), normals, latents, hits};
 
 }  // namespace CALOFORGE_KIND
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace caloforge {
+namespace caloforge::inside {
 
 constexpr size_t kLanes = 16;  // numbers of the widest vector, to which rows are filled up
 
@@ -56,4 +56,4 @@ const Kernels& kernels();
 // By name, or null where there is none or the processor cannot run it.
 const Kernels* kernels_called(const char* name);
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

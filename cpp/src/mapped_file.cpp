@@ -9,7 +9,7 @@
 
 #include "error.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 
 MappedFile::MappedFile(const std::string& path) {
   // A pipe would block; nothing is read from what is no file.
@@ -31,4 +31,4 @@ MappedFile::MappedFile(const std::string& path) {
 
 MappedFile::~MappedFile() { munmap(const_cast<uint8_t*>(data_), size_); }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

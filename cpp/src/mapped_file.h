@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-namespace caloforge {
+namespace caloforge::inside {
 
 class MappedFile {
  public:
@@ -22,4 +22,4 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -4,7 +4,7 @@
 
 #include "error.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 namespace {
 
 constexpr size_t kMostCells = 1 << 24, kMostMonomials = 256, kMostVariables = 16;
@@ -186,4 +186,4 @@ void Model::read_golden() {
     expect(golden.cells[i] >= 0 && golden.cells[i] < int64_t(across * nz), "golden.cells", "numbers of cells");
 }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -8,7 +8,7 @@
 #include "kernels.h"
 #include "tensors.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 
 struct Range {
   double low, high;
@@ -59,4 +59,4 @@ struct Model {
   void read_golden();
 };
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -4,7 +4,7 @@
 
 #include "error.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 namespace {
 
 using Wide = Words::Place;
@@ -123,4 +123,4 @@ void Words::read(Wide first, size_t count, uint64_t* out) const {
   }
 }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-namespace caloforge {
+namespace caloforge::inside {
 
 // The first eight bytes, as a little-endian number, of the BLAKE2b digest of that length (RFC 7693) of a short text.
 uint64_t blake2b64(const std::string& text);
@@ -25,4 +25,4 @@ class Words {
   Place state_, step_;
 };
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

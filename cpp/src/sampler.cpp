@@ -6,7 +6,7 @@
 
 #include "error.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 namespace {
 
 constexpr size_t kAtOnce = 32;              // showers for which constants are read once
@@ -243,4 +243,4 @@ void Sampler::finish(size_t place, size_t number, float energy_MeV) {
     throw Error("shower " + std::to_string(number) + ": no finite deposits, too far from the training");
 }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

@@ -8,7 +8,7 @@
 #include "conditions.h"
 #include "random.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 
 // Memory that grows and is never filled in vain.
 template <typename Item>
@@ -80,4 +80,4 @@ class Sampler {
   Buffer<float> out_energies_;
 };
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

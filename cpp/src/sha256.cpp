@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace caloforge {
+namespace caloforge::inside {
 namespace {
 
 // Fractional parts of the cube roots of the first 64 primes.
@@ -73,4 +73,4 @@ std::string Sha256::hex() {
   return text;
 }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

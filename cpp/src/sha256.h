@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-namespace caloforge {
+namespace caloforge::inside {
 
 class Sha256 {
  public:
@@ -21,4 +21,4 @@ class Sha256 {
   uint64_t length_ = 0;
 };
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

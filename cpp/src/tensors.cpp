@@ -6,7 +6,7 @@
 #include "error.h"
 #include "sha256.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 namespace {
 
 constexpr size_t kLargestHeader = 100'000'000;  // as safetensors has it
@@ -107,4 +107,4 @@ const int64_t* Tensors::integers(const std::string& name, const std::vector<size
   return reinterpret_cast<const int64_t*>(numbers(name, "I64", 8, shape));
 }
 
-}  // namespace caloforge
+}  // namespace caloforge::inside

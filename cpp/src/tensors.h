@@ -9,7 +9,7 @@
 #include "header.h"
 #include "mapped_file.h"
 
-namespace caloforge {
+namespace caloforge::inside {
 
 class Tensors {
  public:
@@ -37,4 +37,4 @@ class Tensors {
   Header header_;
 };
 
-}  // namespace caloforge
+}  // namespace caloforge::inside
