@@ -83,6 +83,36 @@ def made_once(shared_folder: Path) -> MadeOnce:
 
 
 @pytest.fixture(scope="session")
+def native_build(made_once: MadeOnce) -> Path:
+    """Return the folder where libcaloforge, its programs and its tests are built, and installed below ``installed``."""
+    missing = [program for program in ("cmake", "c++") if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"libcaloforge cannot be built here: no {' and no '.join(missing)}")
+
+    def fill(folder: Path) -> None:
+        source = Path(__file__).parents[1] / "cpp"
+        options = ["-DCALOFORGE_TESTS=ON", "-DCALOFORGE_WARNINGS_AS_ERRORS=ON"]
+        options += [f"-DCMAKE_INSTALL_PREFIX={folder / 'installed'}", "-DCMAKE_INSTALL_LIBDIR=lib"]
+        for line in (
+            ["cmake", "-S", str(source), "-B", str(folder), *options],
+            ["cmake", "--build", str(folder), "--parallel", "2"],
+            ["cmake", "--install", str(folder)],
+        ):
+            done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once("libcaloforge", fill)
+
+
+@pytest.fixture
+def native_library(native_build: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have libcaloforge there in this test; return its file."""
+    library = native_build / "libcaloforge.so"
+    monkeypatch.setenv("CALOFORGE_LIBRARY", str(library))
+    return library
+
+
+@pytest.fixture(scope="session")
 def small_showers(made_once: MadeOnce) -> Path:
     """Return a small detector's real showers: the core of the Geant4 showers that ship, 9 x 9 x 11 cells."""
     from caloforge.files.shower_file import ShowerFile

@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_one_line(
         2, "nothing", "a run folder"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    with pytest.raises(UsageError, match="target 'keras': expected one of onnx, par04, ddml"):
+    with pytest.raises(UsageError, match="target 'keras': expected one of native, onnx, par04, ddml"):
         export_model(*a_model("copula"), "keras", tmp_path / "x.pt")
 
 
@@ -288,4 +288,4 @@ def test_onnx_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_every_target_is_an_option() -> None:
     from caloforge.cli.export import Target
 
-    assert [target.value for target in Target] == list(targets.TARGETS)
+    assert [target.value for target in Target] == list(targets.NAMES)

@@ -66,7 +66,9 @@ def export_native(
         try:
             _require_written(temporary, content)
             there = library_path() is not None
-            checked = NativeModel(temporary).check() if there else "read again; libcaloforge is not there"
+            checked = (
+                NativeModel(temporary).check() if there else "read again; libcaloforge is not there"
+            )
         except CaloforgeError as error:
             reason = str(error).removeprefix(f"{temporary}: ")
             raise CaloforgeError(f"{path}: not written: {reason}") from None

@@ -126,7 +126,9 @@ class NativeSampler:
         # The model is kept until its samplers are gone.
         weakref.finalize(self, _free, model, self._handle)
 
-    def of_seed(self, given: NDArray[np.void], seed: int, first: int, image: NDArray[np.float32]) -> None:
+    def of_seed(
+        self, given: NDArray[np.void], seed: int, first: int, image: NDArray[np.float32]
+    ) -> None:
         """Make showers ``first``, ``first + 1``, ... of a seed, as images (N, ...)."""
         hits = _Hits()
         data, count = _address(given), len(given)
