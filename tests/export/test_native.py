@@ -24,7 +24,7 @@ from caloforge.export.native import GOLDEN, export_native, native_bytes
 from caloforge.export.native_library import BESIDE, NativeModel, library_path
 from caloforge.export.targets import export_model
 from caloforge.foundations.errors import CaloforgeError, UsageError
-from caloforge.generation.engines.engine import choose, installed, make_forward
+from caloforge.generation.engines.engine import installed, make_forward
 from caloforge.generation.sampler import load, with_engine
 from caloforge.models.base import ShowerModel
 from caloforge.showers import Conditions
@@ -45,7 +45,7 @@ def stirred(made: Made) -> Made:
     with torch.no_grad():
         for name, values in (*model.named_parameters(), *model.named_buffers()):
             if name in ("core", "halo", "depth_laws") or name.startswith(("sum_", "energy_scale")):
-                values.add_(0.1 * torch.randn_like(values))
+                values.add_(0.03 * torch.randn_like(values))
             elif "cells_" in name or name.endswith(("sums_QMK", "neighbours_RZ")):
                 values.add_(0.2 * torch.randn_like(values))
     model.get_buffer("spectrum_2").copy_(torch.tensor([10.0, 1.0]))
@@ -125,6 +125,7 @@ def test_pretrained_showers_are_the_models(name: str, native_library: Path) -> N
 
 
 @pytest.mark.process
+@torch.no_grad()
 def test_the_program_checks_golden_showers_with_all_kernels(native_build: Path, tmp_path: Path) -> None:
     model, card = MODELS["plane"]()
     good, bad = tmp_path / "good.caloforge", tmp_path / "bad.caloforge"
@@ -235,7 +236,6 @@ def test_other_models_are_refused_in_a_line(
     native_library: Path, caloforge: Caloforge, saved: Callable[[Made], Path], tmp_path: Path
 ) -> None:
     made = a_model("3dgan", replace(PLANE, shape=(9, 9, 6)))
-    assert choose(made[0], Conditions.of(np.full(2, 1e4)))[0] != "native"
     run_folder = saved(made)
     out = tmp_path / "x.caloforge"
     refused = "libcaloforge makes showers of a copula alone"
