@@ -127,6 +127,9 @@ void Model::read_sums() {
   sum_location = tensors.floats("sums.location", {monomials, sum_columns});
   sum_log_width = tensors.floats("sums.log_width", {monomials, sum_columns});
   sum_skew = tensors.floats("sums.skew", {of_shower, sum_columns});
+  sum_largest = tensors.floats("sums.largest", {sum_columns});
+  many_hits = *tensors.floats("sums.many_hits", {1});
+  expect(many_hits > 0, "sums.many_hits", "a positive number");
   sum_log_tail = tensors.floats("sums.log_tail", {of_shower, sum_columns});
 }
 

@@ -40,9 +40,9 @@ struct Model {
   bool tilted, follows_impact, particles, has_sizes, moves, turned, cylindrical, has_positions = false;
 
   const float *cell_size_mm, *depth_mm, *log_energy, *energies_at;
-  float offset_spread, slope_spread, threshold_MeV, most_per_energy;
+  float offset_spread, slope_spread, threshold_MeV, most_per_energy, many_hits;
   const int64_t* products;  // left factors of the monomials, then right ones
-  const float *sum_loadings, *sum_rest, *sum_location, *sum_log_width, *sum_skew, *sum_log_tail;
+  const float *sum_loadings, *sum_rest, *sum_location, *sum_log_width, *sum_skew, *sum_log_tail, *sum_largest;
   const float *x_mm = nullptr, *y_mm = nullptr, *z_mm = nullptr;
   std::vector<Layer> layers;
   std::vector<float> left, right;  // whether a cell has a neighbour in its row, by column

@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kAtOnce = 32;              // showers for which constants are read once
 constexpr size_t kRoom = size_t(1) << 26;   // numbers of noise, and as many of hits, of showers made together
 constexpr float kSmallestShare = 1e-5F;     // was added to a layer's share before its logarithm was taken
-constexpr float kManyHits = 8.0F, kLeast = 0.1F, kFarthest = 6.0F;
+constexpr float kLeast = 0.1F, kFarthest = 6.0F;
 
 float bounded(float x, float low, float high) { return std::min(std::max(x, low), high); }
 
@@ -196,9 +196,9 @@ void Sampler::draw_layers(size_t place, float energy_MeV) {
   for (size_t i = 0; i < m.sums; ++i) {
     const float stretched = (std::asinh(latent[i]) + skew[i]) * std::exp(-log_tail[i]);
     const float standard = std::sinh(bounded(stretched, -kFarthest, kFarthest));
-    const float drawn = location[i] + std::exp(bounded(log_width[i], -6, 4)) * standard;
+    const float drawn = std::min(location[i] + std::exp(bounded(log_width[i], -6, 4)) * standard, m.sum_largest[i]);
     if (i == 0)
-      total = energy_MeV * std::min(std::exp(drawn), m.most_per_energy);
+      total = energy_MeV * std::exp(drawn);
     else
       all += layers[i - 1] = std::max(std::exp(drawn) - kSmallestShare, 0.0F);
   }
@@ -219,7 +219,7 @@ void Sampler::finish(size_t place, size_t number, float energy_MeV) {
     float sum = 0;
     for (size_t i = at; i < at + counts[z]; ++i) sum += deposits[i];
     const float hits = float(counts[z]) * float(counts[z]);
-    trust[z] = hits / (hits + kManyHits * kManyHits);
+    trust[z] = hits / (hits + m.many_hits * m.many_hits);
     scale[z] = std::pow(drawn[z] / std::max(sum, 1e-9F), trust[z]);
     lacking += drawn[z] - sum * scale[z];
     trusted += trust[z] * sum * scale[z];

@@ -139,6 +139,8 @@ SampleFile sample_file(bool tilted, bool cylindrical) {
   file.floats("sums.location", {monomials, wide}, location);
   file.floats("sums.log_width", {monomials, wide}, std::vector<float>(monomials * wide, -0.5F));
   file.floats("sums.skew", {of_shower, wide}, std::vector<float>(of_shower * wide, 0));
+  file.floats("sums.largest", {wide}, std::vector<float>(wide, 0));
+  file.floats("sums.many_hits", {1}, {8});
   file.floats("sums.log_tail", {of_shower, wide}, std::vector<float>(of_shower * wide, 0));
   file.doubles("range.energy_MeV", {2}, {1e4, 5e5});
   file.doubles("range.possible_energy_MeV", {2}, {1, 1e9});

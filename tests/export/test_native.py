@@ -18,6 +18,7 @@ from commands import PATIENCE_S, Caloforge
 from export_samples import PLANE, Made, a_cylinder, a_model
 from numpy.typing import NDArray
 
+from caloforge.detector import Grid
 from caloforge.export import native
 from caloforge.export.containers import read_note
 from caloforge.export.native import GOLDEN, export_native, native_bytes
@@ -27,7 +28,9 @@ from caloforge.foundations.errors import CaloforgeError, UsageError
 from caloforge.generation.engines.engine import installed, make_forward
 from caloforge.generation.sampler import load, with_engine
 from caloforge.models.base import ShowerModel
+from caloforge.models.saved import ModelCard
 from caloforge.showers import Conditions
+from caloforge.showers.batch import Given
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,11 +65,11 @@ MODELS: dict[str, Callable[[], Made]] = {
 }
 
 
-def on_axis(grid: object) -> Made:
-    model, card = a_model("copula", grid)  # type: ignore[arg-type]
-    card = replace(card, impact_mm=((0.0, 0.0), (0.0, 0.0)))
+def on_axis(grid: Grid) -> Made:
+    """Return a model of showers that all come along a cylinder's axis, and begin in a sector that is drawn."""
+    card = replace(a_model("copula", grid)[1], impact_mm=((0.0, 0.0), (0.0, 0.0)))
     model = card.build().eval()
-    assert model.turned  # type: ignore[attr-defined]
+    assert getattr(model, "turned", False)
     return model, card
 
 
@@ -107,13 +110,13 @@ def test_showers_are_the_models(name: str, native_library: Path, tmp_path: Path)
     np.testing.assert_array_equal(one[0], model.sample(conditions, 5, 3, forward)[9])
     # From noise, as other engines are asked.
     monkeyed = model.read_out(
-        native.Given.tensors(conditions), model.noise(5, 3, 70), lambda g, n: forward(g, n)
+        Given.tensors(conditions), model.noise(5, 3, 70), lambda g, n: forward(g, n)
     )
     require_same(monkeyed.numpy(), wanted)
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("name", ["clic-ecal", "clic-ecal-angle"])
+@pytest.mark.parametrize("name", ["clic-ecal", "clic-ecal-angle", "calochallenge-2"])
 def test_pretrained_showers_are_the_models(name: str, native_library: Path) -> None:
     generator = load(name)
     native_one, times = with_engine(generator, "auto")
@@ -153,8 +156,8 @@ def test_the_program_checks_golden_showers_with_all_kernels(native_build: Path, 
     assert run(native_build / "caloforge-check").returncode == 2
 
 
-def constants_of(model: ShowerModel, card: object) -> dict[str, torch.Tensor]:
-    return {**model.constants(), **native._range(card), **native._read_out(model)}  # type: ignore[arg-type]
+def constants_of(model: ShowerModel, card: ModelCard) -> dict[str, torch.Tensor]:
+    return {**model.constants(), **native._range(card), **native._read_out(model)}
 
 
 @pytest.mark.process

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from caloforge.models.copula.layer_scaling import MANY_HITS
+
 if TYPE_CHECKING:
     from caloforge.models.copula.model import FactorCopula, Prepared
 
@@ -57,6 +59,8 @@ def constants(model: FactorCopula, fixed: Prepared) -> dict[str, Tensor]:
         "sums.rest": _filled(fixed.rest_root_QMM),
         "sums.location": _filled(model.sum_location),
         "sums.log_width": _filled(model.sum_log_width),
+        "sums.largest": _filled(model.largest_M),
+        "sums.many_hits": torch.tensor([MANY_HITS]),
         "sums.skew": _filled(model.sum_skew),
         "sums.log_tail": _filled(model.sum_log_tail),
     }

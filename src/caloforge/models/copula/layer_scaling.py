@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["scales"]
+__all__ = ["MANY_HITS", "scales"]
 
 MANY_HITS = 16.0
 """Hits of a layer of which half its distance (in ln) from its drawn energy is made up."""
