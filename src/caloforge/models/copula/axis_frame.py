@@ -217,7 +217,9 @@ def _depths_mm(grid: Grid) -> Tensor:
     return (torch.arange(grid.n_layers) + 0.5) * (grid.layer_pitch_mm or 0.0)
 
 
-def _across(radius_O: NDArray[Any], angle_O: NDArray[Any], far_O: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _across(
+    radius_O: NDArray[Any], angle_O: NDArray[Any], far_O: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """Return the radial times angular functions (far, A) of the cells that are far from the axis."""
     radii = [r for r in RADII if r < 1.2 * radius_O.max()] or RADII[:1]
     radial = _hats(np.log(radius_O[far_O]), [math.log(r) for r in radii])
