@@ -10,6 +10,7 @@ namespace caloforge::inside {
 namespace CALOFORGE_KIND {
 namespace {
 
+constexpr size_t kAhead = 6;  // hits whose records are fetched meanwhile
 constexpr float kThresholds[2] = {-5.0F, 5.2F}, kLogWidths[2] = {-5.0F, 3.0F}, kFarthest = 6.0F;
 
 // Sines and cosines of a whole turn in 2^32 parts: of an eighth of it, with the quarters in the upper two bits.
@@ -114,12 +115,13 @@ void latents(const Layer& layer, const Incoming* showers, size_t count, float* w
 inline void law(const float* record, const float* paired, size_t size, float& location, float& log_width) {
   V sum{};
   for (size_t i = 0; i < size; i += LANES) sum += load(record + i) * load(paired + i);
-  float parts[LANES];
-  store(parts, sum);
-  for (int half = LANES / 2; half > 1; half /= 2)
+  typedef float Four __attribute__((vector_size(16)));
+  Four parts[LANES / 4];
+  std::memcpy(parts, &sum, sizeof sum);
+  for (int half = LANES / 8; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) parts[i] += parts[i + half];
-  location = parts[0];
-  log_width = parts[1];
+  location = parts[0][0] + parts[0][2];
+  log_width = parts[0][1] + parts[0][3];
 }
 
 // From latents above thresholds to ln(deposit) on the common scale.
@@ -143,9 +145,7 @@ inline float from_scale(const Scale& scale, float mapped, float number) {
 size_t hits(const Layer& layer, const Scale& scale, const Incoming& shower, const float* below, const float* above,
             float* work, uint32_t* cells, float* deposits) {
   size_t count = 0;
-  for (size_t o = 0; o < layer.columns; o += LANES)
-    for (uint32_t found = positive(load(above + o)); found != 0; found &= found - 1)
-      cells[count++] = uint32_t(o) + uint32_t(__builtin_ctz(found));
+  for (size_t o = 0; o < layer.columns; o += LANES) count += put_positive(load(above + o), uint32_t(o), cells + count);
   while (count > 0 && cells[count - 1] >= layer.across) --count;  // columns that are no cells
   const size_t columns = layer.columns;
   float *excess = work, *limit = work + columns, *location = work + 2 * columns, *log_width = work + 3 * columns,
@@ -153,6 +153,8 @@ size_t hits(const Layer& layer, const Scale& scale, const Incoming& shower, cons
         *number = work + 7 * columns;
   for (size_t i = 0; i < count; ++i) {
     const float* record = layer.records + size_t(cells[i]) * layer.record;
+    const float* later = layer.records + size_t(cells[i + kAhead < count ? i + kAhead : i]) * layer.record;
+    for (size_t at = 0; at < layer.record; at += 16) __builtin_prefetch(later + at);
     law(record, shower.paired, layer.record, location[i], log_width[i]);
     excess[i] = above[cells[i]];
     limit[i] = below[cells[i]];

@@ -2,6 +2,7 @@
 // headers is compiled here, so that no function built for a newer processor can get where an older one runs it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -60,16 +61,30 @@ inline V root(V x) {
 #endif
 }
 
-// One bit for each lane whose number is greater than zero.
-inline uint32_t positive(V x) {
+// Write the lanes' places, counted from `first`, whose numbers are greater than zero; there is room for all of them.
+// Returns how many: a loop over the hits would be mispredicted in every vector.
+inline size_t put_positive(V x, uint32_t first, uint32_t* to) {
 #if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ);
-#elif defined(__AVX2__)
-  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ)));
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __mmask16 found = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ);
+  const __m512i places = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(first)));
+  _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(found, places));
+  return static_cast<size_t>(__builtin_popcount(found));
+#else
+#if defined(__AVX2__)
+  const auto found = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ)));
+#elif defined(__x86_64__)
+  const auto found = static_cast<uint32_t>(_mm_movemask_ps(_mm_cmpgt_ps(x, _mm_setzero_ps())));
 #else
   uint32_t found = 0;
-  for (int i = 0; i < LANES; ++i) found |= uint32_t(x[i] > 0) << i;
-  return found;
+  for (uint32_t lane = 0; lane < LANES; ++lane) found |= uint32_t(x[lane] > 0) << lane;
+#endif
+  size_t count = 0;
+  for (uint32_t lane = 0; lane < LANES; ++lane) {
+    to[count] = first + lane;
+    count += found >> lane & 1;
+  }
+  return count;
 #endif
 }
 
