@@ -101,16 +101,16 @@ class NativeModel:
             raise UsageError(
                 f"libcaloforge is not there: build it with CMake and name its file in {VARIABLE}"
             )
-        self.library = _library(found)
-        self.handle = self.library.caloforge_open(os.fsencode(path))
+        self.interface = _library(found)
+        self.handle = self.interface.caloforge_open(os.fsencode(path))
         if not self.handle:
-            raise CaloforgeError(last_error(self.library))
-        self._closed = weakref.finalize(self, self.library.caloforge_close, self.handle)
+            raise CaloforgeError(last_error(self.interface))
+        self._closed = weakref.finalize(self, self.interface.caloforge_close, self.handle)
 
     def check(self) -> str:
         """Make the golden showers, and return a line about them. Raises CaloforgeError where one is another."""
         report = ctypes.create_string_buffer(REPORT_BYTES)
-        if self.library.caloforge_check(self.handle, report, REPORT_BYTES):
+        if self.interface.caloforge_check(self.handle, report, REPORT_BYTES):
             raise CaloforgeError(report.value.decode(errors="replace"))
         return report.value.decode(errors="replace")
 
@@ -119,10 +119,10 @@ class NativeSampler:
     """Makes showers of a model, in one thread."""
 
     def __init__(self, model: NativeModel) -> None:
-        self._model, self._library = model, model.library
-        self._handle = self._library.caloforge_sampler_new(model.handle)
+        self._model, self._interface = model, model.interface
+        self._handle = self._interface.caloforge_sampler_new(model.handle)
         if not self._handle:
-            raise CaloforgeError(last_error(self._library))
+            raise CaloforgeError(last_error(self._interface))
         # The model is kept until its samplers are gone.
         weakref.finalize(self, _free, model, self._handle)
 
@@ -133,7 +133,7 @@ class NativeSampler:
         hits = _Hits()
         data, count = _address(given), len(given)
         self._require(
-            self._library.caloforge_sample(self._handle, data, count, seed, first, EXTRAPOLATE, hits)
+            self._interface.caloforge_sample(self._handle, data, count, seed, first, EXTRAPOLATE, hits)
         )
         self._fill(hits, image)
 
@@ -145,18 +145,18 @@ class NativeSampler:
         noise_NL = np.ascontiguousarray(noise_NL, np.float32)
         data, count, noise = _address(given), len(given), _address(noise_NL)
         self._require(
-            self._library.caloforge_sample_noise(self._handle, data, count, noise, EXTRAPOLATE, hits)
+            self._interface.caloforge_sample_noise(self._handle, data, count, noise, EXTRAPOLATE, hits)
         )
         self._fill(hits, image)
 
     def _fill(self, hits: _Hits, image: NDArray[np.float32]) -> None:
         assert image.flags.c_contiguous
         cells = image[0].size if len(image) else 0
-        self._require(self._library.caloforge_images(hits, cells, _address(image)))
+        self._require(self._interface.caloforge_images(hits, cells, _address(image)))
 
     def _require(self, status: int) -> None:
         if status:
-            raise CaloforgeError(last_error(self._library))
+            raise CaloforgeError(last_error(self._interface))
 
 
 def last_error(library: Any) -> str:
@@ -170,4 +170,4 @@ def _address(values: NDArray[Any]) -> int:
 
 
 def _free(model: NativeModel, handle: int) -> None:
-    model.library.caloforge_sampler_free(handle)
+    model.interface.caloforge_sampler_free(handle)
