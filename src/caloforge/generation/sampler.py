@@ -158,7 +158,7 @@ class Generator:
         )
 
     def export(self, target: str, path: str | Path) -> dict[str, Any]:
-        """Write the model for other programs: ``target`` is "onnx", "par04" or "ddml".
+        """Write the model for other programs: ``target`` is "native", "onnx", "par04" or "ddml".
 
         Returns and raises as :func:`caloforge.export.targets.export_model` does.
         """
